@@ -1,0 +1,64 @@
+"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PART_SUFFIX = ".part"
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut (a no-op where folders cannot be opened)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def part_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit it becomes `path`, else it is removed.
+
+    The caller creates the file at the yielded path and closes it. A process killed in between
+    leaves only a file ending in `.part`, which the next attempt overwrites.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + PART_SUFFIX)
+    try:
+        yield part
+        # Opened for writing, because Windows refuses to flush a file opened for reading.
+        with open(part, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that `path` never holds half of it."""
+    with part_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as readable UTF-8 JSON so that `path` never holds half of it."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def remove_part_files(folder: Path) -> None:
+    """Remove what killed writers left in `folder` (not below it)."""
+    for part in folder.glob(f"*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
