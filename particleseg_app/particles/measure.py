@@ -1,0 +1,210 @@
+"""Measures every particle of a label volume in one pass over the volume, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from particleseg_app.particles.surface import equivalent_diameter, sphericity, surface_area
+from particleseg_app.particles.table import COLUMNS
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.units import Box, Shape, check_voxel_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Blocks reach over all of x and are aligned with the chunks of the stored volumes (64³), so that
+# every chunk is read once. This many voxels need about 150 MB while they are worked on.
+_CHUNK_EDGE = 64
+_BLOCK_VOXELS = 6 * 2**20
+
+
+class Labels(Protocol):
+    """A label volume that is read by boxes, as `volumes.LabelVolume`."""
+
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def count(self) -> int: ...
+    def read(self, box: Box) -> np.ndarray: ...
+
+
+class _Statistics(Protocol):
+    @property
+    def mean(self) -> float: ...
+
+
+class Greys(Protocol):
+    """A scan that is read by boxes and knows its mean grey value, as `volumes.Scan`."""
+
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def statistics(self) -> _Statistics: ...
+    def read(self, box: Box) -> np.ndarray: ...
+
+
+def measure_particles(
+    labels: Labels,
+    scan: Greys | None,
+    voxel_size_um: float,
+    progress: Progress,
+    cancel: CancelToken,
+    block_shape: tuple[int, int] | None = None,
+) -> pd.DataFrame:
+    """Measure every particle; one row a particle, sorted by label, columns as `COLUMNS`.
+
+    `labels` (z, y, x) uint32, 0 background; `scan` of the same shape, or None (the grey columns
+    are then empty). `block_shape` (z, y) changes only how much is in memory at a time, not the
+    result. Labels without a voxel have no row. The voxel size in µm is kept in
+    `table.attrs["voxel_size_um"]`. Raises `InvalidValueError` for an impossible voxel size and
+    `Cancelled`. Definitions: docs/descriptors.md (003 §2.4).
+    """
+    check_voxel_size(voxel_size_um)
+    if scan is not None and tuple(scan.shape) != tuple(labels.shape):
+        raise ValueError(f"labels have shape {labels.shape}, the scan {scan.shape}")
+    sums = _Sums(labels.count)
+    # A whole number as the origin of the grey values keeps their sums small, and exact for
+    # integer scans.
+    grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
+    boxes = list(_boxes(labels.shape, block_shape or _default_block_shape(labels.shape)))
+    exits = _ExitCounter(labels.shape)
+    progress.start("Measuring particles", len(boxes), "blocks")
+
+    def read(box: Box) -> tuple[np.ndarray, np.ndarray]:
+        block = np.ascontiguousarray(labels.read(box), dtype=np.uint32)
+        if scan is None:
+            return block, np.empty((0, 0, 0))
+        return block, np.subtract(scan.read(box), grey_origin, dtype=np.float64)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="read-blocks") as reader:
+        coming = reader.submit(read, boxes[0])
+        for i, box in enumerate(boxes):
+            cancel.check()
+            block, grey = coming.result()
+            if i + 1 < len(boxes):
+                coming = reader.submit(read, boxes[i + 1])
+            sums.add(block, grey, box)
+            exits.add(block, box, sums.exits)
+            progress.advance()
+    cancel.check()
+    return _table(sums, labels.shape, scan is not None, grey_origin, voxel_size_um)
+
+
+def _default_block_shape(shape: Shape) -> tuple[int, int]:
+    rows = _BLOCK_VOXELS // (_CHUNK_EDGE * shape[2])
+    return _CHUNK_EDGE, max(1, rows // _CHUNK_EDGE) * _CHUNK_EDGE
+
+
+def _boxes(shape: Shape, block_shape: tuple[int, int]) -> Iterator[Box]:
+    for z in range(0, shape[0], block_shape[0]):
+        for y in range(0, shape[1], block_shape[1]):
+            stop = (min(shape[0], z + block_shape[0]), min(shape[1], y + block_shape[1]), shape[2])
+            yield Box((z, y, 0), stop)
+
+
+class _Sums:
+    """What is known of each particle so far; row n belongs to label n."""
+
+    def __init__(self, count: int) -> None:
+        rows = count + 1
+        self.voxels = np.zeros(rows, dtype=np.int64)
+        self.coordinates = np.zeros((rows, 3))
+        self.boxes = np.zeros((rows, 6), dtype=np.int64)
+        self.boxes[:, :3] = np.iinfo(np.int64).max
+        self.greys = np.zeros((rows, 2))
+        self.exits = np.zeros((rows, 3), dtype=np.int64)
+
+    def add(self, block: np.ndarray, grey: np.ndarray, box: Box) -> None:
+        from particleseg_app.particles.kernels import accumulate_voxels
+
+        # The compiled loops do not check their indices.
+        if block.size and int(block.max()) >= self.voxels.size:
+            raise ValueError(f"label {block.max()} is above the count {self.voxels.size - 1}")
+        z, y, _ = box.start
+        accumulate_voxels(block, grey, z, y, self.voxels, self.coordinates, self.boxes, self.greys)
+
+
+class _ExitCounter:
+    """Counts where particles end, with every block read only once.
+
+    A voxel's last neighbour is one slice and one row further on, so counting lags one slice and
+    one row behind the blocks: the last slice of the blocks above and the last two rows of the
+    block before are kept. Outside the volume everything is background.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        _, height, width = shape
+        # Two rows before the first, one after the last; one column more on either side.
+        self._slice_above = np.zeros((height + 3, width + 2), dtype=np.uint32)
+        self._slice_here = np.zeros_like(self._slice_above)
+        self._rows_before = np.zeros((0, 2, width + 2), dtype=np.uint32)
+
+    def add(self, block: np.ndarray, box: Box, exits: NDArray[np.int64]) -> None:
+        """Count what `block` completes. Blocks come in raster order and reach over all of x."""
+        from particleseg_app.particles.kernels import count_exits
+
+        depth, height, width = self._shape
+        layers, rows, _ = block.shape
+        y = box.start[1]
+        last_rows, last_layers = box.stop[1] == height, box.stop[0] == depth
+        if y == 0:
+            self._rows_before = np.zeros((layers, 2, width + 2), dtype=np.uint32)
+        padded = np.zeros((layers + 1 + last_layers, rows + 2 + last_rows, width + 2), np.uint32)
+        padded[0] = self._slice_above[y : y + padded.shape[1]]
+        padded[1 : layers + 1, :2] = self._rows_before
+        padded[1 : layers + 1, 2 : rows + 2, 1:-1] = block
+        count_exits(padded, exits)
+        self._rows_before = padded[1 : layers + 1, rows : rows + 2].copy()
+        self._slice_here[y + 2 : y + 2 + rows, 1:-1] = block[-1]
+        if last_rows:
+            self._slice_above, self._slice_here = self._slice_here, self._slice_above
+
+
+def _table(
+    sums: _Sums, shape: Shape, has_grey: bool, grey_origin: float, voxel_size_um: float
+) -> pd.DataFrame:
+    import pandas as pd
+
+    label = np.flatnonzero(sums.voxels)
+    voxels = sums.voxels[label]
+    # Indices point at voxel centres; lengths are measured from the scan's first corner.
+    centroid = (sums.coordinates[label] / voxels[:, None] + 0.5) * voxel_size_um
+    volume = voxels * voxel_size_um**3
+    surface = surface_area(sums.exits[label], voxel_size_um)
+    box = sums.boxes[label]
+    if has_grey:
+        grey = sums.greys[label] / voxels[:, None]
+        grey_mean = grey[:, 0] + grey_origin
+        grey_std = np.sqrt(np.maximum(grey[:, 1] - grey[:, 0] ** 2, 0.0))
+    else:
+        grey_mean = np.full(label.size, np.nan)
+        grey_std = grey_mean
+    values = {
+        "label": label.astype(np.int64),
+        "centroid_z_um": centroid[:, 0],
+        "centroid_y_um": centroid[:, 1],
+        "centroid_x_um": centroid[:, 2],
+        "volume_voxels": voxels,
+        "volume_um3": volume,
+        "equivalent_diameter_um": equivalent_diameter(volume),
+        "surface_area_um2": surface,
+        "sphericity": sphericity(volume, surface),
+        "box_z_min": box[:, 0],
+        "box_y_min": box[:, 1],
+        "box_x_min": box[:, 2],
+        "box_z_max": box[:, 3],
+        "box_y_max": box[:, 4],
+        "box_x_max": box[:, 5],
+        "grey_mean": grey_mean,
+        "grey_std": grey_std,
+        "touches_scan_edge": ((box[:, :3] == 0) | (box[:, 3:] == np.array(shape))).any(axis=1),
+    }
+    table = pd.DataFrame({column.name: values[column.name] for column in COLUMNS})
+    table.attrs["voxel_size_um"] = float(voxel_size_um)
+    return table
