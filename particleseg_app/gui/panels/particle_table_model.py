@@ -1,0 +1,185 @@
+"""The particle table for Qt: straight on the columns' arrays, arranged by numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+
+from particleseg_app.gui.formats import format_measure
+from particleseg_app.gui.panels.table_filter import TableFilter
+from particleseg_app.particles import COLUMNS, Column
+
+Index = QModelIndex | QPersistentModelIndex
+
+
+class ParticleTableModel(QAbstractTableModel):
+    """Shows `table` (one row a particle, ascending labels) in the order of a row index array.
+
+    Sorting and filtering only rebuild that array, so 50 000 rows take milliseconds.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._table: pd.DataFrame | None = None
+        self._columns: tuple[Column, ...] = ()
+        self._values: list[np.ndarray] = []
+        self._decimals: list[int] = []
+        self._labels = np.zeros(0, dtype=np.int64)
+        self._filter = TableFilter()
+        self._sort: tuple[int, Qt.SortOrder] | None = None
+        self._rows = np.zeros(0, dtype=np.intp)
+        self._position = np.zeros(0, dtype=np.intp)
+
+    @property
+    def table(self) -> pd.DataFrame | None:
+        return self._table
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        return self._columns
+
+    @property
+    def total_count(self) -> int:
+        return len(self._labels)
+
+    @property
+    def shown_count(self) -> int:
+        return len(self._rows)
+
+    def shown_labels(self) -> np.ndarray:
+        """Labels of the rows that pass the filter, in the order shown."""
+        return self._labels[self._rows]
+
+    def set_table(self, table: pd.DataFrame | None) -> None:
+        self.beginResetModel()
+        self._table = table
+        if table is None:
+            self._columns, self._values = (), []
+            self._labels = np.zeros(0, dtype=np.int64)
+            self._decimals = []
+        else:
+            self._columns = tuple(column for column in COLUMNS if column.name in table)
+            self._values = [table[column.name].to_numpy() for column in self._columns]
+            self._labels = table["label"].to_numpy(dtype=np.int64)
+            self._decimals = [
+                _decimals(values, column)
+                for values, column in zip(self._values, self._columns, strict=True)
+            ]
+        self._arrange()
+        self.endResetModel()
+
+    def set_filter(self, table_filter: TableFilter) -> None:
+        if table_filter == self._filter:
+            return
+        self.beginResetModel()
+        self._filter = table_filter
+        self._arrange()
+        self.endResetModel()
+
+    def row_of_label(self, label: int) -> int | None:
+        """The row that shows this particle, or None when it is filtered out or not there."""
+        source = int(np.searchsorted(self._labels, label))
+        if source >= len(self._labels) or self._labels[source] != label:
+            return None
+        row = int(self._position[source])
+        return row if row >= 0 else None
+
+    def label_of_row(self, row: int) -> int:
+        return int(self._labels[self._rows[row]])
+
+    def column_index(self, name: str) -> int | None:
+        for index, column in enumerate(self._columns):
+            if column.name == name:
+                return index
+        return None
+
+    def _arrange(self) -> None:
+        rows = np.zeros(0, dtype=np.intp)
+        if self._table is not None:
+            rows = self._filter.rows(self._table)
+        if self._sort is not None and self._sort[0] < len(self._values):
+            column, order = self._sort
+            rows = rows[_sorting(self._values[column][rows], order)]
+        self._rows = rows
+        self._position = np.full(len(self._labels), -1, dtype=np.intp)
+        self._position[rows] = np.arange(len(rows))
+
+    # Qt's own names from here on.
+
+    def rowCount(self, parent: Index | None = None) -> int:  # noqa: N802
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index | None = None) -> int:  # noqa: N802
+        return 0 if parent is not None and parent.isValid() else len(self._columns)
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        self.layoutAboutToBeChanged.emit()
+        before = self.persistentIndexList()
+        sources = [self._rows[index.row()] for index in before]
+        self._sort = (column, order) if column >= 0 else None
+        self._arrange()
+        after = [
+            self.index(int(self._position[source]), index.column())
+            for source, index in zip(sources, before, strict=True)
+        ]
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            value = self._values[index.column()][self._rows[index.row()]]
+            return _text(value, self._decimals[index.column()])
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.UserRole:
+            return self._values[index.column()][self._rows[index.row()]].item()
+        return None
+
+    def headerData(  # noqa: N802
+        self,
+        section: int,
+        orientation: Qt.Orientation,
+        role: int = Qt.ItemDataRole.DisplayRole,
+    ) -> Any:
+        if orientation == Qt.Orientation.Vertical or section >= len(self._columns):
+            return None
+        column = self._columns[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{column.title}\n{column.unit}" if column.unit else f"{column.title}\n"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{column.description} Click to sort."
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+
+def _sorting(values: np.ndarray, order: Qt.SortOrder) -> np.ndarray:
+    """Indices that sort `values` stably; what is not a number comes last either way."""
+    if order == Qt.SortOrder.AscendingOrder:
+        return np.argsort(values, kind="stable")
+    keys = -values.astype(np.float64)
+    return np.argsort(keys, kind="stable")
+
+
+def _decimals(values: np.ndarray, column: Column) -> int:
+    """Decimals that show the median value with the column's digits, one number for all rows."""
+    if column.kind != "real" or not len(values):
+        return 0
+    with np.errstate(invalid="ignore"):
+        median = float(np.nanmedian(np.abs(values)))
+    if not math.isfinite(median) or median == 0:
+        return max(0, column.digits - 1)
+    return max(0, column.digits - 1 - math.floor(math.log10(median)))
+
+
+def _text(value: Any, decimals: int) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else ""
+    return format_measure(float(value), decimals)

@@ -1,0 +1,140 @@
+"""Filters of the particle table, typed as people say them: `diameter > 150`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.gui.formats import parse_number
+from particleseg_app.particles import Column
+
+# What people call a column when its title is longer.
+SPOKEN_NAMES = {
+    "particle": "label",
+    "number": "label",
+    "#": "label",
+    "volume": "volume_um3",
+    "voxels": "volume_voxels",
+    "diameter": "equivalent_diameter_um",
+    "size": "equivalent_diameter_um",
+    "surface": "surface_area_um2",
+    "area": "surface_area_um2",
+    "grey": "grey_mean",
+    "gray": "grey_mean",
+    "z": "centroid_z_um",
+    "y": "centroid_y_um",
+    "x": "centroid_x_um",
+}
+
+_COMPARISON = re.compile(r"^(?P<name>.+?)\s*(?P<sign><=|>=|≤|≥|<|>|=)\s*(?P<value>.+)$")
+_RANGE = re.compile(r"^(?P<name>.+?)\s+(?P<low>[-+\d.]+)\s*(?:\.\.|…|–|to)\s*(?P<high>[-+\d.]+)$")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`minimum ≤ column ≤ maximum`; either limit may be open or absent."""
+
+    column: str
+    minimum: float | None = None
+    maximum: float | None = None
+    strict_minimum: bool = False
+    strict_maximum: bool = False
+
+    def mask(self, values: np.ndarray) -> np.ndarray:
+        keep = np.ones(len(values), dtype=bool)
+        if self.minimum is not None:
+            keep &= values > self.minimum if self.strict_minimum else values >= self.minimum
+        if self.maximum is not None:
+            keep &= values < self.maximum if self.strict_maximum else values <= self.maximum
+        return keep
+
+
+@dataclass(frozen=True)
+class TableFilter:
+    """All conditions hold together; `hide_edge` leaves out particles cut by the scan's edge."""
+
+    conditions: tuple[Condition, ...] = ()
+    hide_edge: bool = False
+
+    def rows(self, table: pd.DataFrame) -> np.ndarray:
+        """Indices of the rows of `table` that pass, in the table's order."""
+        keep = np.ones(len(table), dtype=bool)
+        for condition in self.conditions:
+            keep &= condition.mask(table[condition.column].to_numpy())
+        if self.hide_edge and "touches_scan_edge" in table:
+            keep &= ~table["touches_scan_edge"].to_numpy(dtype=bool)
+        return np.flatnonzero(keep)
+
+
+def parse_conditions(text: str, columns: Sequence[Column]) -> tuple[Condition, ...]:
+    """Conditions of a typed filter; raise `InvalidValueError` saying which part is not understood.
+
+    Parts are joined by `;`, `,` followed by a space, or `and`. A bare whole number means that
+    particle.
+    """
+    conditions = []
+    for part in re.split(r"\s*;\s*|,\s+|\s+and\s+|\s*&\s*", text.strip(), flags=re.IGNORECASE):
+        part = part.strip().rstrip(",")
+        if part:
+            conditions.append(_parse_condition(part, columns))
+    return tuple(conditions)
+
+
+def _parse_condition(part: str, columns: Sequence[Column]) -> Condition:
+    if re.fullmatch(r"#?\s*\d+", part):
+        label = float(part.lstrip("# "))
+        return Condition("label", label, label)
+    match = _COMPARISON.match(part)
+    if match:
+        name, value = _find_column(match["name"], columns), _value(match["value"], part)
+        sign = match["sign"]
+        if sign == "=":
+            return Condition(name, value, value)
+        if sign in (">", ">=", "≥"):
+            return Condition(name, minimum=value, strict_minimum=sign == ">")
+        return Condition(name, maximum=value, strict_maximum=sign == "<")
+    match = _RANGE.match(part)
+    if match:
+        low, high = sorted((_value(match["low"], part), _value(match["high"], part)))
+        return Condition(_find_column(match["name"], columns), low, high)
+    raise InvalidValueError(
+        f"“{part}” is not a filter.", "Write for example: diameter > 150, or sphericity 0.5..0.8"
+    )
+
+
+def _value(text: str, part: str) -> float:
+    number = re.match(r"[-+\d.,\s]*(?:[eE][-+]?\d+)?", text)
+    value = parse_number(number.group()) if number else None
+    if value is None:
+        raise InvalidValueError(f"“{part}” has no number.", "Write for example: diameter > 150")
+    return value
+
+
+def _find_column(name: str, columns: Sequence[Column]) -> str:
+    wanted = _plain(name)
+    names = [column.name for column in columns]
+    if wanted in SPOKEN_NAMES and SPOKEN_NAMES[wanted] in names:
+        return SPOKEN_NAMES[wanted]
+    for column in columns:
+        if wanted in (_plain(column.title), _plain(column.name)):
+            return column.name
+    fitting = [
+        column.name
+        for column in columns
+        if _plain(column.title).startswith(wanted) or _plain(column.name).startswith(wanted)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        titles = [column.title for column in columns if column.name in fitting]
+        raise InvalidValueError(f"“{name}” could be {' or '.join(titles)}.", "Write more of it.")
+    raise InvalidValueError(f"There is no column “{name}”.", "Try diameter, volume or sphericity.")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_().]+", " ", name).strip().casefold()

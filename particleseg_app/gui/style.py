@@ -1,0 +1,104 @@
+"""Small building blocks that every page uses: labels by role, cards, buttons, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from particleseg_app.gui.icons import icon
+
+
+def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
+    """A text of one of the theme's roles (title, heading, muted, warning, error, success)."""
+    result = QLabel(text)
+    if role:
+        result.setProperty("role", role)
+    if wrap:
+        result.setWordWrap(True)
+        # A wrapped label asks for the height its text needs at the width it gets.
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        result.setSizePolicy(policy)
+    result.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+    return result
+
+
+def button(
+    text: str,
+    clicked: Callable[[], object] | None = None,
+    *,
+    icon_name: str = "",
+    primary: bool = False,
+    quiet: bool = False,
+) -> QPushButton:
+    result = QPushButton(text)
+    if icon_name:
+        result.setIcon(icon(icon_name))
+    if primary:
+        result.setProperty("primary", True)
+    if quiet:
+        result.setProperty("quiet", True)
+    if clicked is not None:
+        result.clicked.connect(lambda _checked=False: clicked())
+    return result
+
+
+def tool_button(
+    icon_name: str, tip: str, clicked: Callable[[], object] | None = None
+) -> QToolButton:
+    """A small frameless button with an icon; `tip` is its name for screen readers too."""
+    result = QToolButton()
+    result.setIcon(icon(icon_name))
+    result.setToolTip(tip)
+    result.setAccessibleName(tip)
+    result.setAutoRaise(True)
+    if clicked is not None:
+        result.clicked.connect(lambda _checked=False: clicked())
+    return result
+
+
+class Card(QFrame):
+    """A panel with a thin border; widgets go into `body`."""
+
+    def __init__(self, title: str = "", spacing: int = 8, margin: int = 16) -> None:
+        super().__init__()
+        self.setProperty("role", "card")
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(margin, margin - 2, margin, margin)
+        self.body.setSpacing(spacing)
+        if title:
+            self.body.addWidget(label(title, "heading"))
+
+
+def row(*widgets: QWidget | int | None, spacing: int = 8) -> QHBoxLayout:
+    """Widgets beside each other; None is a stretch, a number a gap in pixels."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(spacing)
+    for widget in widgets:
+        if widget is None:
+            layout.addStretch(1)
+        elif isinstance(widget, int):
+            layout.addSpacing(widget)
+        else:
+            layout.addWidget(widget)
+    return layout
+
+
+def line() -> QFrame:
+    """A thin line between parts of a panel."""
+    result = QFrame()
+    result.setFixedHeight(1)
+    result.setStyleSheet("background: palette(mid); border: none;")
+    return result

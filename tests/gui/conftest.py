@@ -1,0 +1,41 @@
+"""Fixtures of the window's tests: own settings, no leaked threads, small made-up results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up_results import made_up_table
+
+from particleseg_app.gui.tasks import running_tasks, stop_all_tasks
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own settings are never touched."""
+    folder = tmp_path / "settings"
+    monkeypatch.setenv("PARTICLESEG_CONFIG_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    leaked = running_tasks()
+    stop_all_tasks(20_000)
+    assert not leaked, f"tasks left running: {[task.title for task in leaked]}"
+    after = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and not thread.daemon and thread.is_alive()
+    ]
+    assert not after, f"threads left running: {after}"
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return made_up_table(340)

@@ -1,0 +1,120 @@
+"""The particle table's model and filter, against plain pandas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up_results import made_up_table
+from PySide6.QtCore import Qt
+from pytestqt.modeltest import ModelTester
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
+from particleseg_app.gui.panels.table_filter import Condition, TableFilter, parse_conditions
+from particleseg_app.particles import COLUMNS
+
+
+def model_of(table: pd.DataFrame) -> ParticleTableModel:
+    model = ParticleTableModel()
+    model.set_table(table)
+    return model
+
+
+def test_the_model_keeps_qts_rules(table: pd.DataFrame, qtmodeltester: ModelTester) -> None:
+    qtmodeltester.check(model_of(table))
+
+
+def test_every_column_has_a_title_with_its_unit(table: pd.DataFrame) -> None:
+    model = model_of(table)
+    titles = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
+    assert len(titles) == len(COLUMNS)
+    assert any("µm³" in title for title in titles)
+
+
+def test_sorting_and_filtering_agree_with_pandas(table: pd.DataFrame) -> None:
+    model = model_of(table)
+    model.set_filter(TableFilter(parse_conditions("diameter > 150", COLUMNS), hide_edge=True))
+    column = model.column_index("volume_um3")
+    assert column is not None
+    model.sort(column, Qt.SortOrder.DescendingOrder)
+    expected = (
+        table[(table.equivalent_diameter_um > 150) & ~table.touches_scan_edge]
+        .sort_values("volume_um3", ascending=False, kind="stable")
+        .label.to_numpy()
+    )
+    assert np.array_equal(model.shown_labels(), expected)
+    assert model.shown_count == len(expected) < model.total_count == len(table)
+
+
+@given(seed=st.integers(0, 99), count=st.integers(0, 60), descending=st.booleans())
+def test_rows_and_labels_lead_to_each_other(seed: int, count: int, descending: bool) -> None:
+    model = model_of(made_up_table(count, seed))
+    model.set_filter(TableFilter((Condition("sphericity", minimum=0.7),)))
+    order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+    model.sort(model.column_index("sphericity") or 0, order)
+    for row in range(model.rowCount()):
+        assert model.row_of_label(model.label_of_row(row)) == row
+    hidden = set(range(1, count + 1)) - set(model.shown_labels().tolist())
+    assert all(model.row_of_label(label) is None for label in hidden)
+    assert model.row_of_label(count + 1) is None
+
+
+def test_values_that_are_none_sort_last_either_way() -> None:
+    table = made_up_table(5)
+    table.loc[2, "sphericity"] = np.nan
+    model = model_of(table)
+    column = model.column_index("sphericity") or 0
+    for order in Qt.SortOrder:
+        model.sort(column, order)
+        assert model.label_of_row(4) == 3
+    assert model.data(model.index(4, column)) == "–"
+
+
+def test_fifty_thousand_rows_are_arranged_without_a_python_loop_per_row() -> None:
+    model = model_of(made_up_table(50_000))
+    for column in range(model.columnCount()):
+        model.sort(column, Qt.SortOrder.DescendingOrder)
+    model.set_filter(TableFilter(hide_edge=True))
+    assert 40_000 < model.shown_count < 50_000
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("", ()),
+        ("17", (Condition("label", 17, 17),)),
+        ("volume > 1000", (Condition("volume_um3", 1000, strict_minimum=True),)),
+        ("Diameter>=1,5", (Condition("equivalent_diameter_um", 1.5),)),
+        ("sphericity 0.5..0.8", (Condition("sphericity", 0.5, 0.8),)),
+        (
+            "diameter > 150 µm, sphericity < 0.8",
+            (
+                Condition("equivalent_diameter_um", 150, strict_minimum=True),
+                Condition("sphericity", maximum=0.8, strict_maximum=True),
+            ),
+        ),
+        (
+            "voxels ≥ 20 and grey ≤ 3e4",
+            (Condition("volume_voxels", 20), Condition("grey_mean", maximum=3e4)),
+        ),
+    ],
+)
+def test_filters_are_typed_as_people_say_them(text: str, conditions: tuple) -> None:
+    assert parse_conditions(text, COLUMNS) == conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("colour > 3", "no column “colour”"),
+        ("volume", "“volume” is not a filter"),
+        ("volume > big", "has no number"),
+        ("box > 3", "could be"),
+    ],
+)
+def test_a_filter_that_is_not_understood_says_which_part(text: str, part: str) -> None:
+    with pytest.raises(InvalidValueError, match=part):
+        parse_conditions(text, COLUMNS)
