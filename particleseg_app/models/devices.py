@@ -1,0 +1,51 @@
+"""The processors and graphics cards a network can run on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from particleseg_app.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class Device:
+    """`id` as torch names it, a title for people, and its free memory in bytes."""
+
+    id: str
+    title: str
+    memory_bytes: int
+
+
+def available_devices() -> list[Device]:
+    """Every graphics card torch can use, best first, then the processor."""
+    import psutil
+    import torch
+
+    devices = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            name = torch.cuda.get_device_name(index)
+            devices.append(Device(f"cuda:{index}", f"{name} ({total / 1e9:.0f} GB)", free))
+        devices.sort(key=lambda device: -device.memory_bytes)
+    memory = psutil.virtual_memory()
+    cores = os.cpu_count() or 1
+    devices.append(
+        Device("cpu", f"Processor ({cores} cores, {memory.total / 1e9:.0f} GB)", memory.available)
+    )
+    return devices
+
+
+def choose_device(wanted: str) -> Device:
+    """The device of that id, or the best one for "auto"; `InvalidValueError` if it is not here."""
+    devices = available_devices()
+    if wanted == "auto":
+        return devices[0]
+    for device in devices:
+        if wanted in (device.id, device.id.split(":")[0]):
+            return device
+    known = ", ".join(device.id for device in devices)
+    raise InvalidValueError(
+        f"This computer has no device “{wanted}”.", f"Choose one of: auto, {known}."
+    )

@@ -1,0 +1,220 @@
+"""Model folders: which there are, what is in them, and the network built from one.
+
+A model folder is an nnU-Net v2 folder (`plans.json`, `dataset.json`, `fold_*/checkpoint_final.pth`)
+with a `model_card.json`. Nothing in it is executed: weights are loaded weights-only, and only
+network parts known by name are built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleseg_app.errors import ModelError
+from particleseg_app.models.model_card import CLASSES, ModelCard, read_card, read_small_json
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_MODEL = "default"
+CHECKPOINT_NAME = "checkpoint_final.pth"
+MAX_CHECKPOINT_BYTES = 4 * 1024**3
+MAX_STAGES = 10
+MAX_FEATURES = 1024
+
+# plans.json names classes to import; these are the ones a segmentation U-Net is made of.
+KNOWN_ARCHITECTURES = {
+    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+}
+KNOWN_PARTS = {
+    "torch.nn.modules.conv.Conv3d",
+    "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "torch.nn.modules.batchnorm.BatchNorm3d",
+    "torch.nn.modules.dropout.Dropout3d",
+    "torch.nn.modules.activation.LeakyReLU",
+    "torch.nn.modules.activation.ReLU",
+    "torch.nn.Conv3d",
+    "torch.nn.InstanceNorm3d",
+    "torch.nn.BatchNorm3d",
+    "torch.nn.Dropout3d",
+    "torch.nn.LeakyReLU",
+    "torch.nn.ReLU",
+}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be chosen: its short name, its folder and its card."""
+
+    name: str
+    folder: Path
+    card: ModelCard
+
+    def checkpoints(self) -> list[Path]:
+        """The weight files, one per fold."""
+        return sorted(self.folder.glob(f"fold_*/{CHECKPOINT_NAME}"))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over card, plans and weights: two models with the same one predict the same."""
+        digest = hashlib.sha256()
+        for path in [self.folder / "model_card.json", self.folder / "plans.json"]:
+            digest.update(path.read_bytes())
+        for path in self.checkpoints():
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def model_root() -> Path:
+    """Folder of the bundled models (PARTICLESEG_RESOURCES names another `resources` folder)."""
+    override = os.environ.get("PARTICLESEG_RESOURCES")
+    root = Path(override) if override else Path(__file__).parents[2] / "resources"
+    return root / "models"
+
+
+def open_model(folder: Path) -> ModelEntry:
+    """Check a model folder and return its entry; raises `ModelError`."""
+    entry = ModelEntry(folder.name, folder, read_card(folder))
+    labels = read_small_json(folder / "dataset.json").get("labels")
+    if labels != {name: index for index, name in enumerate(CLASSES)}:
+        raise ModelError(
+            f"The model in {folder} does not tell background, core and border apart.",
+            "Choose a border-core model.",
+        )
+    checkpoints = entry.checkpoints()
+    if not checkpoints:
+        raise ModelError(f"{folder} holds no weights.", "Copy the model folder anew.")
+    if any(path.stat().st_size > MAX_CHECKPOINT_BYTES for path in checkpoints):
+        raise ModelError(f"The weights in {folder} are too large.", "Choose another model.")
+    return entry
+
+
+def list_models() -> list[ModelEntry]:
+    """The bundled models, the default one first; damaged folders are left out."""
+    entries = []
+    root = model_root()
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if folder.is_dir():
+            try:
+                entries.append(open_model(folder))
+            except ModelError:
+                continue
+    return sorted(entries, key=lambda entry: (entry.name != DEFAULT_MODEL, entry.name))
+
+
+def find_model(name_or_folder: str) -> ModelEntry:
+    """The bundled model of that name, else the model in that folder; raises `ModelError`."""
+    named = model_root() / name_or_folder
+    if Path(name_or_folder).name == name_or_folder and named.is_dir():
+        return open_model(named)
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return open_model(folder.resolve())
+    known = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(
+        f"There is no model “{name_or_folder}”.",
+        f"Name a model folder or one of the installed models ({known}).",
+    )
+
+
+def build_network(entry: ModelEntry) -> torch.nn.Module:
+    """The untrained network that `plans.json` describes (1 input channel, 3 classes)."""
+    architecture = _checked_architecture(entry)
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    try:
+        return get_network_from_plans(
+            architecture["network_class_name"],
+            architecture["arch_kwargs"],
+            architecture["_kw_requires_import"],
+            input_channels=1,
+            output_channels=len(CLASSES),
+            deep_supervision=False,
+        )
+    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"The network of the model in {entry.folder} cannot be built ({error}).",
+            "Copy the model anew, or choose another one.",
+        ) from error
+
+
+def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Network weights of one fold, loaded without executing anything in the file."""
+    import torch
+
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        weights = content["network_weights"]
+        weights = {str(key): value.float() for key, value in weights.items()}
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{checkpoint} holds more than weights and was not loaded, because it could run "
+            "code on this computer.",
+            "Use a model from a source you trust.",
+        ) from error
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"The weights in {checkpoint} cannot be read ({type(error).__name__}).",
+            "Copy the model anew.",
+        ) from error
+    return weights
+
+
+def load_network(entry: ModelEntry) -> list[torch.nn.Module]:
+    """One network with weights per fold, in evaluation mode, on the CPU; raises `ModelError`."""
+    networks = []
+    for checkpoint in entry.checkpoints():
+        network = build_network(entry)
+        try:
+            network.load_state_dict(load_weights(checkpoint), strict=True)
+        except RuntimeError as error:
+            raise ModelError(
+                f"The weights in {checkpoint} do not fit the network in plans.json.",
+                "Copy the model anew.",
+            ) from error
+        networks.append(network.eval())
+    return networks
+
+
+def _checked_architecture(entry: ModelEntry) -> dict[str, Any]:
+    """The architecture part of plans.json, once every name and size in it is known to be safe."""
+    plans_path = entry.folder / "plans.json"
+    plans = read_small_json(plans_path)
+    try:
+        architecture = plans["configurations"]["3d_fullres"]["architecture"]
+        kwargs = architecture["arch_kwargs"]
+        imported = architecture["_kw_requires_import"]
+        names = {kwargs[key] for key in imported if kwargs.get(key) is not None}
+        features = [int(n) for n in kwargs["features_per_stage"]]
+        strides = [[int(n) for n in stride] for stride in kwargs["strides"]]
+        class_name = architecture["network_class_name"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{plans_path} does not describe a 3D network ({error!r}).",
+            "Choose a folder of a 3d_fullres model.",
+        ) from error
+    strange = sorted(str(name) for name in names - KNOWN_PARTS)
+    if class_name not in KNOWN_ARCHITECTURES:
+        strange.append(str(class_name))
+    if strange:
+        raise ModelError(
+            f"{plans_path} asks for network parts that are not known ({', '.join(strange)}).",
+            "Use a model with nnU-Net's standard architecture.",
+        )
+    if len(features) > MAX_STAGES or not all(0 < n <= MAX_FEATURES for n in features):
+        raise ModelError(f"The network in {plans_path} is too large.", "Choose another model.")
+    total_stride = [1, 1, 1]
+    for stride in strides:
+        total_stride = [a * b for a, b in zip(total_stride, stride, strict=True)]
+    if any(n % s for n, s in zip(entry.card.patch_shape, total_stride, strict=True)):
+        raise ModelError(
+            f"The patch shape on the model card in {entry.folder} does not fit its network.",
+            "Copy the model anew.",
+        )
+    return architecture

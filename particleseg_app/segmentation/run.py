@@ -1,0 +1,183 @@
+"""One run from scan to labels, in stages that each go on where a killed one ended."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from particleseg_app import __version__
+from particleseg_app.durable_files import remove_part_files, write_json
+from particleseg_app.errors import Cancelled, RunError, UserError
+from particleseg_app.models import ModelEntry, Predictor, choose_device, find_model
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
+from particleseg_app.segmentation.particles_from_classes import particles_from_classes
+from particleseg_app.segmentation.plan import TILES_PER_CHUNK, plan_network_run
+from particleseg_app.segmentation.run_folder import (
+    FAILURE,
+    LABELS,
+    PIECES,
+    SUMMARY,
+    WORK,
+    RunResult,
+    claim,
+    read_run_json,
+)
+from particleseg_app.segmentation.settings import RunSettings
+from particleseg_app.segmentation.threshold_stage import run_threshold_stage
+from particleseg_app.units import diameter_in_voxels
+from particleseg_app.volumes import Scan
+
+MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
+
+
+def segment(
+    run_folder: Path,
+    scan: Scan,
+    settings: RunSettings,
+    progress: Progress,
+    cancel: CancelToken,
+    *,
+    make_predictor: MakePredictor = Predictor,
+    tiles_per_chunk: int = TILES_PER_CHUNK,
+) -> RunResult:
+    """Find and separate the particles of a scan; the same call continues an interrupted run.
+
+    Raises `UserError` (settings, model, disk, memory) or `Cancelled`; either way everything that
+    was finished stays in `run_folder`. `make_predictor` and `tiles_per_chunk` exist for tests and
+    do not change a result.
+    """
+    settings.check()
+    if (run_folder / SUMMARY).exists():
+        claim(run_folder, settings, read_run_json(run_folder / "origin.json"))
+        return finished_result(run_folder)
+    try:
+        return _segment(
+            run_folder, scan, settings, progress, cancel, make_predictor, tiles_per_chunk
+        )
+    except Cancelled:
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        problem = RunError(
+            f"There is no space left on the disk that holds {run_folder}.",
+            "Free some space and continue the run; nothing finished is lost.",
+        )
+        _note_failure(run_folder, problem)
+        raise problem from error
+    except UserError as error:
+        _note_failure(run_folder, error)
+        raise
+
+
+def finished_result(run_folder: Path) -> RunResult:
+    """The result of a finished run."""
+    summary = read_run_json(run_folder / SUMMARY)
+    return RunResult(run_folder / LABELS, int(summary["particle_count"]), summary)
+
+
+def _segment(
+    run_folder: Path,
+    scan: Scan,
+    settings: RunSettings,
+    progress: Progress,
+    cancel: CancelToken,
+    make_predictor: MakePredictor,
+    tiles_per_chunk: int,
+) -> RunResult:
+    started = time.monotonic()
+    summary: dict[str, Any] = {
+        "program_version": __version__,
+        "method": settings.method,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    pieces_folder = run_folder / PIECES
+    if settings.method == "nnunet":
+        progress.start("Loading the model")
+        entry = find_model(settings.model)
+        plan = plan_network_run(scan.shape, settings, entry.card, tiles_per_chunk)
+        origin = {
+            "scan_shape": list(scan.shape),
+            "model_fingerprint": entry.fingerprint(),
+            "tiles_per_chunk": tiles_per_chunk,
+        }
+        claim(run_folder, settings, origin)
+        device = choose_device(settings.device)
+        predictor = make_predictor(entry, device.id, plan.mirroring, cancel)
+        scaling = entry.card.normalisation.for_scan(scan.statistics)
+        stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder)
+        classes = stage.run(progress, cancel)
+        factor, small_core_filter = plan.scale_factor, True
+        summary |= {
+            "model": {"name": entry.card.name, "version": entry.card.version, **origin},
+            "device": device.title,
+            "scale_factor": plan.scale_factor,
+            "working_shape": list(plan.working_shape),
+            "tile_shape": list(plan.tile_shape),
+            "tiles": plan.tile_count,
+        }
+    else:
+        threshold = settings.threshold
+        if threshold is None:
+            threshold = scan.statistics.matrix_and_particle_threshold()
+        claim(run_folder, settings, {"scan_shape": list(scan.shape), "threshold": threshold})
+        classes = run_threshold_stage(scan, settings, threshold, pieces_folder, progress, cancel)
+        factor, small_core_filter = 1.0, False
+        summary |= {"threshold": threshold, "scale_factor": 1.0}
+    count = _finish(
+        run_folder, scan, settings, classes, factor, small_core_filter, progress, cancel
+    )
+    summary |= {
+        "particle_count": count,
+        "diameter_voxels": diameter_in_voxels(
+            settings.particle_diameter_um, settings.voxel_size_um
+        ),
+        "seconds": round(time.monotonic() - started, 1),
+        "notes": list(progress.snapshot().messages),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(run_folder / SUMMARY, summary)
+    shutil.rmtree(pieces_folder, ignore_errors=True)
+    return finished_result(run_folder)
+
+
+def _finish(
+    run_folder: Path,
+    scan: Scan,
+    settings: RunSettings,
+    classes: ClassPieces,
+    factor: float,
+    small_core_filter: bool,
+    progress: Progress,
+    cancel: CancelToken,
+) -> int:
+    remove_part_files(run_folder)
+    count = particles_from_classes(
+        classes,
+        scan.shape,
+        factor,
+        run_folder / WORK,
+        run_folder / LABELS,
+        settings.min_relative_volume,
+        progress,
+        cancel,
+        small_core_filter=small_core_filter,
+    )
+    shutil.rmtree(run_folder / WORK, ignore_errors=True)
+    return count
+
+
+def _note_failure(run_folder: Path, error: UserError) -> None:
+    """Keep the reason with the run, if it got as far as having a folder and there is room."""
+    if run_folder.is_dir():
+        try:
+            write_json(run_folder / FAILURE, {"message": str(error)})
+        except OSError:
+            pass

@@ -1,0 +1,79 @@
+"""What the user asks of a run, checked; stored as `settings.json` in the run's folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.units import diameter_in_voxels
+
+METHODS = ("nnunet", "threshwater")
+PRESETS = ("fast", "standard", "best")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of one run. Lengths in µm; ThreshWater's radii in voxels of the scan.
+
+    `threshold` is ThreshWater's grey value, None for Otsu's. `min_relative_volume` is the share
+    of the mean particle volume below which a particle is dropped (001, relative size filter).
+    """
+
+    voxel_size_um: float
+    particle_diameter_um: float
+    method: str = "nnunet"
+    model: str = "default"
+    preset: str = "standard"
+    device: str = "auto"
+    threshold: float | None = None
+    opening_radius: int = 1
+    erosion_radius: int = 2
+    min_relative_volume: float = 0.005
+
+    def check(self) -> None:
+        """Raise `InvalidValueError` for the first answer that is not possible."""
+        diameter_in_voxels(self.particle_diameter_um, self.voxel_size_um)
+        _check_choice("method", self.method, METHODS)
+        _check_choice("preset", self.preset, PRESETS)
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InvalidValueError("The threshold must be a number.", "Enter a grey value.")
+        for name, radius in (("opening", self.opening_radius), ("erosion", self.erosion_radius)):
+            if not 0 <= radius <= 50:
+                raise InvalidValueError(
+                    f"An {name} radius of {radius} voxels is not possible.",
+                    "Enter a radius between 0 and 50.",
+                )
+        if not 0 <= self.min_relative_volume < 1:
+            raise InvalidValueError(
+                f"A smallest relative volume of {self.min_relative_volume:g} is not possible.",
+                "Enter a share between 0 and 1.",
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> RunSettings:
+        """Settings from JSON; `InvalidValueError` when something is missing or of another type."""
+        known = {field.name for field in fields(RunSettings)}
+        try:
+            settings = RunSettings(**{key: value for key, value in raw.items() if key in known})
+            settings.check()
+        except (TypeError, AttributeError) as error:
+            raise InvalidValueError(
+                f"The run's settings are damaged ({error}).", "Start a new run."
+            ) from error
+        return settings
+
+    def same_result(self, other: RunSettings) -> bool:
+        """Whether both lead to the same particles: the device alone may differ."""
+        return {**self.as_dict(), "device": ""} == {**other.as_dict(), "device": ""}
+
+
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidValueError(
+            f"There is no {what} “{value}”.", f"Choose one of: {', '.join(choices)}."
+        )

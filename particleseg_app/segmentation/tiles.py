@@ -1,0 +1,74 @@
+"""Where the network's tiles lie at working scale, and which chunk each belongs to.
+
+A tile belongs to exactly one chunk, the one its first voxel lies in, so each is predicted once.
+What it predicts beyond its chunk is handed to the later chunks it reaches into.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from particleseg_app.units import Box, Shape
+
+SMALLEST_TILE_STEP = 16
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One unit of work and of resumption, in voxels at working scale.
+
+    `box` is what it finishes, `reach` what its tiles cover (beyond the volume, where a tile is
+    longer than the volume), `tiles` the start (z, y, x) of each of its tiles.
+    """
+
+    index: int
+    box: Box
+    reach: Box
+    tiles: tuple[Shape, ...]
+
+
+def tile_shape_for(volume: Shape, patch_shape: Shape) -> Shape:
+    """The model's patch, shortened along axes where the whole volume is thinner."""
+    z, y, x = (
+        min(patch, max(SMALLEST_TILE_STEP, math.ceil(n / SMALLEST_TILE_STEP) * SMALLEST_TILE_STEP))
+        for n, patch in zip(volume, patch_shape, strict=True)
+    )
+    return z, y, x
+
+
+def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """Evenly spaced starts of tiles that cover [0, length) and overlap by at least `overlap`."""
+    if length <= tile:
+        return [0]
+    steps = math.ceil((length - tile) / (tile * (1 - overlap)))
+    return [round(i * (length - tile) / steps) for i in range(steps + 1)]
+
+
+def plan_chunks(
+    volume: Shape, tile: Shape, overlap: float, tiles_per_chunk: int
+) -> tuple[Chunk, ...]:
+    """All chunks in raster order, each of at most `tiles_per_chunk` tiles along each axis."""
+    groups = []
+    for length, edge in zip(volume, tile, strict=True):
+        starts = tile_starts(length, edge, overlap)
+        cuts = [starts[i : i + tiles_per_chunk] for i in range(0, len(starts), tiles_per_chunk)]
+        groups.append(
+            [
+                (group, group[0], cuts[i + 1][0] if i + 1 < len(cuts) else length)
+                for i, group in enumerate(cuts)
+            ]
+        )
+    chunks = []
+    for index, along in enumerate(itertools.product(*groups)):
+        start = tuple(first for _, first, _ in along)
+        stop = tuple(last for _, _, last in along)
+        reach = tuple(
+            max(group[-1] + edge, last) for (group, _, last), edge in zip(along, tile, strict=True)
+        )
+        tiles = tuple(itertools.product(*(group for group, _, _ in along)))
+        chunks.append(
+            Chunk(index, Box(start, stop), Box(start, reach), tiles)  # type: ignore[arg-type]
+        )
+    return tuple(chunks)

@@ -1,0 +1,67 @@
+"""The scan at working scale does not depend on the box asked for, and is a true resampling."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from particleseg_app.models import GreyScaling
+from particleseg_app.segmentation import working_scale
+from particleseg_app.segmentation.working_scale import read_at_working_scale, working_shape
+from particleseg_app.units import Box
+
+from .volumes import ArrayVolume
+
+CPU = torch.device("cpu")
+AS_IT_IS = GreyScaling(-np.inf, np.inf, 0.0, 1.0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data(), st.floats(0.15, 3.0))
+def test_any_box_equals_the_same_part_of_the_whole(data, factor):
+    random = np.random.default_rng(0)
+    volume = ArrayVolume(random.integers(0, 60000, (23, 31, 27)).astype(np.uint16))
+    shape = working_shape(volume.shape, factor)
+    scaling = GreyScaling(1000.0, 50000.0, 20000.0, 9000.0)
+    whole = read_at_working_scale(volume, shape, Box.whole(shape), scaling, CPU)
+    start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+    stop = tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    box = Box(start, stop)
+    part = read_at_working_scale(volume, shape, box, scaling, CPU)
+    assert torch.equal(part, whole[box.slices])
+
+
+def test_small_reads_give_the_same_as_one_large_read(monkeypatch):
+    volume = ArrayVolume(np.random.default_rng(1).normal(size=(60, 20, 20)).astype(np.float32))
+    shape = working_shape(volume.shape, 0.4)
+    whole = read_at_working_scale(volume, shape, Box.whole(shape), AS_IT_IS, CPU)
+    monkeypatch.setattr(working_scale, "MAX_READ_VOXELS", 20 * 20 * 9)
+    pieces = read_at_working_scale(volume, shape, Box.whole(shape), AS_IT_IS, CPU)
+    assert torch.equal(pieces, whole)
+    assert volume.largest_read <= whole.numel() * 100
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 1.7, 3.0])
+def test_a_ramp_stays_a_ramp_in_place(factor):
+    ramp = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None, None], (40, 8, 8))
+    shape = working_shape((40, 8, 8), factor)
+    result = read_at_working_scale(ArrayVolume(ramp), shape, Box.whole(shape), AS_IT_IS, CPU)
+    centres = (np.arange(shape[0]) + 0.5) * 40 / shape[0] - 0.5
+    inner = slice(2, -2)
+    np.testing.assert_allclose(result[inner, 0, 0], centres[inner], atol=1e-3)
+
+
+def test_beyond_the_volume_the_edge_is_repeated():
+    volume = ArrayVolume(np.random.default_rng(2).normal(size=(10, 12, 14)).astype(np.float32))
+    wide = read_at_working_scale(volume, (10, 12, 14), Box((0, 0, 0), (16, 12, 14)), AS_IT_IS, CPU)
+    for index in range(10, 16):
+        assert torch.equal(wide[index], wide[9])
+    np.testing.assert_array_equal(wide[:10].numpy(), volume.array)
+
+
+def test_reducing_averages_noise_away():
+    noise = np.random.default_rng(3).normal(size=(64, 64, 64)).astype(np.float32)
+    shape = working_shape(noise.shape, 0.25)
+    reduced = read_at_working_scale(ArrayVolume(noise), shape, Box.whole(shape), AS_IT_IS, CPU)
+    assert reduced.std() < 0.25

@@ -1,0 +1,21 @@
+"""Volumes in memory for tests, with the reading interface of a scan."""
+
+import numpy as np
+
+from particleseg_app.units import Box
+
+
+class ArrayVolume:
+    """An array that is read like a scan and remembers its largest read, in voxels."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.largest_read = 0
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    def read(self, box: Box) -> np.ndarray:
+        self.largest_read = max(self.largest_read, box.size)
+        return self.array[box.slices].copy()
