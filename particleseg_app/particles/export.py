@@ -6,6 +6,8 @@ import csv
 import errno
 import json
 import math
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +32,7 @@ _PROGRAM = "ParticleSeg"
 _SIGNIFICANT_DIGITS = 8
 _BLOCK_BYTES = 128 * 2**20
 _CHUNK_EDGE = 64
+_HDF5_OVERHEAD_BYTES = 8 * 2**20
 # Classic TIFF addresses 32 bits. The last page and its directory must still fit.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
@@ -203,7 +206,7 @@ def export_labels_hdf5(
     path = Path(path)
     depth, height, width = labels.shape
     chunks = tuple(min(_CHUNK_EDGE, n) for n in labels.shape)
-    rows = max(1, _BLOCK_BYTES // (4 * _CHUNK_EDGE**2 * width)) * _CHUNK_EDGE
+    rows = max(1, _BLOCK_BYTES // 4 // (4 * _CHUNK_EDGE**2 * width)) * _CHUNK_EDGE
     boxes = [
         Box((z, y, 0), (min(depth, z + _CHUNK_EDGE), min(height, y + rows), width))
         for z in range(0, depth, _CHUNK_EDGE)
@@ -227,8 +230,16 @@ def export_labels_hdf5(
         file.attrs["program"] = f"{_PROGRAM} {__version__}"
         for box in boxes:
             cancel.check()
-            dataset[box.slices] = labels.read(box)
+            block = labels.read(box)
+            _check_space(path.parent, block.nbytes)
+            dataset[box.slices] = block
             progress.advance()
+
+
+def _check_space(folder: Path, wanted_bytes: int) -> None:
+    """Raise the error of a full disk before HDF5 meets one, which can bring down the process."""
+    if shutil.disk_usage(folder).free < wanted_bytes + _HDF5_OVERHEAD_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _slab_depth(shape: Shape) -> int:

@@ -198,6 +198,13 @@ def test_a_cancelled_export_leaves_nothing(labels, tmp_path, function):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hdf5_stops_before_the_disk_is_full(labels, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_HDF5_OVERHEAD_BYTES", 2**62)
+    with pytest.raises(ExportError, match="no space left"):
+        write(export_labels_hdf5, labels, tmp_path / "labels.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("function", [export_labels_tiff, export_labels_hdf5])
 def test_places_that_cannot_be_written(labels, tmp_path, function):
     with pytest.raises(ExportError, match="not there"):
