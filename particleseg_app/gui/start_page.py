@@ -16,6 +16,8 @@ from particleseg_app.gui.reveal import file_manager_words
 from particleseg_app.gui.style import label, tool_button
 
 COLUMN_WIDTH = 780
+ROW_HEIGHT = 52
+ROWS_SHOWN = 5
 
 
 class Recent(Protocol):
@@ -46,17 +48,19 @@ class StartPage(QWidget):
         self.drop_zone.file_wanted.connect(self.file_wanted)
         self.drop_zone.project_wanted.connect(self.project_wanted)
         self._recent_title = label("Recent projects", "heading")
-        self._list = QWidget()
+        self._list = QFrame()
+        self._list.setProperty("role", "card")
         self._rows = QVBoxLayout(self._list)
-        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setContentsMargins(4, 4, 4, 4)
         self._rows.setSpacing(0)
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.viewport().setObjectName("recentView")
         self._scroll.setWidget(self._list)
-        self._scroll.setStyleSheet(
-            "QScrollArea, QScrollArea > QWidget > QWidget {background: none}"
-        )
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._scroll.setStyleSheet("QScrollArea, #recentView {background: none}")
 
         column = QWidget()
         column.setMaximumWidth(COLUMN_WIDTH)
@@ -68,11 +72,11 @@ class StartPage(QWidget):
             label("Find, separate and measure every particle of a scan, up to a table.", "muted")
         )
         inner.addSpacing(16)
-        inner.addWidget(self.drop_zone, 3)
+        inner.addWidget(self.drop_zone, 1)
         inner.addSpacing(20)
         inner.addWidget(self._recent_title)
         inner.addSpacing(2)
-        inner.addWidget(self._scroll, 2)
+        inner.addWidget(self._scroll)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addStretch(1)
@@ -92,7 +96,8 @@ class StartPage(QWidget):
             line.removed.connect(self.recent_removed)
             line.revealed.connect(self.recent_revealed)
             self._rows.addWidget(line)
-        self._rows.addStretch(1)
+        shown = min(len(projects), ROWS_SHOWN)
+        self._scroll.setFixedHeight(shown * ROW_HEIGHT + 10)
         self._recent_title.setVisible(bool(projects))
         self._scroll.setVisible(bool(projects))
 
@@ -106,6 +111,7 @@ class _RecentRow(QFrame):
         super().__init__()
         self._folder = project.folder
         self._exists = project.exists
+        self.setFixedHeight(ROW_HEIGHT)
         self.setObjectName("recentRow")
         self.setStyleSheet(
             "#recentRow {border: none; border-radius: 6px}"

@@ -152,7 +152,7 @@ class ParticleTableModel(QAbstractTableModel):
             return None
         column = self._columns[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{column.title}\n{column.unit}" if column.unit else f"{column.title}\n"
+            return _two_lines(column)
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{column.description} Click to sort."
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -166,6 +166,17 @@ def _sorting(values: np.ndarray, order: Qt.SortOrder) -> np.ndarray:
         return np.argsort(values, kind="stable")
     keys = -values.astype(np.float64)
     return np.argsort(keys, kind="stable")
+
+
+def _two_lines(column: Column) -> str:
+    """Title and unit on two lines, so that columns need not be wider than their numbers."""
+    if column.unit and len(column.heading) <= 12:
+        return f"{column.title}\n({column.unit})"
+    first, _, last = column.heading.rpartition(" (")[0].rpartition(" ")
+    if not column.unit:
+        first, _, last = column.title.rpartition(" ")
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{first}\n{last}{unit}" if first else f"{column.title}\n{unit.strip()}"
 
 
 def _decimals(values: np.ndarray, column: Column) -> int:

@@ -1,0 +1,111 @@
+"""A small form for the particle filter: least and greatest value of the columns that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QLineEdit, QVBoxLayout, QWidget
+
+from particleseg_app.gui.formats import parse_number
+from particleseg_app.gui.panels.table_filter import Condition
+from particleseg_app.gui.style import button, label, row
+from particleseg_app.particles import Column
+
+FILTERED = (
+    "equivalent_diameter_um",
+    "volume_um3",
+    "volume_voxels",
+    "sphericity",
+    "surface_area_um2",
+    "grey_mean",
+)
+# The words that the typed filter understands, so that form and text say the same.
+WORDS = {
+    "equivalent_diameter_um": "diameter",
+    "volume_um3": "volume",
+    "volume_voxels": "voxels",
+    "surface_area_um2": "surface",
+    "grey_mean": "grey",
+}
+
+
+class FilterPopup(QFrame):
+    """Emits the filter as text while the limits are typed."""
+
+    text_changed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setProperty("role", "card")
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setVerticalSpacing(6)
+        self._fields: dict[str, tuple[QLineEdit, QLineEdit]] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 14, 16, 12)
+        layout.setSpacing(10)
+        layout.addWidget(label("Show only particles between", "heading"))
+        layout.addLayout(self._grid)
+        clear = button("Clear", self.clear)
+        layout.addLayout(row(None, clear, button("Done", self.hide, primary=True)))
+
+    def set_table(self, table: pd.DataFrame, columns: Sequence[Column]) -> None:
+        """Offer the columns of `table`, with their present range as a hint."""
+        while (item := self._grid.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.deleteLater()
+        self._fields = {}
+        shown = [column for column in columns if column.name in FILTERED]
+        shown.sort(key=lambda column: FILTERED.index(column.name))
+        for number, column in enumerate(shown):
+            values = table[column.name].to_numpy(dtype=np.float64)
+            values = values[np.isfinite(values)]
+            low, high = QLineEdit(), QLineEdit()
+            for field, limit in ((low, "min"), (high, "max")):
+                if len(values):
+                    edge = values.min() if limit == "min" else values.max()
+                    field.setPlaceholderText(column.text(edge))
+                field.setFixedWidth(96)
+                field.setAccessibleName(f"{column.title}, {limit}")
+                field.textEdited.connect(self._tell)
+            self._grid.addWidget(label(column.title), number, 0)
+            self._grid.addWidget(low, number, 1)
+            self._grid.addWidget(label("to", "muted"), number, 2)
+            self._grid.addWidget(high, number, 3)
+            self._grid.addWidget(label(column.unit, "muted"), number, 4)
+            self._fields[column.name] = (low, high)
+
+    def set_conditions(self, conditions: Sequence[Condition]) -> None:
+        """Show limits that were typed elsewhere."""
+        for name, (low, high) in self._fields.items():
+            least = [c.minimum for c in conditions if c.column == name and c.minimum is not None]
+            most = [c.maximum for c in conditions if c.column == name and c.maximum is not None]
+            low.setText(f"{max(least):g}" if least else "")
+            high.setText(f"{min(most):g}" if most else "")
+
+    def clear(self) -> None:
+        for low, high in self._fields.values():
+            low.clear()
+            high.clear()
+        self._tell()
+
+    def text(self) -> str:
+        """The limits as the text that the filter box would hold."""
+        parts = []
+        for name, (low_field, high_field) in self._fields.items():
+            low, high = parse_number(low_field.text()), parse_number(high_field.text())
+            word = WORDS.get(name, name)
+            if low is not None and high is not None:
+                parts.append(f"{word} {low:.12g}..{high:.12g}")
+            elif low is not None:
+                parts.append(f"{word} >= {low:.12g}")
+            elif high is not None:
+                parts.append(f"{word} <= {high:.12g}")
+        return ", ".join(parts)
+
+    def _tell(self) -> None:
+        self.text_changed.emit(self.text())

@@ -1,0 +1,204 @@
+"""The particle table: filter, sort, and choose a particle to be shown in the views."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QHeaderView,
+    QLineEdit,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.gui.formats import format_count, plural
+from particleseg_app.gui.panels.filter_popup import FilterPopup
+from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
+from particleseg_app.gui.panels.table_filter import TableFilter, parse_conditions
+from particleseg_app.gui.style import label, row, tool_button
+
+# What people look at first stands on the left; the rest follows in the table's own order.
+FIRST_COLUMNS = (
+    "label",
+    "equivalent_diameter_um",
+    "volume_um3",
+    "sphericity",
+    "surface_area_um2",
+    "touches_scan_edge",
+    "grey_mean",
+    "grey_std",
+    "volume_voxels",
+)
+ROW_HEIGHT = 26
+TYPING_MS = 250
+
+
+class ParticleTablePanel(QWidget):
+    particle_chosen = Signal(int)
+    shown_changed = Signal(object)  # labels that pass the filter
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = ParticleTableModel(self)
+        self._label: int | None = None
+        self._quiet = False
+        self.filter_box = QLineEdit()
+        self.filter_box.setPlaceholderText("Filter, for example: diameter > 150")
+        self.filter_box.setClearButtonEnabled(True)
+        self.filter_box.setAccessibleName("Filter of the particle table")
+        self.filter_box.setToolTip(
+            "Examples: diameter > 150 · volume 1000..5000 · sphericity < 0.8 · 17 (that particle). "
+            "Join several with a comma."
+        )
+        self._popup = FilterPopup(self)
+        self._popup.text_changed.connect(self._on_popup_text)
+        self.popup_button = tool_button("filter", "Filter by column", self._show_popup)
+        self.hide_edge_box = QCheckBox("Hide particles at the scan’s edge")
+        self.hide_edge_box.setToolTip("The scan’s edge cuts them, so their sizes are too small.")
+        self.problem_label = label("", "error", wrap=True)
+        self.problem_label.hide()
+        self.count_label = label("", "muted")
+        self.view = _make_view(self.model)
+
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(12, 10, 12, 10)
+        layout.setSpacing(8)
+        title = label("Particles", "heading")
+        layout.addLayout(row(title, None, self.count_label))
+        layout.addLayout(row(self.filter_box, self.popup_button, spacing=4))
+        layout.addWidget(self.problem_label)
+        layout.addWidget(self.hide_edge_box)
+        layout.addWidget(self.view, 1)
+
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(TYPING_MS)
+        self._typing.timeout.connect(self.apply_filter)
+        self.filter_box.textChanged.connect(lambda _text: self._typing.start())
+        self.filter_box.returnPressed.connect(self.apply_filter)
+        self.hide_edge_box.toggled.connect(self.apply_filter)
+        self.view.selectionModel().currentRowChanged.connect(self._on_row)
+        copy = QShortcut(QKeySequence.StandardKey.Copy, self.view, self._copy)
+        copy.setContext(Qt.ShortcutContext.WidgetShortcut)
+        self.setFocusProxy(self.view)
+
+    def set_table(self, table: pd.DataFrame | None) -> None:
+        """Show the particles of a run; None empties the table."""
+        self._label = None
+        first = not self.model.columns
+        self.model.set_table(table)
+        if table is not None:
+            self._popup.set_table(table, self.model.columns)
+            if first:
+                self._arrange_columns()
+            self.apply_filter()
+        self._show_count()
+
+    def select_label(self, label: int | None) -> None:
+        """Mark a particle and scroll to it, without telling it was chosen."""
+        self._label = label
+        row_number = None if label is None else self.model.row_of_label(label)
+        selection = self.view.selectionModel()
+        self._quiet = True
+        if row_number is None:
+            selection.clear()
+        else:
+            column = max(0, self.view.columnAt(0))
+            index = self.model.index(row_number, column)
+            flags = QItemSelectionModel.SelectionFlag
+            selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+            self.view.scrollTo(index, QAbstractItemView.ScrollHint.EnsureVisible)
+        self._quiet = False
+        self._show_count()
+
+    def apply_filter(self) -> None:
+        """Filter by what is typed; a text that is not understood keeps the last filter."""
+        self._typing.stop()
+        try:
+            conditions = parse_conditions(self.filter_box.text(), self.model.columns)
+        except InvalidValueError as error:
+            self.problem_label.setText(f"{error.sentence} {error.remedy}")
+            self.problem_label.show()
+            return
+        self.problem_label.hide()
+        if not self._popup.isVisible():
+            self._popup.set_conditions(conditions)
+        self.model.set_filter(TableFilter(conditions, self.hide_edge_box.isChecked()))
+        self.select_label(self._label)
+        self.shown_changed.emit(self.model.shown_labels())
+
+    def _arrange_columns(self) -> None:
+        header = self.view.horizontalHeader()
+        names = [column.name for column in self.model.columns]
+        wanted = [name for name in FIRST_COLUMNS if name in names]
+        for place, name in enumerate(wanted):
+            header.moveSection(header.visualIndex(names.index(name)), place)
+        self.view.sortByColumn(names.index("label"), Qt.SortOrder.AscendingOrder)
+        self.view.resizeColumnsToContents()
+
+    def _show_count(self) -> None:
+        shown, total = self.model.shown_count, self.model.total_count
+        text = plural(total, "particle")
+        if shown != total:
+            text = f"{format_count(shown)} of {text}"
+        if self._label is not None and self.model.row_of_label(self._label) is None:
+            text += f"  ·  {self._label} is filtered out"
+        self.count_label.setText(text if self.model.table is not None else "")
+
+    def _on_row(self, current: QModelIndex, previous: QModelIndex) -> None:
+        if current.isValid() and not self._quiet:
+            self._label = self.model.label_of_row(current.row())
+            self._show_count()
+            self.particle_chosen.emit(self._label)
+
+    def _show_popup(self) -> None:
+        self._popup.adjustSize()
+        corner = self.popup_button.mapToGlobal(QPoint(self.popup_button.width(), 0))
+        below = self.popup_button.height() + 4
+        self._popup.move(corner + QPoint(-self._popup.width(), below))
+        self._popup.show()
+
+    def _on_popup_text(self, text: str) -> None:
+        self.filter_box.setText(text)
+        self.apply_filter()
+
+    def _copy(self) -> None:
+        """Copy the chosen particle as two tab-separated lines, for a spreadsheet."""
+        if self._label is None or self.model.table is None:
+            return
+        columns = self.model.columns
+        table = self.model.table
+        line = table.iloc[int(np.searchsorted(table["label"].to_numpy(), self._label))]
+        head = "\t".join(column.heading for column in columns)
+        values = "\t".join(str(line[column.name]) for column in columns)
+        QGuiApplication.clipboard().setText(f"{head}\n{values}\n")
+
+
+def _make_view(model: ParticleTableModel) -> QTableView:
+    view = QTableView()
+    view.setModel(model)
+    view.setSortingEnabled(True)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setAlternatingRowColors(True)
+    view.setShowGrid(False)
+    view.setWordWrap(False)
+    view.setCornerButtonEnabled(False)
+    view.setStyleSheet("QAbstractScrollArea::corner {background: transparent; border: none}")
+    view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    vertical = view.verticalHeader()
+    vertical.hide()
+    vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    vertical.setDefaultSectionSize(ROW_HEIGHT)
+    header = view.horizontalHeader()
+    header.setResizeContentsPrecision(50)
+    header.setSectionsMovable(True)
+    header.setHighlightSections(False)
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return view
