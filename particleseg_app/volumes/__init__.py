@@ -1,0 +1,20 @@
+"""Scans and label volumes on disk: TIFF import, the chunked store, grey statistics."""
+
+from particleseg_app.volumes.grey_statistics import GreyStatistics
+from particleseg_app.volumes.labels import LabelVolume, LabelWriter, open_labels, read_label_file
+from particleseg_app.volumes.scan import Scan, open_scan
+from particleseg_app.volumes.scan_import import import_scan
+from particleseg_app.volumes.tiff_source import ScanSource, inspect_source
+
+__all__ = [
+    "GreyStatistics",
+    "LabelVolume",
+    "LabelWriter",
+    "Scan",
+    "ScanSource",
+    "import_scan",
+    "inspect_source",
+    "open_labels",
+    "open_scan",
+    "read_label_file",
+]

@@ -1,0 +1,192 @@
+"""The lock file of a project: one process at a time may write into a project folder."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from particleseg_app.errors import ProjectError
+
+LOCK_NAME = ".lock"
+_TAKEOVER_NAME = ".lock.takeover"
+# A lock file without content is being written right now, unless it is older than this.
+_EMPTY_LOCK_S = 10.0
+_TAKEOVER_S = 30.0
+_SAME_START_S = 3.0
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """Who holds a lock. `process_started` is the start of that process (seconds since 1970)."""
+
+    pid: int
+    host: str
+    user: str
+    time: str
+    process_started: float
+
+    @property
+    def here(self) -> bool:
+        return self.host == platform.node()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process ran on this computer and no longer does."""
+        if not self.here:
+            return False
+        if not psutil.pid_exists(self.pid):
+            return True
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            # Another process may have been given the same number since.
+            return abs(process.create_time() - self.process_started) > _SAME_START_S
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+
+
+class ProjectLock:
+    """Holds the lock of one project folder from `acquire` to `release`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = Path(folder) / LOCK_NAME
+        self._takeover = Path(folder) / _TAKEOVER_NAME
+        self._held: LockHolder | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raise `ProjectError` that says who holds it and where."""
+        try:
+            self._acquire()
+        except OSError as error:
+            raise ProjectError(
+                f"The project folder {self.path.parent} cannot be written to "
+                f"({error.strerror or error}).",
+                "Check your permissions, or copy the project to another place.",
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock back, if it is still ours. May be called twice."""
+        held, self._held = self._held, None
+        if held is not None and _read(self.path) == held:
+            self.path.unlink(missing_ok=True)
+
+    def _acquire(self) -> None:
+        if self._create():
+            return
+        if self._is_stale():
+            self._take_over()
+            return
+        raise _locked(self.path)
+
+    def _create(self) -> bool:
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        me = _this_process()
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(me), file)
+            file.flush()
+            os.fsync(file.fileno())
+        self._held = me
+        return True
+
+    def _is_stale(self) -> bool:
+        holder = _read(self.path)
+        if holder is None:
+            return _age(self.path) > _EMPTY_LOCK_S
+        return holder.gone
+
+    def _take_over(self) -> None:
+        """Replace the lock of a dead process; a second file keeps two takers apart."""
+        if _age(self._takeover) > _TAKEOVER_S:
+            self._takeover.unlink(missing_ok=True)
+        try:
+            os.close(os.open(self._takeover, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError as error:
+            raise _locked(self.path) from error
+        try:
+            if self.path.exists() and not self._is_stale():
+                raise _locked(self.path)
+            self.path.unlink(missing_ok=True)
+            if not self._create():
+                raise _locked(self.path)
+        finally:
+            self._takeover.unlink(missing_ok=True)
+
+
+def lock_holder(folder: Path) -> LockHolder | None:
+    """Who holds the lock of a project folder now, None when nobody (alive) does."""
+    holder = _read(Path(folder) / LOCK_NAME)
+    return None if holder is None or holder.gone else holder
+
+
+def _locked(path: Path) -> ProjectError:
+    holder, folder = _read(path), path.parent
+    if holder is None:
+        return ProjectError(
+            f"The project {folder} is just being opened by another program.", "Try again."
+        )
+    since = f"since {holder.time.replace('T', ' ')}"
+    if holder.pid == os.getpid() and holder.here:
+        return ProjectError(f"The project {folder} is already open in this program.")
+    if holder.here:
+        return ProjectError(
+            f"The project {folder} is open in another window or program of {holder.user} on this "
+            f"computer (process {holder.pid}, {since}).",
+            "Close it there first.",
+        )
+    return ProjectError(
+        f"The project {folder} is open on the computer {holder.host} by {holder.user} ({since}).",
+        f"Close it there; if that computer was switched off meanwhile, delete the file {path}.",
+    )
+
+
+def _this_process() -> LockHolder:
+    pid = os.getpid()
+    return LockHolder(
+        pid=pid,
+        host=platform.node(),
+        user=_user_name(),
+        time=datetime.now().isoformat(timespec="seconds"),
+        process_started=psutil.Process(pid).create_time(),
+    )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def _read(path: Path) -> LockHolder | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return LockHolder(
+            pid=int(content["pid"]),
+            host=str(content["host"]),
+            user=str(content["user"]),
+            time=str(content["time"]),
+            process_started=float(content["process_started"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,395 @@
+"""A project: a folder with a small project file, the imported scans, and one folder for each run.
+
+project.json            what there is; written atomically
+scans/scan-001/scan.h5  one folder for each scan
+runs/run-001/           one folder for each run
+.lock                   who has the project open
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from particleseg_app.durable_files import flush_folder, remove_part_files, write_json
+from particleseg_app.errors import ProjectError
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.projects.entries import (
+    FORMAT_VERSION,
+    PROJECT_FORMAT,
+    ProjectContent,
+    RunEntry,
+    ScanEntry,
+    from_json,
+    to_json,
+)
+from particleseg_app.projects.lock import LOCK_NAME, ProjectLock
+from particleseg_app.units import check_voxel_size, diameter_in_voxels
+from particleseg_app.volumes import Scan, ScanSource, import_scan, open_scan
+
+PROJECT_FILE = "project.json"
+SCAN_FILE = "scan.h5"
+_IMPORTING = ".importing-"
+# What an attempt to create a project may leave when it is killed.
+_LEFTOVERS = {LOCK_NAME, ".lock.takeover", f"{PROJECT_FILE}.part", "scans", "runs"}
+
+
+class Project:
+    """An open project; holds its lock until `close`. A context manager, usable from threads."""
+
+    def __init__(self, folder: Path, content: ProjectContent, lock: ProjectLock) -> None:
+        """Use `Project.create` or `Project.open` instead."""
+        self.folder = folder
+        self._content = content
+        self._lock = lock
+        self._changing = threading.RLock()
+        self._closed = False
+
+    @staticmethod
+    def create(folder: Path, name: str | None = None) -> Project:
+        """Make a new project in an empty or missing folder; raise `ProjectError` otherwise."""
+        folder = Path(folder).absolute()
+        if (folder / PROJECT_FILE).exists():
+            raise ProjectError(
+                f"{folder} holds a project already.", "Open it, or choose another folder."
+            )
+        if folder.exists() and not folder.is_dir():
+            raise ProjectError(f"{folder} is a file.", "Choose a folder for the project.")
+        if folder.is_dir() and any(not _is_leftover(p) for p in folder.iterdir()):
+            raise ProjectError(
+                f"The folder {folder} is not empty.", "Choose an empty folder or a new one."
+            )
+        content = ProjectContent(name=_clean_name(name or folder.name), created_at=_now())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        lock = ProjectLock(folder)
+        lock.acquire()
+        try:
+            write_json(folder / PROJECT_FILE, to_json(content))
+        except OSError as error:
+            lock.release()
+            raise _cannot_write(folder, error) from error
+        except BaseException:
+            lock.release()
+            raise
+        return Project(folder, content, lock)
+
+    @staticmethod
+    def open(folder: Path) -> Project:
+        """Open a project folder (or its `project.json`) and lock it.
+
+        Raises `ProjectError` when it is no project, damaged, from a newer version, or open
+        elsewhere. What an interrupted import or removal left behind is tidied up.
+        """
+        folder = Path(folder).absolute()
+        if folder.name == PROJECT_FILE:
+            folder = folder.parent
+        _read_content(folder)  # say "not a project" before a lock file is put into the folder
+        lock = ProjectLock(folder)
+        lock.acquire()
+        try:
+            project = Project(folder, _read_content(folder), lock)
+            project._tidy_up()
+            return project
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def name(self) -> str:
+        return self._content.name
+
+    @property
+    def created_at(self) -> str:
+        return self._content.created_at
+
+    @property
+    def scans(self) -> tuple[ScanEntry, ...]:
+        return self._content.scans
+
+    @property
+    def runs(self) -> tuple[RunEntry, ...]:
+        return self._content.runs
+
+    def scan(self, scan_id: str) -> ScanEntry:
+        for entry in self.scans:
+            if entry.id == scan_id:
+                return entry
+        raise ProjectError(f"The project {self.name} has no scan {scan_id}.")
+
+    def run(self, run_id: str) -> RunEntry:
+        for entry in self.runs:
+            if entry.id == run_id:
+                return entry
+        raise ProjectError(f"The project {self.name} has no run {run_id}.")
+
+    def add_scan(self, source: ScanSource, progress: Progress, cancel: CancelToken) -> ScanEntry:
+        """Import a checked source as a new scan of this project.
+
+        Raises `ScanError` for a bad source or a full disk and `Cancelled`; the project is then as
+        it was before.
+        """
+        with self._changing:
+            number = self._content.next_scan
+            self._save(replace(self._content, next_scan=number + 1))
+        scan_id = f"scan-{number:03d}"
+        # Imported beside its place; moved there once the project file names it, so that whatever
+        # moment the power goes, opening the project can finish or undo the import.
+        importing = self.folder / "scans" / f"{_IMPORTING}{scan_id}"
+        try:
+            import_scan(source, importing / SCAN_FILE, progress, cancel)
+            cancel.check()
+            entry = ScanEntry(
+                id=scan_id,
+                name=source.name,
+                shape=source.shape,
+                dtype=source.dtype.name,
+                voxel_size_um=None,
+                particle_diameter_um=None,
+                proposed_voxel_size_um=source.proposed_voxel_size_um,
+                voxel_size_origin=source.voxel_size_origin,
+                source=str(_common_place(source)),
+                imported_at=_now(),
+                remarks=source.remarks,
+            )
+            with self._changing:
+                self._save(replace(self._content, scans=(*self.scans, entry)))
+        except BaseException:
+            shutil.rmtree(importing, ignore_errors=True)
+            raise
+        importing.rename(self.scan_folder(scan_id))
+        flush_folder(self.folder / "scans")
+        return entry
+
+    def set_scan_answers(
+        self,
+        scan_id: str,
+        voxel_size_um: float | None = None,
+        particle_diameter_um: float | None = None,
+    ) -> ScanEntry:
+        """Record voxel size and particle diameter (µm) of a scan; None leaves what is there.
+
+        Raises `InvalidValueError` for sizes that are not possible.
+        """
+        with self._changing:
+            entry = self.scan(scan_id)
+            if voxel_size_um is not None:
+                entry = replace(entry, voxel_size_um=check_voxel_size(voxel_size_um))
+            if particle_diameter_um is not None:
+                entry = replace(entry, particle_diameter_um=float(particle_diameter_um))
+                diameter_in_voxels(particle_diameter_um, entry.voxel_size_um or 1.0)
+            self._replace_scan(entry)
+            return entry
+
+    def rename_scan(self, scan_id: str, name: str) -> ScanEntry:
+        with self._changing:
+            entry = replace(self.scan(scan_id), name=_clean_name(name))
+            self._replace_scan(entry)
+            return entry
+
+    def scan_folder(self, scan_id: str) -> Path:
+        return self.folder / "scans" / scan_id
+
+    def open_scan(self, scan_id: str) -> Scan:
+        """Open the grey values of a scan; raise `ScanError` when they are missing or damaged."""
+        return open_scan(self.scan_folder(self.scan(scan_id).id) / SCAN_FILE)
+
+    def remove_scan(self, scan_id: str, *, with_runs: bool = False) -> None:
+        """Remove a scan; its runs too if `with_runs`, else `ProjectError` while it has any."""
+        with self._changing:
+            entry = self.scan(scan_id)
+            runs = [run for run in self.runs if run.scan_id == scan_id]
+            if runs and not with_runs:
+                raise ProjectError(
+                    f"The scan {entry.name} is used by {len(runs)} runs.", "Remove the runs first."
+                )
+            gone = (f"scans/{scan_id}", *(f"runs/{run.id}" for run in runs))
+            scans = tuple(s for s in self.scans if s.id != scan_id)
+            kept = tuple(r for r in self.runs if r.scan_id != scan_id)
+            self._save(
+                replace(
+                    self._content,
+                    scans=scans,
+                    runs=kept,
+                    to_delete=(*self._content.to_delete, *gone),
+                )
+            )
+            self._delete_what_is_gone()
+
+    def new_run(self, scan_id: str, settings: dict[str, Any], name: str = "") -> RunEntry:
+        """Record a new run of a scan and make its folder. `settings` must be plain JSON values."""
+        with self._changing:
+            self.scan(scan_id)
+            number = self._content.next_run
+            entry = RunEntry(
+                id=f"run-{number:03d}",
+                scan_id=scan_id,
+                name=_clean_name(name or f"Run {number}"),
+                created_at=_now(),
+                settings=json.loads(json.dumps(settings)),
+            )
+            runs = (*self.runs, entry)
+            self._save(replace(self._content, runs=runs, next_run=number + 1))
+            self.run_folder(entry.id)
+            return entry
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run; it is made when it is missing."""
+        folder = self.folder / "runs" / self.run(run_id).id
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        return folder
+
+    def rename_run(self, run_id: str, name: str) -> RunEntry:
+        with self._changing:
+            entry = replace(self.run(run_id), name=_clean_name(name))
+            runs = tuple(entry if r.id == run_id else r for r in self.runs)
+            self._save(replace(self._content, runs=runs))
+            return entry
+
+    def remove_run(self, run_id: str) -> None:
+        """Take a run out of the project, then delete its folder."""
+        with self._changing:
+            self.run(run_id)
+            self._save(
+                replace(
+                    self._content,
+                    runs=tuple(r for r in self.runs if r.id != run_id),
+                    to_delete=(*self._content.to_delete, f"runs/{run_id}"),
+                )
+            )
+            self._delete_what_is_gone()
+
+    def rename(self, name: str) -> None:
+        """Give the project another name; its folder stays where it is."""
+        with self._changing:
+            self._save(replace(self._content, name=_clean_name(name)))
+
+    def close(self) -> None:
+        """Release the lock. The project cannot be changed afterwards. May be called twice."""
+        with self._changing:
+            if not self._closed:
+                self._closed = True
+                self._lock.release()
+
+    def _replace_scan(self, entry: ScanEntry) -> None:
+        scans = tuple(entry if s.id == entry.id else s for s in self.scans)
+        self._save(replace(self._content, scans=scans))
+
+    def _save(self, content: ProjectContent) -> None:
+        if self._closed:
+            raise ProjectError(f"The project {self.name} is closed.", "Open it again.")
+        try:
+            write_json(self.folder / PROJECT_FILE, to_json(content))
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        self._content = content
+
+    def _tidy_up(self) -> None:
+        """Finish or undo what a killed program left half done."""
+        remove_part_files(self.folder)
+        scans = self.folder / "scans"
+        for entry in self.scans:
+            importing = scans / f"{_IMPORTING}{entry.id}"
+            if (importing / SCAN_FILE).is_file() and not self.scan_folder(entry.id).exists():
+                importing.rename(self.scan_folder(entry.id))
+        for left in scans.glob(f"{_IMPORTING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._delete_what_is_gone()
+
+    def _delete_what_is_gone(self) -> None:
+        """Delete the folders of removed scans and runs; what resists is tried at the next open."""
+        if not self._content.to_delete:
+            return
+        still_there = []
+        for place in self._content.to_delete:
+            folder = self.folder / place
+            if folder.exists() and re.fullmatch(r"(scans|runs)/[\w-]+", place):
+                shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():
+                    still_there.append(place)
+        self._save(replace(self._content, to_delete=tuple(still_there)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def is_project(folder: Path) -> bool:
+    """Whether `folder` holds a project file (whatever its state)."""
+    return (Path(folder) / PROJECT_FILE).is_file()
+
+
+def _read_content(folder: Path) -> ProjectContent:
+    path = folder / PROJECT_FILE
+    if not folder.is_dir():
+        raise ProjectError(f"There is no folder {folder}.", "Check the path.")
+    if not path.is_file():
+        raise ProjectError(
+            f"{folder} is not a ParticleSeg project: it has no {PROJECT_FILE}.",
+            "Choose a project folder, or create a new project.",
+        )
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict) or value.get("format") != PROJECT_FORMAT:
+            raise ValueError("not a project file")
+        version = int(value["format_version"])
+        if version > FORMAT_VERSION:
+            raise ProjectError(
+                f"The project {folder} was written by a newer version of ParticleSeg.",
+                "Install the newest version to open it; nothing was changed.",
+            )
+        return from_json(value)
+    except PermissionError as error:
+        raise ProjectError(f"You are not allowed to read {path}.", "Ask for permission.") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ProjectError(
+            f"The project file {path} is damaged.",
+            "Put back a copy of it from a backup; the scans and runs beside it are untouched.",
+        ) from error
+
+
+def _is_leftover(path: Path) -> bool:
+    if path.name not in _LEFTOVERS:
+        return False
+    return not path.is_dir() or not any(path.iterdir())
+
+
+def _common_place(source: ScanSource) -> Path:
+    return source.files[0] if len(source.files) == 1 else source.files[0].parent
+
+
+def _clean_name(name: str) -> str:
+    cleaned = " ".join(str(name).split())[:200]
+    if not cleaned:
+        raise ProjectError("A name cannot be empty.", "Enter a name.")
+    return cleaned
+
+
+def _cannot_write(folder: Path, error: OSError) -> ProjectError:
+    return ProjectError(
+        f"{folder} cannot be written to ({error.strerror or error}).",
+        "Check your permissions and the free space of the disk.",
+    )
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,211 @@
+"""Grey statistics gathered slice by slice while a scan is read, without keeping the slices."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+
+from particleseg_app.volumes.grey_statistics import GreyStatistics, statistics_from_histogram
+
+_BINS = 65536
+# Values outside the histogram are only worth making it coarser when there are this many of them.
+_WORTH_WIDENING = 1e-4
+
+
+class GreyCounter:
+    """Adds up grey values of a scan of one type; `result` gives the statistics of all of them."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._lock = threading.Lock()
+        dtype = np.dtype(dtype)
+        self._bins: _ExactBins | _AdaptiveBins
+        if dtype.kind in "iu" and dtype.itemsize <= 2:
+            self._bins = _ExactBins(dtype)
+        else:
+            self._bins = _AdaptiveBins(integer=dtype.kind in "iu")
+        self._not_finite = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Count every voxel of `values` (any shape, contiguous). Numbers only, nothing else."""
+        with self._lock:
+            self._bins.add(values.reshape(-1))
+
+    def add_not_finite(self, count: int) -> None:
+        with self._lock:
+            self._not_finite += count
+
+    def result(self) -> GreyStatistics:
+        return self._bins.result(self._not_finite)
+
+
+class _ExactBins:
+    """One bin for each grey value of an integer type of 8 or 16 bits."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._lowest = int(np.iinfo(dtype).min)
+        self._eight_bit = dtype.itemsize == 1
+        # Signed values are counted by their bits and put in order at the end.
+        self._unsigned = np.dtype(f"u{dtype.itemsize}")
+        self._counts = np.zeros(_BINS, np.int64)
+        self._odd_bytes = np.zeros(256, np.int64)
+
+    def add(self, values: np.ndarray) -> None:
+        values = values.view(self._unsigned)
+        if self._eight_bit:
+            # Two voxels at a time, as one number of 16 bits: half the work.
+            even = values.size // 2 * 2
+            self._odd_bytes += np.bincount(values[even:], minlength=256)
+            values = values[:even].view(np.uint16)
+        self._counts += np.bincount(values, minlength=_BINS)
+
+    def result(self, not_finite: int) -> GreyStatistics:
+        counts = self._counts
+        if self._eight_bit:
+            pairs = counts.reshape(256, 256)
+            counts = pairs.sum(axis=0) + pairs.sum(axis=1) + self._odd_bytes
+        if self._lowest < 0:
+            counts = np.roll(counts, counts.size // 2)
+        grey = np.arange(counts.size, dtype=np.float64) + self._lowest
+        edges = np.arange(counts.size + 1, dtype=np.float64) + self._lowest - 0.5
+        occupied = np.flatnonzero(counts)
+        first, last = int(occupied[0]), int(occupied[-1])
+        mean = float(np.average(grey, weights=counts))
+        variance = float(np.average((grey - mean) ** 2, weights=counts))
+        return statistics_from_histogram(
+            counts,
+            edges,
+            minimum=float(grey[first]),
+            maximum=float(grey[last]),
+            mean=mean,
+            std=math.sqrt(variance),
+            at_minimum=int(counts[first]),
+            at_maximum=int(counts[last]),
+            not_finite=not_finite,
+        )
+
+
+class _AdaptiveBins:
+    """65 536 equal bins whose range grows by doubling as new values ask for it."""
+
+    def __init__(self, *, integer: bool) -> None:
+        self._integer = integer
+        self._counts = np.zeros(_BINS, np.int64)
+        self._origin = 0.0
+        self._width = 0.0
+        self._below = 0
+        self._above = 0
+        self._minimum, self._maximum = math.inf, -math.inf
+        self._at_minimum = self._at_maximum = 0
+        self._total = 0
+        self._mean = 0.0
+        self._squares = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        if not values.size:
+            return
+        low, high = float(values.min()), float(values.max())
+        self._note_ends(values, low, high)
+        self._note_moments(values)
+        if self._width == 0.0:
+            self._begin(values, low, high)
+        elif low < self._origin or high >= self._end:
+            self._widen_if_worth_it(values)
+        self._count(values)
+
+    def result(self, not_finite: int) -> GreyStatistics:
+        edges = self._origin + self._width * np.arange(_BINS + 1)
+        counts = self._counts
+        if self._below:
+            counts = np.concatenate([[self._below], counts])
+            edges = np.concatenate([[min(self._minimum, edges[0] - self._width)], edges])
+        if self._above:
+            counts = np.concatenate([counts, [self._above]])
+            edges = np.concatenate([edges, [max(self._maximum, edges[-1] + self._width)]])
+        return statistics_from_histogram(
+            counts,
+            edges,
+            minimum=self._minimum,
+            maximum=self._maximum,
+            mean=self._mean,
+            std=math.sqrt(max(0.0, self._squares / max(1, self._total))),
+            at_minimum=self._at_minimum,
+            at_maximum=self._at_maximum,
+            not_finite=not_finite,
+        )
+
+    @property
+    def _end(self) -> float:
+        return self._origin + self._width * _BINS
+
+    def _note_ends(self, values: np.ndarray, low: float, high: float) -> None:
+        if low < self._minimum:
+            self._minimum, self._at_minimum = low, 0
+        if low == self._minimum:
+            self._at_minimum += int(np.count_nonzero(values == low))
+        if high > self._maximum:
+            self._maximum, self._at_maximum = high, 0
+        if high == self._maximum:
+            self._at_maximum += int(np.count_nonzero(values == high))
+
+    def _note_moments(self, values: np.ndarray) -> None:
+        """Merge mean and squared deviations of `values` into those so far (stable update)."""
+        mean = float(values.mean(dtype=np.float64))
+        deviations = values - mean if values.dtype == np.float64 else values.astype("f8") - mean
+        squares = float(np.dot(deviations, deviations))
+        total = self._total + values.size
+        step = mean - self._mean
+        self._squares += squares + step * step * self._total * (values.size / total)
+        self._mean += step * (values.size / total)
+        self._total = total
+
+    def _begin(self, values: np.ndarray, low: float, high: float) -> None:
+        """Choose the first range: what nearly all of `values` span, with room at both sides."""
+        if values.size > 1000:
+            sample = values[:: values.size // 1000]
+            low, high = float(sample.min()), float(sample.max())
+        # Half the bins for what is seen now, so that a slightly wider slice costs nothing.
+        width = (high - low) / (_BINS / 2)
+        if self._integer:
+            width = 2.0 ** max(0, math.ceil(math.log2(width))) if width > 0 else 1.0
+            self._origin = math.floor(low) - 0.5 - width * (_BINS // 4)
+        else:
+            scale = max(abs(low), abs(high), 1e-30)
+            width = max(width, scale * 1e-7)
+            self._origin = low - width * (_BINS // 4)
+        self._width = width
+
+    def _widen_if_worth_it(self, values: np.ndarray) -> None:
+        outside = int(np.count_nonzero((values < self._origin) | (values >= self._end)))
+        if outside <= _WORTH_WIDENING * values.size:
+            return
+        sample = values[:: max(1, values.size // 100_000)]
+        low, high = (float(v) for v in np.percentile(sample, (0.005, 99.995)))
+        while low < self._origin:
+            self._double(downwards=True)
+        while high >= self._end:
+            self._double(downwards=False)
+
+    def _double(self, *, downwards: bool) -> None:
+        """Make every bin twice as wide, and put the room gained below or above."""
+        merged = self._counts.reshape(-1, 2).sum(axis=1)
+        self._counts = np.zeros(_BINS, np.int64)
+        if downwards:
+            self._counts[_BINS // 2 :] = merged
+            self._origin -= self._width * _BINS
+        else:
+            self._counts[: _BINS // 2] = merged
+        self._width *= 2
+
+    def _count(self, values: np.ndarray) -> None:
+        with np.errstate(over="ignore"):
+            position = (values - self._origin) * (1.0 / self._width)
+        # Everything outside lands in one extra bin at each side.
+        np.clip(position, -1.0, _BINS, out=position)
+        index = np.floor(position).astype(np.int32)
+        index += 1
+        counts = np.bincount(index, minlength=_BINS + 2)
+        self._below += int(counts[0])
+        self._above += int(counts[-1])
+        self._counts += counts[1:-1]

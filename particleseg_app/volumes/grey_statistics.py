@@ -1,0 +1,225 @@
+"""What the grey values of a whole scan are like: histogram, percentiles, threshold, warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_CLIPPED_SHARE = 0.005
+_PADDING_SHARE = 0.05
+_FEW_LEVELS = 32
+
+
+@dataclass(frozen=True)
+class GreyStatistics:
+    """Statistics of every voxel of a scan, in its own grey values.
+
+    `histogram_counts` has one entry fewer than `histogram_edges` (ascending). For types of 8 and
+    16 bits a bin is exactly one grey value. `clipped_low` and `clipped_high` are the shares of
+    voxels at the lowest and highest grey value where these look cut off, else 0.
+    `not_finite` is the share of voxels that were no number and were stored as 0.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    histogram_counts: np.ndarray
+    histogram_edges: np.ndarray
+    clipped_low: float = 0.0
+    clipped_high: float = 0.0
+    not_finite: float = 0.0
+
+    @property
+    def voxel_count(self) -> int:
+        return int(self.histogram_counts.sum())
+
+    def percentile(self, percent: float) -> float:
+        """Grey value below which `percent` (0 to 100) of all voxels lie, from the histogram."""
+        if not 0 <= percent <= 100:
+            raise ValueError(f"{percent} is not a percentage")
+        return self._percentile_of(self.histogram_counts, percent)
+
+    def display_range(self) -> tuple[float, float]:
+        """Darkest and brightest grey value to show first: without padding and rare outliers."""
+        counts = self._counts_without_padding()
+        low = self._percentile_of(counts, 0.3)
+        high = self._percentile_of(counts, 99.7)
+        if high <= low:
+            low, high = self.minimum, self.maximum
+        if high <= low:
+            high = low + 1.0
+        return low, high
+
+    def matrix_and_particle_threshold(self) -> float:
+        """Grey value between matrix and particles (Otsu), for ThreshWater (000 §4.3.1).
+
+        Rare outliers beyond the 0.1 and 99.9 percentiles and pure padding are left out. Voxels
+        above the threshold are particles.
+        """
+        counts = self._counts_without_padding()
+        if not counts.any():
+            return self.mean
+        cumulative = np.cumsum(counts)
+        first = int(np.searchsorted(cumulative, 0.001 * cumulative[-1], side="right"))
+        last = int(np.searchsorted(cumulative, 0.999 * cumulative[-1]))
+        inner = counts[first : last + 1].astype(np.float64)
+        edges = self.histogram_edges[first : last + 2].astype(np.float64)
+        return _otsu(inner, edges)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Plain sentences about grey values that may spoil a segmentation; empty if all is well."""
+        found: list[str] = []
+        if self.maximum <= self.minimum:
+            return (f"Every voxel has the same grey value ({self.minimum:g}): nothing to find.",)
+        levels = int(np.count_nonzero(self.histogram_counts))
+        if levels == 2:
+            found.append(
+                "The scan has only two grey values; it looks as if it was segmented before. "
+                "The reconstructed grey-value scan gives better particles."
+            )
+        else:
+            for share, word in ((self.clipped_low, "darkest"), (self.clipped_high, "brightest")):
+                if share > 0:
+                    found.append(
+                        f"{_percent(share)} of all voxels have the {word} grey value: the grey "
+                        "values look cut off there. A wider grey range when the scan is "
+                        "reconstructed keeps what was lost."
+                    )
+            used = self._levels_in_use()
+            if used < _FEW_LEVELS:
+                found.append(
+                    f"Nearly all voxels share only {used} grey values, so the grey range is almost "
+                    "empty. A narrower grey range when the scan is reconstructed shows more."
+                )
+        if self.not_finite > 0:
+            found.append(
+                f"{_percent(self.not_finite)} of all voxels hold no number (NaN or infinite); "
+                "they were set to 0."
+            )
+        return tuple(found)
+
+    def _levels_in_use(self) -> int:
+        """Number of different grey values between the 0.1 and 99.9 percentiles, no padding."""
+        counts = self._counts_without_padding()
+        if not counts.any():
+            return 1
+        cumulative = np.cumsum(counts)
+        first = int(np.searchsorted(cumulative, 0.001 * cumulative[-1], side="right"))
+        last = int(np.searchsorted(cumulative, 0.999 * cumulative[-1]))
+        return int(np.count_nonzero(counts[first : last + 1]))
+
+    def _counts_without_padding(self) -> np.ndarray:
+        """The histogram without a spike of voxels that were only filled in around the sample.
+
+        Padding is one single grey value, 0 or the lowest, that holds more than 5 % of the voxels
+        and far more than its neighbours. A scan of very few grey values has no padding.
+        """
+        counts = self.histogram_counts.copy()
+        if np.count_nonzero(counts) <= 4:
+            return counts
+        for index in self._padding_candidates():
+            if _stands_alone(counts, index) and counts[index] > _PADDING_SHARE * counts.sum():
+                counts[index] = 0
+        return counts
+
+    def _padding_candidates(self) -> list[int]:
+        lowest = int(np.flatnonzero(self.histogram_counts)[0])
+        candidates = [lowest]
+        zero = int(np.searchsorted(self.histogram_edges, 0.0, side="right")) - 1
+        if 0 <= zero < self.histogram_counts.size and zero != lowest:
+            candidates.append(zero)
+        return candidates
+
+    def _percentile_of(self, counts: np.ndarray, percent: float) -> float:
+        cumulative = np.cumsum(counts, dtype=np.float64)
+        total = cumulative[-1] if cumulative.size else 0.0
+        if total <= 0:
+            return self.minimum
+        target = percent / 100 * total
+        index = min(int(np.searchsorted(cumulative, target)), counts.size - 1)
+        before = cumulative[index] - counts[index]
+        inside = (target - before) / counts[index] if counts[index] else 0.0
+        low, high = (float(e) for e in self.histogram_edges[index : index + 2])
+        value = low + inside * (high - low)
+        return float(min(max(value, self.minimum), self.maximum))
+
+
+def statistics_from_histogram(
+    counts: np.ndarray,
+    edges: np.ndarray,
+    *,
+    minimum: float,
+    maximum: float,
+    mean: float,
+    std: float,
+    at_minimum: int,
+    at_maximum: int,
+    not_finite: int,
+) -> GreyStatistics:
+    """Put statistics together, and judge whether the ends of the histogram are cut off.
+
+    `at_minimum`, `at_maximum` and `not_finite` are numbers of voxels. Empty bins at both ends of
+    the histogram are dropped.
+    """
+    occupied = np.flatnonzero(counts)
+    first, last = (int(occupied[0]), int(occupied[-1])) if occupied.size else (0, 0)
+    counts, edges = counts[first : last + 1], edges[first : last + 2]
+    total = max(1, int(counts.sum()))
+    low_share, high_share = at_minimum / total, at_maximum / total
+    cut_low = low_share > _CLIPPED_SHARE and not _is_gap(counts, from_low=True)
+    cut_high = high_share > _CLIPPED_SHARE and not _is_gap(counts, from_low=False)
+    return GreyStatistics(
+        minimum=minimum,
+        maximum=maximum,
+        mean=mean,
+        std=std,
+        histogram_counts=counts.astype(np.int64),
+        histogram_edges=edges.astype(np.float64),
+        clipped_low=low_share if cut_low and _spikes(counts[:16]) else 0.0,
+        clipped_high=high_share if cut_high and _spikes(counts[::-1][:16]) else 0.0,
+        not_finite=not_finite / total,
+    )
+
+
+def _spikes(counts: np.ndarray) -> bool:
+    """Whether the first bin holds far more than the bins beside it."""
+    return counts.size > 4 and counts[0] > 3 * max(1, int(counts[1:8].max()))
+
+
+def _is_gap(counts: np.ndarray, *, from_low: bool) -> bool:
+    """Whether the outermost bin is followed by a gap: padding put in, not values cut off."""
+    ordered = counts if from_low else counts[::-1]
+    width = max(1, min(counts.size // 50, 64))
+    beside = ordered[1 : 1 + width]
+    return bool(beside.size) and int(beside.sum()) < 0.02 * int(ordered[0])
+
+
+def _stands_alone(counts: np.ndarray, index: int) -> bool:
+    beside = np.concatenate([counts[max(0, index - 3) : index], counts[index + 1 : index + 4]])
+    return beside.size == 0 or int(counts[index]) > 4 * int(beside.max())
+
+
+def _otsu(counts: np.ndarray, edges: np.ndarray) -> float:
+    """Edge between two classes with the largest variance between them."""
+    if counts.size < 2:
+        return float(edges[0] + edges[-1]) / 2
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    moment = np.cumsum(counts * centres)
+    mean_below = moment[:-1] / np.maximum(below, 1)
+    mean_above = (moment[-1] - moment[:-1]) / np.maximum(above, 1)
+    between = below * above * (mean_below - mean_above) ** 2
+    best = between.max()
+    # Between two separate peaks every edge is as good as the next: take the middle one.
+    equal = np.flatnonzero(between >= best * (1 - 1e-12))
+    return float(edges[1 + int(equal[equal.size // 2])])
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    if percent < 0.1:
+        return "Less than 0.1 %"
+    return f"{percent:.{0 if percent >= 10 else 1}f} %".replace(".0 %", " %")

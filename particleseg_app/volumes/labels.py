@@ -1,0 +1,185 @@
+"""Label volumes on disk: one uint32 for each voxel, 0 background, 1…n particles."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from particleseg_app.durable_files import part_file
+from particleseg_app.errors import ScanError
+from particleseg_app.units import Box, Shape
+from particleseg_app.volumes.chunked_store import LIBRARY_VERSIONS, StoredVolume, chunk_shape
+
+LABEL_DATASET = "labels"
+FORMAT_VERSION = 1
+_WRITE_CACHE_BYTES = 128 * 2**20
+
+
+class LabelVolume(StoredVolume):
+    """Labels (z, y, x) uint32, read only; may be read from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, LABEL_DATASET)
+        try:
+            self.count = int(self._dataset.attrs["count"])
+            if self.dtype != np.uint32:
+                raise KeyError(f"labels are {self.dtype}")
+        except BaseException:
+            self.close()
+            raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_labels, (self.path,)
+
+
+def open_labels(path: Path) -> LabelVolume:
+    """Open a label volume written by `LabelWriter`; raise `ScanError` if it is not one."""
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError(f"There is no label volume at {path}.", "Run the segmentation again.")
+    try:
+        return LabelVolume(path)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise ScanError(
+            f"The label volume {path} is damaged or not a label volume.",
+            "Run the segmentation again.",
+        ) from error
+
+
+class LabelWriter:
+    """Writes a label volume box by box; the file appears only when all went well.
+
+    `count` is the highest label and may be set later through the attribute of the same name.
+    Voxels that were never written are background. Boxes that begin and end on multiples of 64
+    are written fastest. A failure inside the `with` block leaves nothing behind.
+    """
+
+    def __init__(self, path: Path, shape: Shape, count: int = 0) -> None:
+        self.path = Path(path)
+        self.shape = shape
+        self.count = count
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._dataset: h5py.Dataset | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            part = stack.enter_context(part_file(self.path))
+            file = stack.enter_context(
+                h5py.File(
+                    part,
+                    "w",
+                    libver=LIBRARY_VERSIONS,
+                    locking=False,
+                    rdcc_nbytes=_WRITE_CACHE_BYTES,
+                    rdcc_nslots=100_003,
+                    rdcc_w0=1.0,
+                )
+            )
+            self._dataset = file.create_dataset(
+                LABEL_DATASET,
+                self.shape,
+                np.uint32,
+                chunks=chunk_shape(self.shape),
+                **hdf5plugin.Blosc2(cname="zstd", clevel=3, filters=hdf5plugin.Blosc2.SHUFFLE),
+            )
+            self._dataset.attrs["format_version"] = FORMAT_VERSION
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, box: Box, labels: np.ndarray) -> None:
+        """Write `labels` (any unsigned or non-negative integers that fit uint32) into `box`."""
+        if labels.shape != box.shape:
+            raise ValueError(f"labels of shape {labels.shape} do not fill {box}")
+        if self._dataset is None:
+            raise ValueError("the label writer is not open")
+        with self._lock:
+            self._dataset[box.slices] = labels.astype(np.uint32, copy=False)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        dataset, self._dataset = self._dataset, None
+        if error is None and dataset is not None:
+            dataset.attrs["count"] = int(self.count)
+        del dataset
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except OSError as failure:
+            if failure.errno == errno.ENOSPC:
+                raise ScanError(
+                    f"There is no space left to write {self.path}.", "Free some space, try again."
+                ) from failure
+            raise
+
+
+def read_label_file(path: Path) -> np.ndarray:
+    """Labels (z, y, x) uint32 of a whole `.tif`, `.tiff`, `.h5` or `.hdf5` file.
+
+    An HDF5 file gives its dataset "labels", or its only 3-D integer dataset. Raises `ScanError`
+    when the file is none of these or holds negative or fractional numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError(f"There is no file {path}.", "Check the path.")
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".h5", ".hdf5"):
+            values = _read_hdf5_labels(path)
+        elif suffix in (".tif", ".tiff"):
+            import tifffile
+
+            values = tifffile.imread(path)
+        else:
+            raise ScanError(
+                f"{path.name} is not a label file.", "Give a .tif or .h5 file with labels."
+            )
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ScanError(
+            f"The label file {path} cannot be read.", "Check that it is a whole TIFF or HDF5 file."
+        ) from error
+    if values.ndim == 2:
+        values = values[np.newaxis]
+    if values.ndim != 3 or values.dtype.kind not in "biuf":
+        raise ScanError(
+            f"{path.name} does not hold labels of one volume (shape {values.shape}).",
+            "Labels are a stack of slices with one whole number for each voxel.",
+        )
+    if values.dtype.kind in "if" and values.size:
+        fractional = values.dtype.kind == "f" and bool((values != np.floor(values)).any())
+        if fractional or values.min() < 0 or values.max() > np.iinfo(np.uint32).max:
+            raise ScanError(
+                f"{path.name} holds numbers that are not labels.",
+                "Labels are whole numbers, 0 for the background.",
+            )
+    return values.astype(np.uint32)
+
+
+def _read_hdf5_labels(path: Path) -> np.ndarray:
+    with h5py.File(path, "r", locking=False) as file:
+        if LABEL_DATASET in file:
+            return np.asarray(file[LABEL_DATASET][()])
+        found: list[h5py.Dataset] = []
+
+        def keep(_name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.dtype.kind in "biu":
+                found.append(item)
+
+        file.visititems(keep)
+        if len(found) != 1:
+            raise ScanError(
+                f"{path.name} holds {len(found)} volumes that may be labels.",
+                'Name the right dataset "labels".',
+            )
+        return np.asarray(found[0][()])

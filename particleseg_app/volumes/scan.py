@@ -1,0 +1,82 @@
+"""A scan inside a project: grey values on disk, read by box or by slice, and their statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from particleseg_app.errors import ScanError
+from particleseg_app.volumes.chunked_store import StoredVolume
+from particleseg_app.volumes.grey_statistics import GreyStatistics
+
+GREY_DATASET = "grey"
+FORMAT_VERSION = 1
+_STATISTICS_GROUP = "statistics"
+_SINGLE_FIGURES = (
+    "minimum",
+    "maximum",
+    "mean",
+    "std",
+    "clipped_low",
+    "clipped_high",
+    "not_finite",
+)
+
+
+class Scan(StoredVolume):
+    """Grey values (z, y, x), read only; may be read from several threads; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, GREY_DATASET)
+        try:
+            assert self._file is not None
+            self.statistics: GreyStatistics = load_statistics(self._file)
+        except BaseException:
+            self.close()
+            raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_scan, (self.path,)
+
+
+def open_scan(path: Path) -> Scan:
+    """Open an imported scan (`scan.h5`); raise `ScanError` if it is missing or damaged."""
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError(f"There is no scan at {path}.", "Import the scan again.")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            version = int(file.attrs.get("format_version", 0))
+        if version > FORMAT_VERSION:
+            raise ScanError(
+                f"The scan {path} was imported by a newer version of ParticleSeg.",
+                "Install the newest version to open it.",
+            )
+        return Scan(path)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise ScanError(
+            f"The scan file {path} is damaged or not a scan.", "Import the scan again."
+        ) from error
+
+
+def save_statistics(file: h5py.File, statistics: GreyStatistics) -> None:
+    """Write the statistics into an open scan file."""
+    group = file.create_group(_STATISTICS_GROUP)
+    for name in _SINGLE_FIGURES:
+        group.attrs[name] = getattr(statistics, name)
+    for name in ("histogram_counts", "histogram_edges"):
+        group.create_dataset(name, data=getattr(statistics, name), compression="gzip")
+
+
+def load_statistics(file: h5py.File) -> GreyStatistics:
+    """Read the statistics back; raise `KeyError` if there are none."""
+    group = file[_STATISTICS_GROUP]
+    figures = {name: float(group.attrs[name]) for name in _SINGLE_FIGURES}
+    return GreyStatistics(
+        histogram_counts=np.asarray(group["histogram_counts"][:]),
+        histogram_edges=np.asarray(group["histogram_edges"][:]),
+        **figures,
+    )
