@@ -1,0 +1,462 @@
+"""Three linked slices of a scan with its particles, and a free fourth cell."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypedDict
+
+from PySide6.QtCore import QSize, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from particleseg_app.gui import theme
+from particleseg_app.gui.formats import THIN_SPACE, format_count
+from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar, place_text
+from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, XZ, YZ, Plane, SliceCamera
+from particleseg_app.gui.viewers.slice_loader import SliceLoader
+from particleseg_app.gui.viewers.slice_picture import SlicePicture
+from particleseg_app.gui.viewers.slice_reader import SliceVolume
+from particleseg_app.gui.viewers.slice_view import SliceTool, SliceView
+
+PATIENCE_MS = 350  # a slice that takes longer is announced
+PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
+HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
+
+
+class GreyStatisticsLike(Protocol):
+    def display_range(self) -> tuple[float, float]: ...
+
+
+class ScanLike(SliceVolume, Protocol):
+    @property
+    def statistics(self) -> GreyStatisticsLike: ...
+
+
+class Pointed(TypedDict):
+    """What is under the mouse: voxel (z, y, x), its grey value and label, and a text of it all."""
+
+    position: tuple[int, int, int] | None
+    grey: float | None
+    label: int
+    text: str
+
+
+NOTHING_POINTED: Pointed = {"position": None, "grey": None, "label": 0, "text": ""}
+
+
+class OrthosliceView(QWidget):
+    """Linked xy, xz and yz slices of one scan.
+
+    Signals: `position_changed` with the voxel (z, y, x) of the cross-hair, `label_clicked` with
+    the particle clicked on (0 for background, which also clears the selection), `hovered` with a
+    `Pointed`. Call `stop` before the program ends.
+    """
+
+    position_changed = Signal(tuple)
+    label_clicked = Signal(int)
+    hovered = Signal(dict)
+    voxel_size_changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.loader = SliceLoader(self)
+        self.loader.loaded.connect(self._show_picture)
+        self.loader.failed.connect(self._show_failure)
+        self._camera = SliceCamera(self)
+        self._scan: ScanLike | None = None
+        self._labels: SliceVolume | None = None
+        self._voxel_size_um: float | None = None
+        self._position = (0, 0, 0)
+        self._window = (0.0, 255.0)
+        self._opacity, self._contours = 0.45, False
+        self._selected = 0
+        self._enlarged: QWidget | None = None
+        self._waiting = QTimer(self, interval=PATIENCE_MS, singleShot=True)
+        self._waiting.timeout.connect(self._announce_waiting)
+        self._cells = {plane: SliceCell(plane, self._camera) for plane in PLANES}
+        self._fourth: QWidget | None = None
+        self._build()
+        theme.notifier.changed.connect(self.update)
+
+    def _build(self) -> None:
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(2)
+        for plane, row, column in ((XY, 0, 0), (YZ, 0, 1), (XZ, 1, 0)):
+            self._grid.addWidget(self._cells[plane], row, column)
+        self._empty_fourth = QFrame()
+        self._empty_fourth.setProperty("role", "bar")
+        self._grid.addWidget(self._empty_fourth, 1, 1)
+        for place in (0, 1):
+            self._grid.setRowStretch(place, 1)
+            self._grid.setColumnStretch(place, 1)
+        self._pointed_text = QLabel()
+        self._hints = QLabel(HINTS)
+        self._hints.setProperty("role", "muted")
+        self._hints.setMinimumWidth(0)
+        footer = QHBoxLayout()
+        footer.setContentsMargins(theme.SPACING, 3, theme.SPACING, 3)
+        footer.addWidget(self._pointed_text)
+        footer.addStretch(1)
+        footer.addWidget(self._hints)
+        self._footer = QWidget()
+        self._footer.setLayout(footer)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(self._grid, 1)
+        layout.addWidget(self._footer)
+        for cell in self._cells.values():
+            view = cell.view
+            view.set_overlay_look(self._opacity, self._contours)
+            view.cross_moved.connect(lambda z, y, x: self._set_position((z, y, x)))
+            view.scrolled.connect(self._step)
+            view.clicked.connect(self._clicked)
+            view.pointed.connect(lambda voxel, view=view: self._pointed(view, voxel))
+            view.centre_wanted.connect(self._centre_on)
+            view.fit_wanted.connect(self.show_all)
+            view.picture_wanted.connect(lambda plane=cell.plane: self._request(plane))
+            cell.index_wanted.connect(self._go_to_index)
+            cell.bar.size_toggled.connect(lambda on, cell=cell: self._enlarge(cell, on))
+
+    # --- what is shown -------------------------------------------------------------------------
+
+    def set_scan(self, scan: ScanLike, voxel_size_um: float | None) -> None:
+        """Show a scan from its middle, without particles, in its own grey window."""
+        self._scan, self._labels = scan, None
+        self._selected = 0
+        self._voxel_size_um = voxel_size_um
+        self._window = scan.statistics.display_range()
+        self.loader.set_volumes(scan, None)
+        shape = scan.shape
+        self._position = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
+        for cell in self._cells.values():
+            cell.view.voxel_size_um = voxel_size_um
+            cell.view.show_picture(None)
+            cell.view.set_position(self._position)
+        self._camera.shape = shape
+        self.show_all()
+        self._tell_position()
+        self._request_all()
+        self.voxel_size_changed.emit()
+
+    def set_voxel_size(self, voxel_size_um: float | None) -> None:
+        """Give lengths in µm from now on (in voxels for None); the picture stays as it is."""
+        self._voxel_size_um = voxel_size_um
+        for cell in self._cells.values():
+            cell.view.voxel_size_um = voxel_size_um
+            cell.view.viewport().update()
+        self._show_places()
+        self.voxel_size_changed.emit()
+
+    def set_labels(self, labels: SliceVolume | None) -> None:
+        """Show the particles of a label volume over the scan, or none."""
+        if self._scan is None:
+            if labels is not None:
+                raise ValueError("labels need a scan to lie over")
+            return
+        if labels is not None and tuple(labels.shape) != tuple(self._scan.shape):
+            raise ValueError(f"labels of {labels.shape} do not fit a scan of {self._scan.shape}")
+        self._labels = labels
+        self._selected = 0
+        self.loader.set_volumes(self._scan, labels)
+        self._request_all()
+
+    def clear(self) -> None:
+        """Show nothing; the scan and labels are not read any more."""
+        self._scan = self._labels = None
+        self._selected = 0
+        self.loader.set_volumes(None, None)
+        self._waiting.stop()
+        for cell in self._cells.values():
+            cell.view.show_picture(None)
+            cell.set_place(None, 0, None)
+        self._say(NOTHING_POINTED)
+
+    def set_window(self, low: float, high: float) -> None:
+        """Grey values shown black and white."""
+        if high > low and (low, high) != self._window:
+            self._window = (float(low), float(high))
+            self._request_all()
+
+    def set_overlay_opacity(self, opacity: float) -> None:
+        """How strongly particles are coloured, 0 (not at all) to 1."""
+        self._opacity = min(1.0, max(0.0, opacity))
+        self._show_overlay_look()
+
+    def set_overlay_mode(self, mode: str) -> None:
+        """``fill`` colours whole particles, ``contours`` only their rims."""
+        if mode not in ("fill", "contours"):
+            raise ValueError(f"unknown overlay mode {mode!r}")
+        self._contours = mode == "contours"
+        self._show_overlay_look()
+
+    def set_cross_visible(self, visible: bool) -> None:
+        for cell in self._cells.values():
+            cell.view.cross_visible = visible
+            cell.view.viewport().update()
+
+    def set_footer_visible(self, visible: bool) -> None:
+        """Show or hide the line below the views (hide it when a status bar shows `hovered`)."""
+        self._footer.setVisible(visible)
+
+    def set_tool(self, tool: SliceTool | None) -> None:
+        """Let a tool take the left mouse button and draw over the slices."""
+        for cell in self._cells.values():
+            cell.view.tool = tool
+            cell.view.viewport().update()
+
+    def set_fourth_widget(self, widget: QWidget | None) -> None:
+        """Put a widget into the free cell; it may carry a `ViewBar` named `bar`."""
+        if self._fourth is not None:
+            self._grid.removeWidget(self._fourth)
+            self._fourth.setParent(None)
+        self._fourth = widget
+        self._empty_fourth.setVisible(widget is None)
+        if widget is not None:
+            self._grid.addWidget(widget, 1, 1)
+            bar = getattr(widget, "bar", None)
+            if isinstance(bar, ViewBar):
+                bar.size_toggled.connect(lambda on, widget=widget: self._enlarge(widget, on))
+
+    def stop(self) -> None:
+        """End the reading threads; the view shows nothing new afterwards."""
+        self.clear()
+        self.loader.stop()
+
+    # --- where it looks ------------------------------------------------------------------------
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Voxel (z, y, x) of the cross-hair."""
+        return self._position
+
+    @property
+    def voxel_size_um(self) -> float | None:
+        return self._voxel_size_um
+
+    @property
+    def window_range(self) -> tuple[float, float]:
+        return self._window
+
+    @property
+    def selected_label(self) -> int | None:
+        return self._selected or None
+
+    def view(self, plane_name: str) -> SliceView:
+        """The slice view named ``xy``, ``xz`` or ``yz``."""
+        return next(c.view for p, c in self._cells.items() if p.name == plane_name)
+
+    def go_to(self, z: float, y: float, x: float, size_voxels: float | None = None) -> None:
+        """Put the cross-hair on a voxel and bring it into view.
+
+        With `size_voxels`, the size of what is there, the zoom changes if that would be shown
+        very small or would not fit.
+        """
+        self._set_position((round(z), round(y), round(x)))
+        z_, y_, x_ = (p + 0.5 for p in self._position)
+        zoom = None
+        if size_voxels:
+            shortest = min(min(size) for size in self._view_sizes().values())
+            best = PARTICLE_SHARE * max(shortest, 100) / size_voxels
+            if not best / 2 <= self._camera.zoom <= 3 * best:
+                zoom = best
+        hidden = any(
+            not cell.view.rect()
+            .adjusted(20, 20, -20, -20)
+            .contains(cell.view.pixel_at((z_, y_, x_)).toPoint())
+            for cell in self._cells.values()
+        )
+        if hidden or zoom is not None:
+            self._camera.look_at((z_, y_, x_), zoom)
+
+    def select_label(self, label: int | None) -> None:
+        """Outline one particle, or none."""
+        if (label or 0) != self._selected:
+            self._selected = label or 0
+            self._request_all()
+
+    def show_all(self) -> None:
+        """Zoom so that the whole scan is seen in every view."""
+        self._camera.fit(self._camera.shape, self._view_sizes())
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(900, 640)
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._hints.setVisible(self.width() > 900)
+        self._fit_later()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        super().showEvent(event)
+        self._fit_later()
+
+    def _fit_later(self) -> None:
+        if self._camera.fits_view:  # the cells get their sizes only after this event
+            QTimer.singleShot(0, self, self._fit_if_untouched)
+
+    def _fit_if_untouched(self) -> None:
+        if self._camera.fits_view:
+            self.show_all()
+
+    def _view_sizes(self) -> dict[Plane, tuple[int, int]]:
+        cells = {p: c for p, c in self._cells.items() if not c.isHidden()} or self._cells
+        return {
+            plane: (cell.view.viewport().width(), cell.view.viewport().height())
+            for plane, cell in cells.items()
+        }
+
+    def _set_position(self, position: tuple[int, int, int]) -> None:
+        if self._scan is None:
+            return
+        shape = self._scan.shape
+        z, y, x = (min(n - 1, max(0, p)) for p, n in zip(position, shape, strict=True))
+        if (z, y, x) == self._position:
+            return
+        before, self._position = self._position, (z, y, x)
+        for plane, cell in self._cells.items():
+            cell.view.set_position(self._position)
+            if before[plane.axis] != self._position[plane.axis]:
+                self._request(plane)
+        self._tell_position()
+
+    def _step(self, axis: int, steps: int) -> None:
+        position = list(self._position)
+        position[axis] += steps
+        self._set_position((position[0], position[1], position[2]))
+
+    def _go_to_index(self, axis: int, index: int) -> None:
+        self._step(axis, index - self._position[axis])
+
+    def _centre_on(self, z: int, y: int, x: int) -> None:
+        self._set_position((z, y, x))
+        self._camera.look_at((z + 0.5, y + 0.5, x + 0.5))
+
+    def _tell_position(self) -> None:
+        self._show_places()
+        self.position_changed.emit(self._position)
+
+    def _show_places(self) -> None:
+        if self._scan is None:
+            return
+        for plane, cell in self._cells.items():
+            count = self._scan.shape[plane.axis]
+            cell.set_place(count, self._position[plane.axis], self._voxel_size_um)
+
+    def _enlarge(self, widget: QWidget, on: bool) -> None:
+        others: list[QWidget] = list(self._cells.values())
+        others.append(self._fourth or self._empty_fourth)
+        for other in others:
+            other.setVisible(not on or other is widget)
+        where = {XY: (0, 0), YZ: (0, 1), XZ: (1, 0)}
+        row, column = where[widget.plane] if isinstance(widget, SliceCell) else (1, 1)
+        for place in (0, 1):
+            self._grid.setRowStretch(place, 0 if on and place != row else 1)
+            self._grid.setColumnStretch(place, 0 if on and place != column else 1)
+        self._fit_later()
+
+    # --- pictures ------------------------------------------------------------------------------
+
+    def _request(self, plane: Plane) -> None:
+        cell = self._cells[plane]
+        if self._scan is None or not cell.view.isVisible():
+            return
+        self.loader.request(cell.view.request(self._window, self._selected))
+        if not self._waiting.isActive():
+            self._waiting.start()
+
+    def _request_all(self) -> None:
+        for plane in PLANES:
+            self._request(plane)
+
+    def _show_picture(self, picture: SlicePicture) -> None:
+        if self._scan is None:
+            return
+        cell = next(c for p, c in self._cells.items() if p.axis == picture.axis)
+        cell.view.show_picture(picture)
+        if picture.index == self._position[picture.axis]:
+            if not cell.view.picture_is_enough():
+                self._request(cell.plane)
+            if all(self._is_current(c) for c in self._cells.values()):
+                self._waiting.stop()
+
+    def _is_current(self, cell: SliceCell) -> bool:
+        picture = cell.view.picture
+        return not cell.view.isVisible() or (
+            picture is not None and picture.index == self._position[cell.plane.axis]
+        )
+
+    def _show_failure(self, axis: int, index: int, reason: str) -> None:
+        cell = next(c for p, c in self._cells.items() if p.axis == axis)
+        cell.view.show_picture(None)
+        cell.view.remark = (
+            f"Slice {index + 1} could not be read from the disk. Please check the drive "
+            f"that holds the project, then scroll on and back."
+        )
+        cell.view.setToolTip(reason)
+        cell.view.viewport().update()
+
+    def _announce_waiting(self) -> None:
+        for cell in self._cells.values():
+            if not self._is_current(cell) and cell.view.picture is None and not cell.view.remark:
+                cell.view.remark = "Reading …"
+                cell.view.viewport().update()
+
+    def _show_overlay_look(self) -> None:
+        for cell in self._cells.values():
+            cell.view.set_overlay_look(self._opacity, self._contours)
+
+    # --- mouse ---------------------------------------------------------------------------------
+
+    def _clicked(self, z: int, y: int, x: int) -> None:
+        label = self._label_at((z, y, x))
+        self.select_label(label or None)
+        self.label_clicked.emit(label)
+
+    def _picture_values(
+        self, view: SliceView, voxel: tuple[int, int, int]
+    ) -> tuple[float | None, int]:
+        picture = view.picture
+        if picture is None or picture.index != voxel[view.plane.axis]:
+            return None, 0
+        row, column = (v for axis, v in enumerate(voxel) if axis != view.plane.axis)
+        label = int(picture.labels[row, column]) if picture.labels is not None else 0
+        return float(picture.grey[row, column]), label
+
+    def _label_at(self, voxel: tuple[int, int, int]) -> int:
+        for cell in self._cells.values():
+            if cell.view.isVisible():
+                grey, label = self._picture_values(cell.view, voxel)
+                if grey is not None:
+                    return label
+        return 0
+
+    def _pointed(self, view: SliceView, voxel: tuple[int, int, int] | None) -> None:
+        if voxel is None:
+            self._say(NOTHING_POINTED)
+            return
+        grey, label = self._picture_values(view, voxel)
+        parts = []
+        if label:
+            parts.append(f"Particle {format_count(label)}")
+        elif self._labels is not None and grey is not None:
+            parts.append("Background")
+        if grey is not None:
+            parts.append(f"grey {_grey_text(grey)}")
+        z, y, x = voxel
+        if self._voxel_size_um is None:
+            parts.append(f"voxel ({x}, {y}, {z})")
+        else:
+            size = self._voxel_size_um
+            places = ", ".join(place_text((v + 0.5) * size) for v in (x, y, z))
+            parts.append(f"(x, y, z) = ({places}) µm")
+        self._say({"position": voxel, "grey": grey, "label": label, "text": " · ".join(parts)})
+
+    def _say(self, pointed: Pointed) -> None:
+        self._pointed_text.setText(pointed["text"])
+        self.hovered.emit(dict(pointed))
+
+
+def _grey_text(grey: float) -> str:
+    if grey == int(grey) and abs(grey) < 1e12:
+        return format_count(int(grey))
+    return f"{grey:.5g}".replace(",", THIN_SPACE)

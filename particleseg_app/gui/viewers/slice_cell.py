@@ -1,0 +1,133 @@
+"""One cell of the four: a slice view under a thin bar with its name, place, slider and size."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from particleseg_app.gui import theme
+from particleseg_app.gui.formats import THIN_SPACE, format_count
+from particleseg_app.gui.icons import icon
+from particleseg_app.gui.viewers.slice_geometry import AXIS_NAMES, Plane, SliceCamera
+from particleseg_app.gui.viewers.slice_view import SliceView
+
+BAR_HEIGHT = 30
+
+
+def place_text(value_um: float) -> str:
+    """A place along an axis in µm, with no more decimals than matter: 450 µm, 13.2 µm."""
+    decimals = 0 if abs(value_um) >= 100 else 1 if abs(value_um) >= 10 else 2
+    text = f"{value_um:,.{decimals}f}".replace(",", THIN_SPACE)
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text
+
+
+class ViewBar(QFrame):
+    """The thin bar over a view: name, a stretch for widgets, and a button for full size."""
+
+    size_toggled = Signal(bool)
+
+    def __init__(self, name: str, colour: str = "") -> None:
+        super().__init__()
+        self.setProperty("role", "bar")
+        self.setFixedHeight(BAR_HEIGHT)
+        self.layout_ = QHBoxLayout(self)
+        self.layout_.setContentsMargins(theme.SPACING, 0, 2, 0)
+        self.layout_.setSpacing(theme.SPACING)
+        self.name = QLabel(name)
+        self._colour = colour
+        self.layout_.addWidget(self.name)
+        self.size_button = QToolButton()
+        self.size_button.setCheckable(True)
+        self.size_button.setAutoRaise(True)
+        self.size_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.size_button.toggled.connect(self._toggled)
+        self._toggled(False)
+        self.layout_.addWidget(self.size_button)
+        theme.notifier.changed.connect(self._take_colours)
+        self._take_colours()
+
+    def add(self, widget: QWidget, stretch: int = 0) -> None:
+        """Put a widget before the button for full size."""
+        self.layout_.insertWidget(self.layout_.count() - 1, widget, stretch)
+
+    def _toggled(self, large: bool) -> None:
+        self.size_button.setIcon(icon("restore" if large else "maximise"))
+        text = "Show all four views" if large else "Enlarge this view"
+        self.size_button.setToolTip(text)
+        self.size_button.setAccessibleName(text)
+        self.size_toggled.emit(large)
+
+    def _take_colours(self) -> None:
+        colour = self._colour or theme.current().text
+        underline = f"border-bottom: 2px solid {colour};" if self._colour else ""
+        self.name.setStyleSheet(f"font-weight: 600; padding: 1px 2px; {underline}")
+
+
+class SliceCell(QWidget):
+    """A slice view with its bar. `index_wanted` says which slice the slider asks for."""
+
+    index_wanted = Signal(int, int)  # axis, index
+
+    def __init__(self, plane: Plane, camera: SliceCamera) -> None:
+        super().__init__()
+        self.plane = plane
+        self.view = SliceView(plane, camera)
+        self.bar = ViewBar(plane.name, theme.current().axes[plane.axis])
+        self.place = QLabel()
+        self.place.setProperty("role", "muted")
+        # Digits of changing width must not push the slider about.
+        self.place.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.slider.setMinimumWidth(40)
+        self.slider.setMaximumWidth(320)
+        self.slider.setAccessibleName(f"{plane.name} slice number")
+        self.slider.valueChanged.connect(lambda value: self.index_wanted.emit(plane.axis, value))
+        self.bar.add(self.place)
+        self.bar.add(self.slider, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.view, 1)
+        self.set_place(None, 0, None)
+
+    def set_place(self, count: int | None, index: int, voxel_size_um: float | None) -> None:
+        """Say which of `count` slices is shown; None while there is no scan."""
+        self.slider.setEnabled(count is not None and count > 1)
+        if count is None:
+            self.place.setText("")
+            self.place.setFixedWidth(0)
+            return
+        if self.slider.maximum() != count - 1:
+            self.slider.blockSignals(True)
+            self.slider.setRange(0, count - 1)
+            self.slider.blockSignals(False)
+        if self.slider.value() != index:
+            self.slider.blockSignals(True)
+            self.slider.setValue(index)
+            self.slider.blockSignals(False)
+        self.place.setText(self._text(index, count, voxel_size_um))
+        widest = self._text(count - 1, count, voxel_size_um)
+        metrics = self.place.fontMetrics()
+        self.place.setFixedWidth(
+            max(metrics.horizontalAdvance(widest), metrics.horizontalAdvance(self.place.text())) + 2
+        )
+
+    def _text(self, index: int, count: int, voxel_size_um: float | None) -> str:
+        text = f"slice {format_count(index + 1)} of {format_count(count)}"
+        if voxel_size_um is not None:
+            name = AXIS_NAMES[self.plane.axis]
+            text += f" · {name} {place_text((index + 0.5) * voxel_size_um)} µm"
+        return text
