@@ -1,0 +1,127 @@
+"""`particleseg info`, `models` and `devices`: what is there to work with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from particleseg_app.cli.options import Verbose
+from particleseg_app.units import format_micrometres
+
+if TYPE_CHECKING:
+    from particleseg_app.models import ModelEntry
+
+
+def info(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A project, a scan or a model folder.")
+    ],
+    verbose: Verbose = False,
+) -> None:
+    """Say what a project, a scan or a model is."""
+    from particleseg_app.projects import is_project
+
+    if is_project(path):
+        _project_info(path)
+    elif (path / "model_card.json").exists():
+        from particleseg_app.models import open_model
+
+        _model_info(open_model(path))
+    else:
+        _scan_info(path)
+
+
+def models(verbose: Verbose = False) -> None:
+    """List the installed models."""
+    from particleseg_app.models import list_models
+
+    entries = list_models()
+    if not entries:
+        typer.echo("No models are installed.")
+    for entry in entries:
+        card = entry.card
+        typer.echo(f"{entry.name}: {card.title}, version {card.version}")
+
+
+def devices(verbose: Verbose = False) -> None:
+    """List the processors and graphics cards that a run can use, best first."""
+    from particleseg_app.models import available_devices
+
+    for device in available_devices():
+        typer.echo(f"{device.id}: {device.title}, {_bytes(device.memory_bytes)} free")
+
+
+def _project_info(path: Path) -> None:
+    from particleseg_app.projects import Project
+    from particleseg_app.segmentation.run_folder import run_state
+
+    with Project.open(path) as project:
+        typer.echo(f"Project {project.name}")
+        for scan in project.scans:
+            typer.echo(f"Scan {scan.id}: {scan.name}")
+            _line("size", f"{_shape(scan.shape)}, {scan.dtype}")
+            _line("voxel size", _size(scan.voxel_size_um))
+            _line("particle diameter", _size(scan.particle_diameter_um))
+            _line("imported from", scan.source)
+            for run in project.runs:
+                if run.scan_id == scan.id:
+                    state = run_state(project.run_folder(run.id))
+                    what = state.status
+                    if state.summary is not None:
+                        what += f", {state.summary['particle_count']} particles"
+                    elif state.message:
+                        what += f" ({state.message})"
+                    method = run.settings.get("method", "")
+                    _line(f"run {run.id}", f"{run.name}, {method}: {what}")
+        if not project.scans:
+            typer.echo("  no scans yet")
+
+
+def _scan_info(path: Path) -> None:
+    from particleseg_app.volumes import inspect_source
+
+    source = inspect_source(path)
+    typer.echo(f"Scan {source.name}")
+    _line("files", str(len(source.files)))
+    _line("size", f"{_shape(source.shape)}, {source.dtype}, {_bytes(source.bytes)}")
+    proposed = source.proposed_voxel_size_um
+    origin = f" (from {source.voxel_size_origin})" if source.voxel_size_origin else ""
+    _line("voxel size", "not stated" if proposed is None else _size(proposed) + origin)
+    for remark in getattr(source, "remarks", ()):
+        _line("remark", remark)
+
+
+def _model_info(entry: ModelEntry) -> None:
+    card = entry.card
+    typer.echo(f"Model {card.title}, version {card.version}")
+    _line("folder", str(entry.folder))
+    _line("particle diameter", f"{card.target_diameter_voxels:g} voxels at its working scale")
+    _line("border thickness", f"{card.border_thickness_voxels:g} voxels")
+    _line("patch", _shape(card.patch_shape))
+    for name, value in (
+        ("made from", card.made_from),
+        ("limits", card.limits),
+        ("licence", card.licence),
+    ):
+        if value:
+            _line(name, value)
+    for name, value in card.figures.items():
+        _line(str(name), str(value))
+
+
+def _line(name: str, value: str) -> None:
+    typer.echo(f"  {name}: {value}")
+
+
+def _size(size_um: float | None) -> str:
+    return "not answered" if size_um is None else format_micrometres(size_um)
+
+
+def _shape(shape: Any) -> str:
+    return " × ".join(str(n) for n in shape) + " voxels (z, y, x)"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,133 @@
+"""The whole job of a run, shared by window and command line: particles, their table, its origin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleseg_app import __version__
+from particleseg_app.durable_files import write_json
+from particleseg_app.errors import ProjectError
+from particleseg_app.particles import (
+    export_csv,
+    export_labels_tiff,
+    load_table,
+    measure_particles,
+    save_table,
+)
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.projects.entries import RunEntry, ScanEntry
+from particleseg_app.projects.project import Project
+from particleseg_app.volumes import open_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from particleseg_app.segmentation.run_folder import RunResult
+
+TABLE = "particles.parquet"
+PROVENANCE = "provenance.json"
+
+
+def run_segmentation_job(
+    project: Project, run_id: str, progress: Progress, cancel: CancelToken
+) -> RunResult:
+    """Segment the run's scan, measure the particles and note where they come from.
+
+    Continues an interrupted run; a finished one returns at once. Leaves `labels.h5`,
+    `particles.parquet` and `provenance.json` in the run's folder. Raises `UserError` (see
+    `segmentation.run.segment`) and `Cancelled`.
+    """
+    from particleseg_app.segmentation.run import segment
+    from particleseg_app.segmentation.settings import RunSettings
+
+    run, scan_entry = run_and_scan(project, run_id)
+    folder = project.run_folder(run_id)
+    settings = RunSettings.from_dict(run.settings)
+    with project.open_scan(scan_entry.id) as scan:
+        result = segment(folder, scan, settings, progress, cancel)
+        if not (folder / TABLE).exists():
+            with open_labels(result.labels_path) as labels:
+                table = measure_particles(labels, scan, settings.voxel_size_um, progress, cancel)
+            save_table(table, folder / TABLE)
+    if not (folder / PROVENANCE).exists():
+        write_json(folder / PROVENANCE, _provenance(run, scan_entry, result))
+    return result
+
+
+def is_complete(project: Project, run_id: str) -> bool:
+    """Whether the run has all of its results: labels, table and provenance."""
+    from particleseg_app.segmentation.run_folder import run_state
+
+    folder = project.run_folder(run_id)
+    return (
+        (folder / TABLE).exists()
+        and (folder / PROVENANCE).exists()
+        and run_state(folder).status == "finished"
+    )
+
+
+def run_and_scan(project: Project, run_id: str) -> tuple[RunEntry, ScanEntry]:
+    """The project's entries of a run and of its scan; `ProjectError` where there is none."""
+    run = project.run(run_id)
+    return run, project.scan(run.scan_id)
+
+
+def run_table(project: Project, run_id: str) -> pd.DataFrame:
+    """The particle table of a finished run; raises `ProjectError`."""
+    return load_table(project.run_folder(run_id) / TABLE)
+
+
+def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
+    """Where the results of a finished run come from, for the description beside exports."""
+    path = project.run_folder(run_id) / PROVENANCE
+    try:
+        provenance: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProjectError(
+            f"{path} cannot be read.", "Continue or repeat the run, then export again."
+        ) from error
+    return provenance
+
+
+def write_main_results(
+    project: Project, run_id: str, progress: Progress, cancel: CancelToken
+) -> list[Path]:
+    """Write `particles.csv`, `particles.json` and `labels.tif` into the project's own folder."""
+    table = run_table(project, run_id)
+    provenance = run_provenance(project, run_id)
+    labels_path = project.folder / "labels.tif"
+    with open_labels(project.run_folder(run_id) / "labels.h5") as labels:
+        export_labels_tiff(labels, labels_path, provenance["voxel_size_um"], progress, cancel)
+    csv_paths = export_csv(table, project.folder / "particles.csv", provenance)
+    return [*csv_paths, labels_path]
+
+
+def _provenance(run: RunEntry, scan: ScanEntry, result: RunResult) -> dict[str, Any]:
+    settings = dict(run.settings)
+    summary = result.summary
+    model = summary.get("model") or {}
+    return {
+        "program_version": summary.get("program_version", __version__),
+        "run": run.id,
+        "run_name": run.name,
+        "scan_name": scan.name,
+        "scan_source": str(scan.source),
+        "scan_shape_zyx": list(scan.shape),
+        "scan_imported_at": scan.imported_at,
+        "voxel_size_um": settings["voxel_size_um"],
+        "particle_diameter_um": settings["particle_diameter_um"],
+        "method": settings.get("method", "nnunet"),
+        "model_name": model.get("name"),
+        "model_version": model.get("version"),
+        "preset": settings.get("preset") if model else None,
+        "device": summary.get("device"),
+        "settings": settings,
+        "particle_count": result.particle_count,
+        "run_created_at": run.created_at,
+        "run_started_at": summary.get("started_at"),
+        "run_finished_at": summary.get("finished_at"),
+        "run_seconds": summary.get("seconds"),
+        "summary": summary,
+    }
