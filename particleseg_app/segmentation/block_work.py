@@ -1,0 +1,115 @@
+"""The pieces of work of a run over blocks: one small file per finished piece, several threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from particleseg_app.durable_files import remove_part_files
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.block_file import read_block_file, write_block_file
+from particleseg_app.segmentation.block_grid import BlockGrid
+from particleseg_app.units import Box, Shape
+
+# What a thread holds at its peak, per voxel of a block (states, queue, labels twice, classes).
+_BYTES_PER_VOXEL = 24
+_SUFFIX = ".block"
+
+
+class ClassesVolume(Protocol):
+    """Border-core classes on disk at the working scale, axes (z, y, x)."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    def read(self, box: Box) -> np.ndarray:
+        """uint8 classes of `box`: 0 background, 1 core, 2 border."""
+        ...
+
+
+@dataclass
+class BlockWork:
+    """Where the pieces of one conversion lie, and how they are made."""
+
+    classes: ClassesVolume
+    grid: BlockGrid
+    folder: Path
+    progress: Progress
+    cancel: CancelToken
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+    # A file is not replaced while it is being read (Windows refuses that), per block number.
+    _locks: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(64))
+    )
+
+    def read_classes(self, box: Box) -> np.ndarray:
+        with self._reading:
+            return self.classes.read(box)
+
+    def path(self, kind: str, number: int) -> Path:
+        return self.folder / f"{kind}_{number:07d}{_SUFFIX}"
+
+    def has(self, kind: str, number: int) -> bool:
+        return self.path(kind, number).exists()
+
+    def write(self, kind: str, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        with self._locks[number % len(self._locks)]:
+            write_block_file(self.path(kind, number), arrays)
+
+    def read(self, kind: str, number: int, *names: str) -> dict[str, np.ndarray]:
+        with self._locks[number % len(self._locks)]:
+            return read_block_file(self.path(kind, number), *names)
+
+    def missing(self, kind: str) -> list[int]:
+        return [number for number in range(len(self.grid)) if not self.has(kind, number)]
+
+    def each(self, stage: str, numbers: Sequence[int], do: Callable[[int], None]) -> None:
+        """Call `do` for each block number, in threads; show the finished ones as progress.
+
+        The results of `do` must not depend on the order of the calls.
+        """
+        self.progress.start(stage, total=len(numbers), unit="blocks")
+        if not numbers:
+            return
+
+        def one(number: int) -> None:
+            self.cancel.check()
+            do(number)
+            self.progress.advance()
+
+        with ThreadPoolExecutor(self._threads()) as pool:
+            futures = [pool.submit(one, number) for number in numbers]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            pool.shutdown(cancel_futures=True)
+        for future in done:
+            future.result()
+
+    def _threads(self) -> int:
+        import psutil
+
+        voxels = np.prod([n + 2 for n in self.grid.block_shape], dtype=float)
+        fitting = int(psutil.virtual_memory().available / 2 / (voxels * _BYTES_PER_VOXEL))
+        return max(1, min(os.cpu_count() or 1, fitting))
+
+    def remove_pieces(self) -> None:
+        """Remove every piece, finished or half-written."""
+        remove_part_files(self.folder)
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            path.unlink()
+
+
+def joined(count: int, pairs: np.ndarray) -> tuple[int, np.ndarray]:
+    """Groups of the items 0…`count`-1 that `pairs` (n, 2) link: their number, the group of each."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (count, count))
+    groups, group = connected_components(links, directed=False)
+    return int(groups), group

@@ -1,0 +1,231 @@
+"""Particles from border-core classes, block by block on disk: big volumes, little memory.
+
+The result is that of `border_core.border_core_to_particles`, voxel for voxel and for any block
+shape, brought to the scan's grid, without the smallest particles. `docs/border_core.md` explains
+why. Memory holds a few blocks and tables with one row per particle, never the volume.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from particleseg_app.durable_files import write_json
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.block_grid import (
+    LATER_26,
+    BlockGrid,
+    face_names,
+    faces_of,
+    facing,
+    facing_name,
+    opposite,
+    touching_pairs,
+)
+from particleseg_app.segmentation.block_work import BlockWork, ClassesVolume, joined
+from particleseg_app.segmentation.connected_regions import connected_regions
+from particleseg_app.segmentation.core_growth import grow_cores
+from particleseg_app.segmentation.core_search import find_cores, number_cores
+from particleseg_app.segmentation.scan_grid import ScanGrid
+from particleseg_app.units import Shape
+from particleseg_app.volumes.labels import LabelWriter
+
+# Raised when finished pieces of an older version would lead to another result.
+_PIECES_VERSION = 1
+
+
+def particles_from_classes(
+    classes: ClassesVolume,
+    scan_shape: Shape,
+    scale_factor: float,
+    work_folder: Path,
+    writer_path: Path,
+    min_relative_volume: float,
+    progress: Progress,
+    cancel: CancelToken,
+    block_shape: Shape = (256, 256, 256),
+    small_core_filter: bool = True,
+) -> int:
+    """Separate the particles of `classes` and write them at the scan's grid; return their number.
+
+    `classes` has `.shape` and `.read(box)` at the working scale, which is `scan_shape` ·
+    `scale_factor` to within a voxel (000 §3.2.1). The labels (uint32, 1…n without gaps) are written
+    to `writer_path`, whole or not at all. Particles of less than `min_relative_volume` times the
+    mean particle volume are dropped, volumes in voxels of the scan.
+
+    Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
+    error or a kill the same call goes on where it stopped and ends with the same labels. Other
+    arguments begin anew. The caller vouches that `classes` are the same. The pieces are removed at
+    the end. Raises `Cancelled`, and `RunError` when there is no space left.
+    """
+    working_shape = classes.shape
+    for working, scan in zip(working_shape, scan_shape, strict=True):
+        if abs(working - max(1.0, scan * scale_factor)) > 1:
+            raise ValueError(f"{working_shape} is not {scan_shape} scaled by {scale_factor}")
+    z, y, x = (min(b, n) for b, n in zip(block_shape, working_shape, strict=True))
+    work = BlockWork(classes, BlockGrid(working_shape, (z, y, x)), work_folder, progress, cancel)
+    scan_grid = ScanGrid(working_shape, scan_shape)
+    _begin_or_resume(work, scan_shape, min_relative_volume, small_core_filter)
+
+    if not work.has("core_numbers", 0):
+        find_cores(work, small_core_filter)
+        work.write("core_numbers", 0, number_cores(work, small_core_filter))
+    if not work.has("numbers", 0):
+        grow_cores(work, scan_grid, work.read("core_numbers", 0))
+        _find_coreless(work, scan_grid)
+        work.write("numbers", 0, _number_particles(work, min_relative_volume))
+    numbers = work.read("numbers", 0)
+    count = int(max(numbers["cored"].max(initial=0), numbers["coreless"].max(initial=0)))
+    _write_labels(work, scan_grid, numbers, count, writer_path)
+    work.remove_pieces()
+    (work_folder / _PLAN).unlink()
+    if not any(work_folder.iterdir()):
+        work_folder.rmdir()
+    return count
+
+
+_PLAN = "particles_plan.json"
+
+
+def _begin_or_resume(
+    work: BlockWork, scan_shape: Shape, min_relative_volume: float, small_core_filter: bool
+) -> None:
+    plan = {
+        "pieces_version": _PIECES_VERSION,
+        "working_shape": list(work.grid.shape),
+        "block_shape": list(work.grid.block_shape),
+        "scan_shape": list(scan_shape),
+        "min_relative_volume": min_relative_volume,
+        "small_core_filter": small_core_filter,
+    }
+    path = work.folder / _PLAN
+    work.folder.mkdir(parents=True, exist_ok=True)
+    if path.exists() and json.loads(path.read_bytes()) == plan:
+        return
+    path.unlink(missing_ok=True)
+    work.remove_pieces()
+    write_json(path, plan)
+
+
+def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
+    """Piece `coreless` of each block that has foreground which no core reached: local numbers
+    (z, y, x) of its 26-connected regions, their keys and volumes, and the six faces.
+    """
+    from particleseg_app.segmentation.region_growth import NO_LABEL, weighted_counts
+
+    def find(number: int) -> None:
+        grown = work.read("grown", number, "labels", "names")
+        unreached = grown["labels"] == np.flatnonzero(grown["names"] == NO_LABEL)
+        regions, count = connected_regions(unreached, connectivity=26)
+        box = work.grid.box(number)
+        found, first = np.unique(regions, return_index=True)
+        places = np.unravel_index(first[found > 0], box.shape)
+        key = np.ravel_multi_index(
+            tuple(place + start for place, start in zip(places, box.start, strict=True)),
+            work.grid.shape,
+        )
+        volumes = weighted_counts(regions, scan_grid.weights(box), count)[1:]
+        work.write(
+            "coreless",
+            number,
+            {"regions": regions, "key": key, "volumes": volumes, **faces_of(regions)},
+        )
+
+    needed = [
+        number
+        for number in range(len(work.grid))
+        if NO_LABEL in work.read("grown", number, "names")["names"]
+    ]
+    missing = [number for number in needed if not work.has("coreless", number)]
+    work.each("Finding particles without a core", missing, find)
+
+
+def _number_particles(work: BlockWork, min_relative_volume: float) -> dict[str, np.ndarray]:
+    """Final numbers (uint32, 0 for dropped): `cored[label of the grown core]`, and
+    `coreless[offset[block] + local number - 1]`.
+    """
+    from particleseg_app.segmentation.region_growth import NO_LABEL
+
+    work.progress.start("Numbering particles", total=len(work.grid), unit="blocks")
+    core_keys = work.read("core_numbers", 0, "keys")["keys"]
+    volumes = np.zeros(core_keys.size + 1, np.int64)
+    counts = np.zeros(len(work.grid), np.int64)
+    region_keys, region_volumes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for number in range(len(work.grid)):
+        work.cancel.check()
+        grown = work.read("grown", number, "names", "volumes")
+        reached = grown["names"] != NO_LABEL
+        volumes[grown["names"][reached]] += grown["volumes"][reached]
+        if not reached.all():
+            regions = work.read("coreless", number, "key", "volumes")
+            counts[number] = regions["key"].size
+            region_keys.append(regions["key"])
+            region_volumes.append(regions["volumes"])
+        work.progress.advance()
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+
+    groups, group = joined(int(offsets[-1]), _coreless_contacts(work, offsets))
+    group_keys = np.full(groups, np.iinfo(np.int64).max)
+    np.minimum.at(group_keys, group, np.concatenate(region_keys))
+    group_volumes = np.zeros(groups, np.int64)
+    np.add.at(group_volumes, group, np.concatenate(region_volumes))
+
+    all_keys = np.concatenate([core_keys, group_keys])
+    all_volumes = np.concatenate([volumes[1:], group_volumes])
+    kept = all_volumes > 0
+    if kept.any():
+        kept &= all_volumes >= min_relative_volume * all_volumes[kept].mean()
+    order = np.flatnonzero(kept)
+    order = order[np.argsort(all_keys[order])]
+    final = np.zeros(all_keys.size, np.uint32)
+    final[order] = np.arange(1, order.size + 1, dtype=np.uint32)
+    cored = np.concatenate([np.zeros(1, np.uint32), final[: core_keys.size]])
+    return {"cored": cored, "coreless": final[core_keys.size :][group], "offsets": offsets}
+
+
+def _coreless_contacts(work: BlockWork, offsets: np.ndarray) -> np.ndarray:
+    """Pairs of coreless regions, counted over the volume from 0, that touch across blocks."""
+    pairs = [np.zeros((0, 2), np.int64)]
+    with_regions = set(np.flatnonzero(np.diff(offsets)).tolist())
+    for number in sorted(with_regions):
+        work.cancel.check()
+        faces = work.read("coreless", number, *face_names())
+        for offset, other in work.grid.neighbours(number, LATER_26):
+            if other in with_regions:
+                there = opposite(offset)
+                others = work.read("coreless", other, facing_name(there))
+                local = touching_pairs(facing(faces, offset), facing(others, there), 26)
+                pairs.append(local - 1 + offsets[[number, other]])
+    return np.concatenate(pairs)
+
+
+def _write_labels(
+    work: BlockWork,
+    scan_grid: ScanGrid,
+    numbers: dict[str, np.ndarray],
+    count: int,
+    writer_path: Path,
+) -> None:
+    from particleseg_app.segmentation.region_growth import NO_LABEL
+
+    offsets = numbers["offsets"]
+    with LabelWriter(writer_path, scan_grid.scan_shape, count) as writer:
+
+        def write(number: int) -> None:
+            box, indices = scan_grid.filled_by(work.grid.box(number))
+            if box.size == 0:
+                return
+            grown = work.read("grown", number, "labels", "names")
+            names = grown["names"]
+            final = numbers["cored"][np.where(names == NO_LABEL, 0, names)]
+            labels = final[grown["labels"][np.ix_(*indices)]]
+            if offsets[number + 1] > offsets[number]:
+                regions = work.read("coreless", number, "regions")["regions"][np.ix_(*indices)]
+                own = numbers["coreless"][offsets[number] : offsets[number + 1]]
+                labels += np.concatenate([np.zeros(1, np.uint32), own])[regions]
+            work.cancel.check()
+            writer.write(box, labels)
+
+        work.each("Writing labels", range(len(work.grid)), write)
