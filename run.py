@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +53,7 @@ def say(text: str) -> None:
     print(f"run.py: {text}", flush=True)
 
 
-def call(command: list[str | Path], **options: object) -> None:
+def call(command: Sequence[str | Path], **options: object) -> None:
     """Run a command with its output shown; end with its exit code if it fails."""
     say(" ".join(str(part) for part in command[:6]) + (" …" if len(command) > 6 else ""))
     code = subprocess.call([str(part) for part in command], **options)  # type: ignore[arg-type]

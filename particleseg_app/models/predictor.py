@@ -34,7 +34,7 @@ class Predictor:
             axes = (2, 3, 4)
             self._flips += [f for n in (1, 2, 3) for f in itertools.combinations(axes, n)]
         for network in self._networks:
-            network.to(self.device, memory_format=torch.channels_last_3d)
+            network.to(self.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             for layer in network.modules():
                 if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
                     layer.register_forward_pre_hook(lambda *_: cancel.check())
