@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from particle_bodies import Volume, measure
 
 from particleseg_app import __version__
 from particleseg_app.errors import Cancelled, ExportError, ProjectError
@@ -26,6 +25,7 @@ from particleseg_app.particles import (
     save_table,
 )
 from particleseg_app.progress import CancelToken, Progress
+from tests.particles.particle_bodies import Volume, measure
 
 
 @pytest.fixture

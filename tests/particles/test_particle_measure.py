@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from particle_bodies import Volume, cube, ellipsoid, measure, sphere
 
 from particleseg_app.errors import Cancelled, InvalidValueError
 from particleseg_app.particles import COLUMNS, measure_particles
 from particleseg_app.progress import CancelToken, Progress
+from tests.particles.particle_bodies import Volume, cube, ellipsoid, measure, sphere
 
 SMALL_SHAPE = st.tuples(*[st.integers(1, 9)] * 3)
 LABELS = SMALL_SHAPE.flatmap(

@@ -1,0 +1,319 @@
+"""The command line as people and scripts use it: files, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from particleseg_app import __version__
+from particleseg_app.cli import main
+from particleseg_app.errors import Cancelled
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.projects import Project
+from particleseg_app.projects.segmentation_job import run_segmentation_job
+from particleseg_app.units import Box
+from particleseg_app.volumes import open_labels
+
+REPOSITORY = Path(__file__).parents[2]
+SETTINGS = ["--voxel-size-um", "5", "--particle-diameter-um", "60", "--method", "threshwater"]
+
+
+def write_scan(path: Path, depth: int = 30, balls: int = 2) -> None:
+    """Bright balls of 12 voxels in dark noise, as a 16-bit TIFF stack."""
+    rng = np.random.default_rng(3)
+    width = 20 * balls
+    grey = rng.normal(2000, 100, (depth, width, width))
+    ball = (np.indices((13, 13, 13)) - 6.0) ** 2
+    inside = 6000 * (ball.sum(0) <= 36)
+    for z in range(10, depth - 8, 18):
+        for y in range(10, width, 20):
+            for x in range(10, width, 20):
+                grey[z - 6 : z + 7, y - 6 : y + 7, x - 6 : x + 7] += inside
+    tifffile.imwrite(path, grey.astype(np.uint16), photometric="minisblack")
+
+
+def labels_of(project: Path, run_id: str = "run-001") -> np.ndarray:
+    with open_labels(project / "runs" / run_id / "labels.h5") as labels:
+        return labels.read(Box.whole(labels.shape))
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("scans") / "balls.tif"
+    write_scan(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(scan, tmp_path_factory) -> Path:
+    project = tmp_path_factory.mktemp("projects") / "balls"
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "balls"))
+
+
+def test_segment_leaves_a_project_labels_and_a_table(finished, scan):
+    table = pd.read_csv(finished / "particles.csv")
+    labels = tifffile.imread(finished / "labels.tif")
+    assert len(table) == labels.max() == 4
+    assert table.equivalent_diameter_um.between(55, 70).all()
+    assert np.array_equal(labels, labels_of(finished))
+    about = json.loads((finished / "particles.json").read_text(encoding="utf-8"))
+    provenance = about["provenance"]
+    assert provenance["scan_name"] == "balls"
+    assert Path(provenance["scan_source"]) == scan
+    assert provenance["scan_shape_zyx"] == [30, 40, 40]
+    assert provenance["voxel_size_um"] == 5
+    assert provenance["particle_diameter_um"] == 60
+    assert provenance["method"] == "threshwater"
+    assert provenance["program_version"] == __version__
+    assert provenance["particle_count"] == about["row_count"] == 4
+    assert provenance["run_seconds"] >= 0
+    with Project.open(finished) as opened:
+        assert len(opened.scans) == len(opened.runs) == 1
+        assert opened.scans[0].voxel_size_um == 5
+
+
+def test_the_same_command_again_writes_the_same_files(project, scan, capsys):
+    before = (project / "particles.csv").read_bytes()
+    (project / "labels.tif").unlink()
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("4 particles")
+    assert "finished already" in captured.err
+    assert (project / "particles.csv").read_bytes() == before
+    assert (project / "labels.tif").exists()
+    with Project.open(project) as opened:
+        assert len(opened.runs) == 1
+
+
+def test_other_settings_or_new_run_add_a_run_but_not_a_scan(project, scan):
+    out = ["--out", str(project)]
+    assert main(["segment", str(scan), *SETTINGS, "--threshold", "5000", *out]) == 0
+    assert main(["segment", str(scan), *SETTINGS, "--new-run", *out]) == 0
+    with Project.open(project) as opened:
+        assert [run.id for run in opened.runs] == ["run-001", "run-002", "run-003"]
+        assert opened.runs[1].settings["threshold"] == 5000
+        assert len(opened.scans) == 1
+
+
+def test_a_scan_that_has_changed_is_imported_again(tmp_path):
+    scan, project = tmp_path / "scan.tif", tmp_path / "project"
+    write_scan(scan)
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    later = scan.stat().st_mtime + 100
+    os.utime(scan, (later, later))
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    with Project.open(project) as opened:
+        assert len(opened.scans) == 2
+
+
+class CancelsAt(Progress):
+    """Sets the cancel token when a stage of that name begins."""
+
+    def __init__(self, stage: str, cancel: CancelToken) -> None:
+        super().__init__()
+        self.wanted, self.token = stage, cancel
+
+    def start(self, stage: str, *args, **kwargs) -> None:
+        super().start(stage, *args, **kwargs)
+        if stage.startswith(self.wanted):
+            self.token.cancel()
+
+
+@pytest.mark.parametrize("stage", ["Finding particles", "Measuring particles"])
+def test_a_cancelled_run_is_continued_and_gives_the_same(finished, project, scan, stage, capsys):
+    with Project.open(project) as opened:
+        settings = {**opened.runs[0].settings}
+        opened.remove_run("run-001")
+        run = opened.new_run(opened.scans[0].id, settings)
+        cancel = CancelToken()
+        with pytest.raises(Cancelled):
+            run_segmentation_job(opened, run.id, CancelsAt(stage, cancel), cancel)
+        assert not (opened.run_folder(run.id) / "particles.parquet").exists()
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    assert "Continuing" in capsys.readouterr().err
+    assert np.array_equal(labels_of(project, run.id), labels_of(finished))
+    assert (project / "particles.csv").read_bytes() == (finished / "particles.csv").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="interrupts are sent differently there")
+def test_ctrl_c_ends_with_one_sentence(tmp_path):
+    scan = tmp_path / "scan.tif"
+    write_scan(scan, depth=180, balls=8)
+    command = [sys.executable, "-m", "particleseg_app.cli", "segment", str(scan), *SETTINGS]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "project")],
+        cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(("Importing", "Finding")):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 1
+    assert rest.splitlines()[-1] == "Cancelled; the same command continues the run."
+    assert "Traceback" not in rest
+    with Project.open(tmp_path / "project"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, ""),
+        (["fly"], 2, "fly"),
+        (["segment", "scan.tif"], 2, "voxel-size-um"),
+        (["segment", "scan.tif", *SETTINGS, "--out", "p", "--preset", "lazy"], 2, "lazy"),
+        (["segment", "scan.tif", *SETTINGS[:4], "--out", "p", "--threshold", "3"], 2, "threshold"),
+        (["export", "p"], 2, "--csv"),
+        (["segment", "missing.tif", *SETTINGS, "--out", "p"], 1, "missing.tif does not exist"),
+        (["segment", "missing.tif", "--voxel-size-um", "0", *SETTINGS[2:], "--out", "p"], 1,
+         "voxel size of 0 µm is not possible"),
+        (["segment", "missing.tif", *SETTINGS[:4], "--model", "nothing", "--out", "p"], 1,
+         "no model “nothing”"),
+        (["info", "missing"], 1, "does not exist"),
+        (["export", "missing", "--csv", "a.csv"], 1, "no folder"),
+        (["evaluate", "missing.tif", "missing.tif"], 1, "missing.tif"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_says_so(arguments, code, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert words in captured.err + (captured.out if not arguments else "")
+    assert "Traceback" not in captured.err
+    if code == 1:
+        assert len(captured.err.splitlines()) == 1
+        assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(scan, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(tmp_path)]) == 1
+    assert "not empty" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_verbose_shows_the_trace_and_unexpected_errors_are_named(monkeypatch, capsys):
+    assert main(["info", "missing", "--verbose"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    import particleseg_app.models
+
+    def broken():
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(particleseg_app.models, "list_models", broken)
+    assert main(["models"]) == 1
+    error = capsys.readouterr().err
+    assert "Unexpected error (RuntimeError: a bug)" in error
+    assert "Traceback" not in error
+
+
+def test_version_from_a_shell():
+    done = subprocess.run(
+        [sys.executable, "-m", "particleseg_app.cli", "--version"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, f"ParticleSeg {__version__}")
+
+
+def test_the_command_line_starts_without_the_heavy_libraries():
+    code = (
+        "import sys, particleseg_app.cli, particleseg_app.particles\n"
+        "print([m for m in ('torch', 'numba', 'PySide6', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_evaluate_prints_and_writes_the_scores(tmp_path, capsys):
+    labels = np.zeros((12, 12, 12), np.uint16)
+    labels[2:6, 2:6, 2:6], labels[2:6, 2:6, 8:11] = 1, 2
+    joined = np.where(labels > 0, 1, 0).astype(np.uint16)
+    for name, array in (("reference.tif", labels), ("joined.tif", joined)):
+        tifffile.imwrite(tmp_path / name, array, photometric="minisblack")
+    reference = str(tmp_path / "reference.tif")
+    scores = tmp_path / "scores.json"
+    assert main(["evaluate", reference, reference]) == 0
+    assert "1.0000" in capsys.readouterr().out
+    assert main(["evaluate", reference, str(tmp_path / "joined.tif"), "--json", str(scores)]) == 0
+    assert "Merger ratio" in capsys.readouterr().out
+    written = json.loads(scores.read_text())["scores"]
+    assert written["merger_ratio"] == 0.5
+    assert written["f1"] == 1.0
+    tifffile.imwrite(tmp_path / "small.tif", labels[:8], photometric="minisblack")
+    assert main(["evaluate", reference, str(tmp_path / "small.tif")]) == 1
+    assert main(["evaluate", reference, reference, "--json", str(tmp_path / "no" / "s.json")]) == 1
+    assert "not there" in capsys.readouterr().err
+
+
+def test_export_writes_what_was_asked_for(project, tmp_path, capsys):
+    table, tiff, hdf5 = (tmp_path / name for name in ("t.csv", "l.tif", "l.h5"))
+    arguments = ["--csv", str(table), "--labels-tiff", str(tiff), "--labels-hdf5", str(hdf5)]
+    assert main(["export", str(project), *arguments]) == 0
+    assert capsys.readouterr().out.split() == [
+        str(p) for p in (table, table.with_suffix(".json"), tiff, hdf5)
+    ]
+    assert table.read_bytes() == (project / "particles.csv").read_bytes()
+    import h5py
+
+    with h5py.File(hdf5) as file:
+        assert np.array_equal(file["labels"][:], tifffile.imread(tiff))
+
+
+def test_export_of_runs_that_are_not_there_or_not_finished(project, tmp_path, capsys):
+    out = ["--csv", str(tmp_path / "t.csv")]
+    assert main(["export", str(project), *out, "--run", "run-009"]) == 1
+    assert "run-009" in capsys.readouterr().err
+    with Project.open(project) as opened:
+        opened.new_run(opened.scans[0].id, dict(opened.runs[0].settings))
+    assert main(["export", str(project), *out, "--run", "run-002"]) == 1
+    assert "not finished" in capsys.readouterr().err
+    assert main(["export", str(project), *out]) == 0
+    with Project.open(project) as opened:
+        opened.remove_run("run-001")
+    assert main(["export", str(project), *out]) == 1
+    assert "no finished run" in capsys.readouterr().err
+
+
+def test_a_project_open_elsewhere_is_not_touched(project, scan, capsys):
+    with Project.open(project):
+        assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 1
+    assert "open" in capsys.readouterr().err
+
+
+def test_info_of_a_project_and_a_scan(project, scan, capsys):
+    assert main(["info", str(project)]) == 0
+    about = capsys.readouterr().out
+    assert "balls" in about
+    assert "30 × 40 × 40 voxels" in about
+    assert "finished, 4 particles" in about
+    assert main(["info", str(scan)]) == 0
+    assert "not stated" in capsys.readouterr().out
+
+
+def test_models_and_devices(tmp_path, monkeypatch, capsys):
+    assert main(["devices"]) == 0
+    assert "cpu: Processor" in capsys.readouterr().out
+    monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
+    assert main(["models"]) == 0
+    assert "No models" in capsys.readouterr().out
