@@ -55,7 +55,7 @@ def devices(verbose: Verbose = False) -> None:
 
 def _project_info(path: Path) -> None:
     from particleseg_app.projects import Project
-    from particleseg_app.segmentation.run_folder import run_state
+    from particleseg_app.segmentation import run_state
 
     with Project.open(path) as project:
         typer.echo(f"Project {project.name}")

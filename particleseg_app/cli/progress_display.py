@@ -41,6 +41,7 @@ def line_for(snapshot: ProgressSnapshot) -> str:
 
 class _View(Protocol):
     def show(self, snapshot: ProgressSnapshot) -> None: ...
+    def say(self, remark: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -55,7 +56,7 @@ class PlainLines:
 
     def show(self, snapshot: ProgressSnapshot) -> None:
         for message in snapshot.messages[self._remarks :]:
-            self._write(message)
+            self.say(message)
         self._remarks = len(snapshot.messages)
         now = time.monotonic()
         new_stage = snapshot.stage != self._stage
@@ -63,6 +64,9 @@ class PlainLines:
         if snapshot.stage and now - self._last >= gap:
             self._stage, self._last = snapshot.stage, now
             self._write(line_for(snapshot))
+
+    def say(self, remark: str) -> None:
+        self._write(remark)
 
     def close(self) -> None:
         pass
@@ -92,7 +96,7 @@ class Bar:
 
     def show(self, snapshot: ProgressSnapshot) -> None:
         for message in snapshot.messages[self._remarks :]:
-            self._console.print(f"  {message}", style="yellow", markup=False)
+            self.say(message)
         self._remarks = len(snapshot.messages)
         before = self._before
         if before is not None and before.stage and before.stage != snapshot.stage:
@@ -112,6 +116,9 @@ class Bar:
             left=left,
         )
 
+    def say(self, remark: str) -> None:
+        self._console.print(f"  {remark}", style="yellow", markup=False)
+
     def _finish_stage(self, before: ProgressSnapshot) -> None:
         self._console.print(
             f"✓ {before.stage} ({duration(before.stage_elapsed_s)})", style="green", markup=False
@@ -127,15 +134,20 @@ class Bar:
 class ProgressDisplay:
     """Shows `progress` on standard error from a thread of its own until the `with` block ends."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, cancel: CancelToken) -> None:
         self._progress = progress
+        self._cancel = cancel
         self._view: _View = Bar() if sys.stderr.isatty() else PlainLines(_to_stderr)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="show-progress", daemon=True)
 
     def _poll(self) -> None:
+        told = False
         while not self._ended.wait(_POLL_SECONDS):
             self._view.show(self._progress.snapshot())
+            if self._cancel.cancelled and not told:
+                told = True
+                self._view.say("Cancelling…")
 
     def __enter__(self) -> Self:
         self._view.show(self._progress.snapshot())
@@ -166,8 +178,8 @@ def cancel_on_interrupt(cancel: CancelToken) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.cancelled and number == signal.SIGINT:
             raise KeyboardInterrupt
+        # Nothing is printed here: the signal may have interrupted a print.
         cancel.cancel()
-        _to_stderr("Cancelling…")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -186,5 +198,5 @@ def cancel_on_interrupt(cancel: CancelToken) -> Iterator[None]:
 def long_work() -> Iterator[tuple[Progress, CancelToken]]:
     """Progress and cancel token for work that a terminal waits for."""
     progress, cancel = Progress(), CancelToken()
-    with cancel_on_interrupt(cancel), ProgressDisplay(progress):
+    with cancel_on_interrupt(cancel), ProgressDisplay(progress, cancel):
         yield progress, cancel

@@ -17,7 +17,7 @@ from particleseg_app.units import format_micrometres
 
 if TYPE_CHECKING:
     from particleseg_app.projects import Project, RunEntry, ScanEntry
-    from particleseg_app.segmentation.settings import RunSettings
+    from particleseg_app.segmentation import RunSettings
     from particleseg_app.volumes import ScanSource
 
 
@@ -64,7 +64,7 @@ def segment(
     """
     if threshold is not None and method is not Method.threshwater:
         raise typer.BadParameter("--threshold belongs to --method threshwater.")
-    from particleseg_app.segmentation.settings import RunSettings
+    from particleseg_app.segmentation import RunSettings
 
     settings = RunSettings(
         voxel_size_um=voxel_size_um,
@@ -166,7 +166,7 @@ def _same_run(
 ) -> RunEntry | None:
     """The latest run of this scan with these settings, to be continued."""
     from particleseg_app.projects.segmentation_job import is_complete
-    from particleseg_app.segmentation.settings import RunSettings
+    from particleseg_app.segmentation import RunSettings
 
     for run in reversed(project.runs):
         if run.scan_id == scan.id and RunSettings.from_dict(run.settings).same_result(settings):

@@ -24,7 +24,7 @@ from particleseg_app.volumes import open_labels
 if TYPE_CHECKING:
     import pandas as pd
 
-    from particleseg_app.segmentation.run_folder import RunResult
+    from particleseg_app.segmentation import RunResult
 
 TABLE = "particles.parquet"
 PROVENANCE = "provenance.json"
@@ -39,8 +39,7 @@ def run_segmentation_job(
     `particles.parquet` and `provenance.json` in the run's folder. Raises `UserError` (see
     `segmentation.run.segment`) and `Cancelled`.
     """
-    from particleseg_app.segmentation.run import segment
-    from particleseg_app.segmentation.settings import RunSettings
+    from particleseg_app.segmentation import RunSettings, segment
 
     run, scan_entry = run_and_scan(project, run_id)
     folder = project.run_folder(run_id)
@@ -58,7 +57,7 @@ def run_segmentation_job(
 
 def is_complete(project: Project, run_id: str) -> bool:
     """Whether the run has all of its results: labels, table and provenance."""
-    from particleseg_app.segmentation.run_folder import run_state
+    from particleseg_app.segmentation import run_state
 
     folder = project.run_folder(run_id)
     return (

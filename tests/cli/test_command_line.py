@@ -317,3 +317,22 @@ def test_models_and_devices(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
     assert main(["models"]) == 0
     assert "No models" in capsys.readouterr().out
+
+
+def test_a_network_named_by_its_folder(scan, tmp_path, monkeypatch, capsys):
+    from tests.models.tiny_model import write_tiny_model
+
+    write_tiny_model(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "project"
+    arguments = [*SETTINGS[:4], "--model", "tiny", "--device", "cpu", "--preset", "fast"]
+    assert main(["segment", str(scan), *arguments, "--out", "project"]) == 0
+    provenance = json.loads((out / "particles.json").read_text(encoding="utf-8"))["provenance"]
+    assert provenance["model_name"] == "tiny"
+    assert provenance["model_version"] == "1.0"
+    assert provenance["preset"] == "fast"
+    assert provenance["settings"]["model"] == str(tmp_path / "tiny")
+    assert main(["info", "tiny"]) == 0
+    assert "Tiny test model" in capsys.readouterr().out
+    assert main(["segment", str(scan), *arguments, "--device", "gpu9", "--out", "project"]) == 1
+    assert "no device “gpu9”" in capsys.readouterr().err
