@@ -10,17 +10,18 @@ from PySide6.QtCore import QSettings
 
 CONFIG_VARIABLE = "PARTICLESEG_CONFIG_DIR"
 APPLICATION = "ParticleSeg"
+FOLDER_NAME = "particleseg"
 
 
 def config_folder() -> Path:
     """Folder of the user's settings; the environment variable moves it (tests, portable use)."""
     override = os.environ.get(CONFIG_VARIABLE)
-    return Path(override) if override else Path(platformdirs.user_config_dir(APPLICATION, False))
+    return Path(override) if override else Path(platformdirs.user_config_dir(FOLDER_NAME, False))
 
 
 def log_file() -> Path:
     override = os.environ.get(CONFIG_VARIABLE)
-    folder = Path(override) if override else Path(platformdirs.user_log_dir(APPLICATION, False))
+    folder = Path(override) if override else Path(platformdirs.user_log_dir(FOLDER_NAME, False))
     return folder / "particleseg.log"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import tifffile
 
 
 def made_up_table(count: int, seed: int = 1) -> pd.DataFrame:
@@ -30,3 +33,31 @@ def made_up_table(count: int, seed: int = 1) -> pd.DataFrame:
     columns["grey_std"] = random.uniform(500, 3000, count)
     columns["touches_scan_edge"] = random.random(count) < 0.1
     return pd.DataFrame(columns)
+
+
+def write_scan(folder: Path, shape: tuple[int, int, int] = (48, 64, 64), seed: int = 3) -> Path:
+    """A folder of 16-bit TIFF slices with bright balls of about 12 voxels in a dark matrix."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    grey = np.full(shape, 12_000.0)
+    step = 16
+    for cz in range(9, shape[0] - 8, step):
+        for cy in range(9, shape[1] - 8, step):
+            for cx in range(9, shape[2] - 8, step):
+                centre = np.array([cz, cy, cx]) + random.uniform(-1.5, 1.5, 3)
+                radius = random.uniform(4.5, 7.5)
+                inside = (
+                    (z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2
+                ) <= radius**2
+                grey[inside] = random.uniform(30_000, 42_000)
+    grey += random.normal(0, 900, shape)
+    folder.mkdir(parents=True)
+    for number, plane in enumerate(grey.clip(0, 65_535).astype(np.uint16)):
+        tifffile.imwrite(
+            folder / f"slice_{number:04d}.tif",
+            plane,
+            imagej=True,
+            resolution=(0.1, 0.1),
+            metadata={"unit": "um", "spacing": 10.0},
+        )
+    return folder

@@ -55,7 +55,8 @@ class ProjectPanel(QWidget):
     remove_run_wanted = Signal(str)
     reveal_wanted = Signal(str, str)  # "project" | "scan" | "run", id
     add_scan_wanted = Signal()
-    rename_wanted = Signal()
+    rename_wanted = Signal(str, str)  # "project" | "scan" | "run", id
+    run_stopped = Signal(str)
     close_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -162,11 +163,12 @@ class ProjectPanel(QWidget):
         return (item.data(0, KIND_ROLE), item.data(0, ID_ROLE)) if item else None
 
     def _items(self) -> list[QTreeWidgetItem]:
-        result = []
+        result: list[QTreeWidgetItem] = []
         for number in range(self.tree.topLevelItemCount()):
             top = self.tree.topLevelItem(number)
             if top is not None:
-                result += [top, *(top.child(n) for n in range(top.childCount()))]
+                children = (top.child(n) for n in range(top.childCount()))
+                result += [top, *(child for child in children if child is not None)]
         return result
 
     def _on_current(self, item: QTreeWidgetItem | None) -> None:
@@ -206,6 +208,7 @@ class ProjectPanel(QWidget):
         if item.data(0, KIND_ROLE) == "scan":
             menu.addAction(icon("new-run"), "New run…", lambda: self.new_run_wanted.emit(key))
             menu.addSeparator()
+            menu.addAction(icon("rename"), "Rename…", lambda: self.rename_wanted.emit("scan", key))
             menu.addAction(
                 icon("reveal"), file_manager_words(), lambda: self.reveal_wanted.emit("scan", key)
             )
@@ -217,7 +220,10 @@ class ProjectPanel(QWidget):
             menu.addAction(icon("continue"), "Continue", lambda: self.run_continued.emit(key))
         if status == "finished":
             menu.addAction(icon("export"), "Export…", lambda: self.run_exported.emit(key))
+        if status in ("working", "waiting"):
+            menu.addAction(icon("close"), "Stop", lambda: self.run_stopped.emit(key))
         menu.addSeparator()
+        menu.addAction(icon("rename"), "Rename…", lambda: self.rename_wanted.emit("run", key))
         menu.addAction(
             icon("reveal"), file_manager_words(), lambda: self.reveal_wanted.emit("run", key)
         )
@@ -230,7 +236,9 @@ class ProjectPanel(QWidget):
     def _show_project_menu(self) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(icon("rename"), "Rename project…", self.rename_wanted.emit)
+        menu.addAction(
+            icon("rename"), "Rename project…", lambda: self.rename_wanted.emit("project", "")
+        )
         menu.addAction(
             icon("reveal"), file_manager_words(), lambda: self.reveal_wanted.emit("project", "")
         )

@@ -59,9 +59,9 @@ class SizeDistributionPanel(QWidget):
         for column, (name, key, tip) in enumerate(FIGURES):
             head, value = label(name, "muted"), label("–")
             value.setStyleSheet("font-weight: 600; font-size: 11pt")
-            for text in (head, value):
-                text.setToolTip(tip)
-                text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            for part in (head, value):
+                part.setToolTip(tip)
+                part.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             figures.addWidget(head, 0, column)
             figures.addWidget(value, 1, column)
             figures.setColumnStretch(column, 1)

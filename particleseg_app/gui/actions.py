@@ -1,0 +1,187 @@
+"""The actions of the window: menus, toolbar and keyboard shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSizePolicy, QSlider, QToolBar, QWidget
+
+from particleseg_app.gui.icons import icon
+from particleseg_app.gui.settings import settings
+from particleseg_app.gui.style import label
+
+THEMES = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
+Standard = QKeySequence.StandardKey
+
+
+class Actions(QObject):
+    """Makes the actions and tells what was asked for; enabling them is the window's matter."""
+
+    open_folder = Signal()
+    open_file = Signal()
+    open_project = Signal()
+    close_project = Signal()
+    new_run = Signal()
+    export = Signal()
+    stop_work = Signal()
+    show_all = Signal()
+    filter_table = Signal()
+    about = Signal()
+    quit = Signal()
+    opacity_changed = Signal(float)
+    mode_changed = Signal(str)
+    theme_changed = Signal(str)
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        make = self._make
+        self.open_folder_action = make(
+            "Open folder of slices…", "folder", "Ctrl+O", self.open_folder
+        )
+        self.open_file_action = make("Open TIFF file…", "file", "Ctrl+Shift+O", self.open_file)
+        self.open_project_action = make("Open project…", "open", "Ctrl+P", self.open_project)
+        self.close_project_action = make("Close project", "close", "Ctrl+W", self.close_project)
+        self.new_run_action = make("New run…", "new-run", "Ctrl+N", self.new_run)
+        self.export_action = make("Export…", "export", "Ctrl+E", self.export)
+        self.stop_action = make("Cancel running work", "close", "Ctrl+.", self.stop_work)
+        self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
+        self.filter_action = make("Filter particles", "filter", "Ctrl+F", self.filter_table)
+        self.about_action = make("About ParticleSeg", "info", "", self.about)
+        self.quit_action = make("Quit", "", Standard.Quit, self.quit)
+        self.fill_action = make("Fill particles", "fill", "Ctrl+1", None)
+        self.contours_action = make("Outline particles", "contours", "Ctrl+2", None)
+        modes = QActionGroup(self)
+        for action, mode in ((self.fill_action, "fill"), (self.contours_action, "contours")):
+            action.setCheckable(True)
+            action.setData(mode)
+            modes.addAction(action)
+        modes.triggered.connect(lambda action: self._set_mode(str(action.data())))
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(0, 100)
+        self.opacity.setFixedWidth(120)
+        self.opacity.setAccessibleName("How strongly particles are coloured")
+        self.opacity.setToolTip("How strongly particles are coloured")
+        self.opacity.valueChanged.connect(self._set_opacity)
+        self._overlay = QWidget()
+        overlay = QHBoxLayout(self._overlay)
+        overlay.setContentsMargins(12, 0, 8, 0)
+        overlay.addWidget(label("Particles", "muted"))
+        overlay.addWidget(self.opacity)
+        self._fill_menus()
+        self._fill_toolbar()
+
+    def restore(self) -> None:
+        """Take up the last choices; emits what they are."""
+        store = settings()
+        mode = str(store.value("overlay/mode", "fill"))
+        (self.contours_action if mode == "contours" else self.fill_action).setChecked(True)
+        self.mode_changed.emit("contours" if mode == "contours" else "fill")
+        opacity = int(str(store.value("overlay/opacity", 45)))
+        self.opacity.setValue(opacity)
+        self.opacity_changed.emit(opacity / 100)
+
+    def show_state(self, project: bool, scan: bool, result: bool, busy: bool) -> None:
+        """Enable what can be done now."""
+        self.close_project_action.setEnabled(project)
+        self.new_run_action.setEnabled(scan)
+        self.show_all_action.setEnabled(scan)
+        self.export_action.setEnabled(result)
+        self.filter_action.setEnabled(result)
+        self.stop_action.setEnabled(busy)
+        for part in (self._overlay, self.fill_action, self.contours_action):
+            part.setEnabled(result)
+        self.toolbar.setVisible(project)
+
+    def _make(
+        self,
+        text: str,
+        picture: str,
+        keys: str | QKeySequence.StandardKey,
+        triggered: object,
+    ) -> QAction:
+        action = QAction(text, self)
+        if picture:
+            action.setIcon(icon(picture))
+        if keys:
+            action.setShortcut(QKeySequence(keys))
+            shown = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            action.setToolTip(f"{text.rstrip('…')} ({shown})")
+        if triggered is not None:
+            emit: Callable[[], None] = triggered.emit  # type: ignore[attr-defined]
+            action.triggered.connect(lambda _checked=False: emit())
+        self._window.addAction(action)
+        return action
+
+    def _fill_menus(self) -> None:
+        bar = self._window.menuBar()
+        file = bar.addMenu("&File")
+        file.addActions([self.open_folder_action, self.open_file_action, self.open_project_action])
+        file.addSeparator()
+        file.addAction(self.export_action)
+        file.addSeparator()
+        file.addActions([self.close_project_action, self.quit_action])
+        run = bar.addMenu("&Run")
+        run.addActions([self.new_run_action, self.stop_action])
+        view = bar.addMenu("&View")
+        view.addActions([self.fill_action, self.contours_action])
+        view.addSeparator()
+        view.addActions([self.show_all_action, self.filter_action])
+        view.addSeparator()
+        look = view.addMenu("Colours")
+        self._themes = QActionGroup(self)
+        chosen = str(settings().value("theme", "system"))
+        for key, text in THEMES:
+            action = look.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(key == chosen)
+            action.setData(key)
+            self._themes.addAction(action)
+        self._themes.triggered.connect(lambda action: self._set_theme(str(action.data())))
+        bar.addMenu("&Help").addAction(self.about_action)
+
+    def _fill_toolbar(self) -> None:
+        self.toolbar = QToolBar("Main toolbar")
+        self.toolbar.setObjectName("toolbar")
+        self.toolbar.setMovable(False)
+        self.toolbar.setFloatable(False)
+        self.toolbar.setIconSize(QSize(20, 20))
+        self.toolbar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.toolbar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        opening = QAction(icon("open"), "Open…", self)
+        opening.setToolTip("Open another scan or project")
+        self.toolbar.addAction(opening)
+        button = self.toolbar.widgetForAction(opening)
+        opening.triggered.connect(lambda _checked=False: self._show_open_menu(button))
+        self.toolbar.addActions([self.new_run_action, self.export_action])
+        gap = QWidget()
+        gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.toolbar.addWidget(gap)
+        self.toolbar.addWidget(self._overlay)
+        for action in (self.fill_action, self.contours_action):
+            self.toolbar.addAction(action)
+            shown = self.toolbar.widgetForAction(action)
+            shown.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)  # type: ignore[attr-defined]
+        self._window.addToolBar(self.toolbar)
+
+    def _show_open_menu(self, button: QWidget) -> None:
+        from PySide6.QtWidgets import QMenu
+
+        menu = QMenu(button)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addActions([self.open_folder_action, self.open_file_action, self.open_project_action])
+        menu.popup(button.mapToGlobal(button.rect().bottomLeft()))
+
+    def _set_mode(self, mode: str) -> None:
+        settings().setValue("overlay/mode", mode)
+        self.mode_changed.emit(mode)
+
+    def _set_opacity(self, percent: int) -> None:
+        settings().setValue("overlay/opacity", percent)
+        self.opacity_changed.emit(percent / 100)
+
+    def _set_theme(self, key: str) -> None:
+        settings().setValue("theme", key)
+        self.theme_changed.emit(key)

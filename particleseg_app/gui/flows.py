@@ -1,0 +1,287 @@
+"""What happens when the user asks for something that needs a dialog or several steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.banner import Banner
+from particleseg_app.gui.formats import plural
+from particleseg_app.gui.reveal import reveal_in_file_manager
+from particleseg_app.gui.session import Session
+from particleseg_app.gui.settings import proposed_projects_folder, settings
+from particleseg_app.gui.tasks import Task
+from particleseg_app.projects import is_project
+
+if TYPE_CHECKING:
+    from particleseg_app.gui.export_dialog import ExportDialog
+    from particleseg_app.gui.new_project_dialog import NewProjectDialog
+    from particleseg_app.gui.wizard import SegmentationWizard
+    from particleseg_app.volumes import Scan, ScanSource
+
+TIFF_FILTER = "TIFF stacks (*.tif *.tiff *.TIF *.TIFF *.btf);;All files (*)"
+
+
+class Flows(QObject):
+    """The dialogs of one window. Each is kept in an attribute while it is open."""
+
+    def __init__(self, window: QWidget, session: Session, banner: Banner) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = session
+        self._banner = banner
+        self._looking: Task | None = None
+        self.new_project_dialog: NewProjectDialog | None = None
+        self.wizard: SegmentationWizard | None = None
+        self.export_dialog: ExportDialog | None = None
+        session.scan_imported.connect(self.start_wizard)
+        session.run_finished.connect(self._on_run_finished)
+
+    # --- opening -------------------------------------------------------------------------------
+
+    def choose_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self._window, "Folder with the TIFF slices of a scan", self._last_folder()
+        )
+        if folder:
+            self.open_paths([Path(folder)])
+
+    def choose_file(self) -> None:
+        files, _ = QFileDialog.getOpenFileNames(
+            self._window, "TIFF file of a scan", self._last_folder(), TIFF_FILTER
+        )
+        if files:
+            self.open_paths([Path(file) for file in files])
+
+    def choose_project(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self._window, "Project folder", str(proposed_projects_folder())
+        )
+        if folder:
+            self.open_project(Path(folder))
+
+    def open_project(self, folder: Path) -> None:
+        if self._may_leave_project("Open the other project"):
+            self._session.open_project(folder)
+
+    def close_project(self) -> None:
+        if self._may_leave_project("Close the project"):
+            self._session.close_project()
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """What was dropped, chosen or named at the start: a project, or the files of a scan."""
+        if len(paths) == 1 and (is_project(paths[0]) or paths[0].name == "project.json"):
+            self.open_project(paths[0])
+            return
+        if not paths or self._looking is not None:
+            return
+        settings().setValue("last/scan_folder", str(paths[0].parent))
+        what = paths[0].name if len(paths) == 1 else plural(len(paths), "file")
+        task = Task("Checking the files", lambda progress, cancel: _inspect(paths))
+        task.finished.connect(self._on_inspected)
+        task.failed.connect(self._session.failed)
+        task.ended.connect(self._forget_looking)
+        self._looking = task
+        self._banner.show_info(f"Checking {what}…")
+        task.start()
+
+    def _forget_looking(self) -> None:
+        self._looking = None
+
+    def _on_inspected(self, source: ScanSource) -> None:
+        self._banner.hide()
+        if self._session.project is not None:
+            self._session.import_scan(source)
+            return
+        from particleseg_app.gui.new_project_dialog import NewProjectDialog
+
+        dialog = NewProjectDialog(source, self._window)
+        self.new_project_dialog = dialog
+        dialog.accepted.connect(lambda: self._make_project(dialog, source))
+        dialog.finished.connect(lambda _result: self._close_dialog("new_project_dialog"))
+        dialog.open()
+
+    def _make_project(self, dialog: NewProjectDialog, source: ScanSource) -> None:
+        if self._session.create_project(dialog.project_folder, dialog.project_name):
+            self._session.import_scan(source)
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def start_wizard(self, scan_id: str) -> None:
+        """Ask the questions for a new run of a scan."""
+        project = self._session.project
+        if project is None or self.wizard is not None:
+            return
+        from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
+
+        entry = project.scan(scan_id)
+        try:
+            scan = project.open_scan(scan_id)
+        except UserError as error:
+            self._session.failed.emit(error)
+            return
+        about = WizardScan(
+            name=entry.name,
+            scan=scan,
+            voxel_size_um=entry.voxel_size_um,
+            particle_diameter_um=entry.particle_diameter_um,
+            proposed_voxel_size_um=entry.proposed_voxel_size_um,
+            voxel_size_origin=entry.voxel_size_origin,
+            project_folder=project.folder,
+        )
+        wizard = SegmentationWizard(about, self._window)
+        self.wizard = wizard
+        wizard.answered.connect(lambda answers: self._start_run(scan_id, answers))
+        wizard.finished.connect(lambda _result: self._close_wizard(scan))
+        wizard.open()
+
+    def _close_wizard(self, scan: Scan) -> None:
+        self._close_dialog("wizard")
+        scan.close()
+
+    def _start_run(self, scan_id: str, answers: dict[str, Any]) -> None:
+        self._session.start_run(scan_id, answers)
+
+    def _on_run_finished(self, run_id: str) -> None:
+        session = self._session
+        project = session.project
+        if project is None:
+            return
+        run = project.run(run_id)
+        items = [r for scan in session.items() for r in scan.runs if r.id == run_id]
+        found = items[0].detail if items else "particles"
+        shown = session.shown
+        here = shown is not None and shown.entry.id == run.scan_id and shown.run is None
+        if here or shown is None:
+            session.show_run(run_id)
+            self._banner.show_success(f"{run.name} is finished: {found}.")
+        else:
+            self._banner.show_info(
+                f"{run.name} is finished: {found}.",
+                action_text="Show",
+                action=lambda: session.show_run(run_id),
+            )
+
+    def export(self, run_id: str) -> None:
+        project = self._session.project
+        if project is None or self.export_dialog is not None:
+            return
+        from particleseg_app.gui.export_dialog import ExportDialog
+
+        dialog = ExportDialog(project, run_id, self._window)
+        self.export_dialog = dialog
+        dialog.finished.connect(lambda _result: self._close_dialog("export_dialog"))
+        dialog.open()
+
+    # --- scans and runs in the project panel ---------------------------------------------------
+
+    def remove_run(self, run_id: str) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        name = project.run(run_id).name
+        if self._sure(f"Remove {name}?", "Its particles are deleted from the disk.", "Remove"):
+            self._session.remove_run(run_id)
+
+    def remove_scan(self, scan_id: str) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        name = project.scan(scan_id).name
+        runs = [run for run in project.runs if run.scan_id == scan_id]
+        if any(self._session.run_status(run.id) in ("working", "waiting") for run in runs):
+            self._banner.show_error(
+                UserError(f"{name} is being segmented.", "Stop its runs before removing it.")
+            )
+            return
+        also = f" and its {plural(len(runs), 'run')}" if runs else ""
+        text = f"The copy of the scan in this project{also} is deleted; the original files stay."
+        if self._sure(f"Remove {name}?", text, "Remove"):
+            self._session.remove_scan(scan_id)
+
+    def rename(self, kind: str, item_id: str) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        old = {
+            "project": lambda: project.name,
+            "scan": lambda: project.scan(item_id).name,
+            "run": lambda: project.run(item_id).name,
+        }[kind]()
+        name, agreed = QInputDialog.getText(
+            self._window, "Rename", f"New name of {old}:", QLineEdit.EchoMode.Normal, old
+        )
+        if agreed and name.strip() and name.strip() != old:
+            if kind == "project":
+                self._session.rename_project(name)
+            elif kind == "scan":
+                self._session.rename_scan(item_id, name)
+            else:
+                self._session.rename_run(item_id, name)
+
+    def reveal(self, kind: str, item_id: str) -> None:
+        project = self._session.project
+        if project is not None:
+            folder = project.folder
+            if kind == "scan":
+                folder = project.scan_folder(item_id)
+            elif kind == "run":
+                folder = project.run_folder(item_id)
+            reveal_in_file_manager(folder)
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def may_stop_work(self, what: str) -> bool:
+        """Ask before running work is stopped; True when nothing works or the user agrees."""
+        current = self._session.jobs.current
+        if current is None:
+            return True
+        return self._sure(
+            f"{current.title} is still running.",
+            "A run that is stopped can be continued later from where it was; an import starts "
+            "again.",
+            f"Stop and {what[0].lower()}{what[1:]}",
+        )
+
+    def _may_leave_project(self, what: str) -> bool:
+        if not self._session.jobs.busy:
+            return True
+        self._banner.show_error(
+            UserError(
+                "The open project is still at work.",
+                "Let it finish, or cancel it below, and try again.",
+            )
+        )
+        return False
+
+    def _sure(self, title: str, text: str, yes: str) -> bool:
+        box = QMessageBox(self._window)
+        box.setIcon(QMessageBox.Icon.NoIcon)
+        box.setWindowTitle("ParticleSeg")
+        box.setText(f"<b>{title}</b>")
+        box.setInformativeText(text)
+        agree = box.addButton(yes, QMessageBox.ButtonRole.DestructiveRole)
+        keep = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(keep)
+        box.exec()
+        return box.clickedButton() is agree
+
+    def _close_dialog(self, name: str) -> None:
+        dialog = getattr(self, name)
+        setattr(self, name, None)
+        if dialog is not None:
+            dialog.deleteLater()
+
+    def _last_folder(self) -> str:
+        return str(settings().value("last/scan_folder", ""))
+
+
+def _inspect(paths: Sequence[Path]) -> ScanSource:
+    from particleseg_app.volumes import inspect_source
+
+    return inspect_source(paths[0] if len(paths) == 1 else list(paths))

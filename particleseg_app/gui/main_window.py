@@ -1,0 +1,289 @@
+"""The window: puts pages, messages and progress together and passes intents on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui import theme
+from particleseg_app.gui.actions import Actions
+from particleseg_app.gui.banner import Banner
+from particleseg_app.gui.crash_handler import CrashHandler
+from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
+from particleseg_app.gui.flows import Flows
+from particleseg_app.gui.icons import application_icon
+from particleseg_app.gui.project_page import ProjectPage
+from particleseg_app.gui.reveal import reveal_in_file_manager
+from particleseg_app.gui.session import Session
+from particleseg_app.gui.settings import settings
+from particleseg_app.gui.start_page import StartPage
+from particleseg_app.gui.tasks import ProgressPanel, Task, running_tasks
+
+APPLICATION = "ParticleSeg"
+
+
+class MainWindow(QMainWindow):
+    def __init__(self, crashes: CrashHandler | None = None) -> None:
+        super().__init__()
+        self._crashes = crashes
+        self._closing = False
+        self.setWindowTitle(APPLICATION)
+        self.setWindowIcon(application_icon())
+        self.setAcceptDrops(True)
+        self.setMinimumSize(960, 620)
+        self.session = Session(self)
+        self.banner = Banner()
+        self.progress = ProgressPanel()
+        self.start_page = StartPage()
+        self.project_page = ProjectPage()
+        self.flows = Flows(self, self.session, self.banner)
+        self.actions_ = Actions(self)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.start_page)
+        self.pages.addWidget(self.project_page)
+        centre = QWidget()
+        self._layout = QVBoxLayout(centre)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(0)
+        self._layout.addLayout(_framed(self.banner, bottom=0))
+        self._layout.addWidget(self.pages, 1)
+        self._layout.addLayout(_framed(self.progress, bottom=8))
+        self.setCentralWidget(centre)
+        self._veil = DropVeil(centre)
+        self._connect_session()
+        self._connect_intents()
+        self._restore()
+        self._show_project()
+        self._show_recent()
+
+    # --- wiring --------------------------------------------------------------------------------
+
+    def _connect_session(self) -> None:
+        session = self.session
+        session.project_changed.connect(self._show_project)
+        session.items_changed.connect(self._show_items)
+        session.shown_changed.connect(self._show_shown)
+        session.recent_changed.connect(self._show_recent)
+        session.failed.connect(self.show_error)
+        session.jobs.started.connect(self._on_job_started)
+        session.jobs.changed.connect(self._on_jobs_changed)
+
+    def _connect_intents(self) -> None:
+        flows, session, start = self.flows, self.session, self.start_page
+        start.folder_wanted.connect(flows.choose_folder)
+        start.file_wanted.connect(flows.choose_file)
+        start.project_wanted.connect(flows.choose_project)
+        start.recent_opened.connect(flows.open_project)
+        start.recent_removed.connect(self._forget_recent)
+        start.recent_revealed.connect(reveal_in_file_manager)
+        panel = self.project_page.projects
+        panel.scan_chosen.connect(session.show_scan)
+        panel.run_chosen.connect(session.show_run)
+        panel.run_continued.connect(session.continue_run)
+        panel.run_stopped.connect(session.withdraw_run)
+        panel.run_exported.connect(flows.export)
+        panel.new_run_wanted.connect(flows.start_wizard)
+        panel.remove_scan_wanted.connect(flows.remove_scan)
+        panel.remove_run_wanted.connect(flows.remove_run)
+        panel.reveal_wanted.connect(flows.reveal)
+        panel.rename_wanted.connect(flows.rename)
+        panel.add_scan_wanted.connect(flows.choose_folder)
+        panel.close_wanted.connect(flows.close_project)
+        actions, page = self.actions_, self.project_page
+        actions.open_folder.connect(flows.choose_folder)
+        actions.open_file.connect(flows.choose_file)
+        actions.open_project.connect(flows.choose_project)
+        actions.close_project.connect(flows.close_project)
+        actions.new_run.connect(self._new_run)
+        actions.export.connect(self._export)
+        actions.stop_work.connect(self._stop_work)
+        actions.show_all.connect(page.slices.show_all)
+        actions.filter_table.connect(page.table.filter_box.setFocus)
+        actions.about.connect(self._show_about)
+        actions.quit.connect(self.close)
+        actions.opacity_changed.connect(page.slices.set_overlay_opacity)
+        actions.mode_changed.connect(page.slices.set_overlay_mode)
+        actions.theme_changed.connect(self._set_theme)
+
+    # --- what is shown -------------------------------------------------------------------------
+
+    def open_paths(self, paths: list[Path]) -> None:
+        self.flows.open_paths(paths)
+
+    def show_error(self, error: BaseException) -> None:
+        """What the user can put right as a message; anything else as a crash report."""
+        if isinstance(error, UserError):
+            self.banner.show_error(error)
+            return
+        self.banner.hide()
+        if self._crashes is None:
+            raise error
+        self._crashes.report(error)
+
+    def _show_project(self) -> None:
+        project = self.session.project
+        self.banner.hide()
+        self.pages.setCurrentWidget(self.start_page if project is None else self.project_page)
+        self.setWindowTitle(APPLICATION if project is None else f"{project.name} – {APPLICATION}")
+        self._show_items()
+        self._show_shown()
+
+    def _show_items(self) -> None:
+        project = self.session.project
+        if project is not None:
+            panel = self.project_page.projects
+            panel.set_project(project.name, self.session.items())
+            if self.session.wanted is not None:
+                panel.choose(*self.session.wanted)
+            self.setWindowTitle(f"{project.name} – {APPLICATION}")
+        self._show_actions()
+
+    def _show_shown(self) -> None:
+        shown = self.session.shown
+        if shown is not None:
+            self.project_page.show_scan(shown)
+            if self.session.wanted is not None:
+                self.project_page.projects.choose(*self.session.wanted)
+        elif self.session.project is not None and self.session.jobs.busy:
+            self.project_page.show_nothing(
+                "The scan is being copied into the project", "It is shown here when that is done."
+            )
+        elif self.session.project is not None and not self.session.project.scans:
+            self.project_page.show_nothing(
+                "This project has no scan yet", "Drop a folder of TIFF slices on the window."
+            )
+        else:
+            self.project_page.show_nothing()
+        self._show_actions()
+
+    def _show_actions(self) -> None:
+        shown, session = self.session.shown, self.session
+        self.actions_.show_state(
+            project=session.project is not None,
+            scan=shown is not None,
+            result=shown is not None and shown.table is not None,
+            busy=session.jobs.busy,
+        )
+
+    def _show_recent(self) -> None:
+        self.start_page.set_recent(self.session.recent.list())
+
+    def _forget_recent(self, folder: Path) -> None:
+        self.session.recent.forget(folder)
+        self._show_recent()
+
+    def _on_job_started(self, task: Task) -> None:
+        self.progress.show_task(task)
+        if self.session.shown is None:
+            self._show_shown()
+
+    def _on_jobs_changed(self) -> None:
+        self.progress.show_waiting(len(self.session.jobs.waiting))
+        self._show_actions()
+        if self._closing:
+            self._close_when_still()
+
+    # --- intents -------------------------------------------------------------------------------
+
+    def _new_run(self) -> None:
+        scan_id = self.project_page.projects.chosen_scan()
+        if scan_id is None and self.session.shown is not None:
+            scan_id = self.session.shown.entry.id
+        if scan_id is not None:
+            self.flows.start_wizard(scan_id)
+
+    def _export(self) -> None:
+        shown = self.session.shown
+        if shown is not None and shown.run is not None:
+            self.flows.export(shown.run.id)
+
+    def _stop_work(self) -> None:
+        if self.session.jobs.current is not None:
+            self.session.jobs.current.cancel()
+
+    def _show_about(self) -> None:
+        from particleseg_app.gui.about import AboutDialog
+
+        AboutDialog(self).open()
+
+    def _set_theme(self, key: str) -> None:
+        app = QApplication.instance()
+        if isinstance(app, QApplication):
+            theme.apply_theme(app, {"light": False, "dark": True}.get(key))
+        self._show_items()
+
+    # --- drag and drop -------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        if not dropped_paths(event.mimeData()):
+            return
+        event.acceptProposedAction()
+        self.start_page.drop_zone.set_active(True)
+        project = self.session.project
+        if project is not None:
+            self._veil.show_over(self.pages, f"Let go to add the scan to {project.name}")
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802
+        self._end_drag()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        self._end_drag()
+        paths = dropped_paths(event.mimeData())
+        if paths:
+            event.acceptProposedAction()
+            # After the drop has ended, or the file manager would wait for our dialogs.
+            QTimer.singleShot(0, self, lambda: self.flows.open_paths(paths))
+
+    def _end_drag(self) -> None:
+        self.start_page.drop_zone.set_active(False)
+        self._veil.hide()
+
+    # --- beginning and end ---------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        geometry = settings().value("window/geometry")
+        if geometry is None or not self.restoreGeometry(geometry):
+            room = self.screen().availableSize()
+            self.resize(min(1600, room.width() * 9 // 10), min(1000, room.height() * 9 // 10))
+        self.project_page.restore_layout()
+        self.actions_.restore()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        if not self._closing and not self.flows.may_stop_work("Close"):
+            event.ignore()
+            return
+        self._closing = True
+        self.session.jobs.cancel_all()
+        for task in running_tasks():
+            task.cancel()
+        if running_tasks():
+            event.ignore()
+            self.setEnabled(False)
+            self._wait_for_tasks()
+            return
+        settings().setValue("window/geometry", self.saveGeometry())
+        self.project_page.save_layout()
+        self.session.close_project()
+        self.project_page.stop()
+        event.accept()
+
+    def _wait_for_tasks(self) -> None:
+        for task in running_tasks():
+            task.ended.connect(self._close_when_still)
+
+    def _close_when_still(self) -> None:
+        if not running_tasks():
+            QTimer.singleShot(0, self, self.close)
+
+
+def _framed(widget: QWidget, bottom: int) -> QVBoxLayout:
+    """A strip with room around it that takes no room while the widget is hidden."""
+    layout = QVBoxLayout()
+    layout.setContentsMargins(8, 0, 8, 0)
+    layout.setSpacing(0)
+    layout.addWidget(widget)
+    return layout

@@ -1,0 +1,82 @@
+"""A field for one number with its unit, which says beside itself what is wrong with the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.formats import parse_number
+from particleseg_app.gui.style import label, row
+
+Check = Callable[[float], object]
+
+
+class NumberField(QWidget):
+    """`check` raises a `UserError` for a number that is not possible; its text is shown below."""
+
+    changed = Signal()
+
+    def __init__(
+        self, unit: str, check: Check | None = None, name: str = "", width: int = 130
+    ) -> None:
+        super().__init__()
+        self._check = check
+        self.edit = QLineEdit()
+        self.edit.setFixedWidth(width)
+        self.edit.setAccessibleName(name)
+        self._problem = label("", "error", wrap=True)
+        self._problem.hide()
+        line = row(self.edit, label(unit, "muted"), None)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(line)
+        layout.addWidget(self._problem)
+        self.setFocusProxy(self.edit)
+        self.edit.textChanged.connect(self._on_text)
+
+    def set_check(self, check: Check | None) -> None:
+        self._check = check
+        self._show_problem()
+
+    def set_value(self, value: float | None, digits: int = 6) -> None:
+        self.edit.setText("" if value is None else f"{value:.{digits}g}")
+
+    @property
+    def empty(self) -> bool:
+        return not self.edit.text().strip()
+
+    @property
+    def value(self) -> float | None:
+        """The number, or None while it is missing or not possible."""
+        return None if self.problem else parse_number(self.edit.text())
+
+    @property
+    def problem(self) -> str:
+        """Why the text is no answer; empty when it is one, and while nothing was entered."""
+        if self.empty:
+            return ""
+        number = parse_number(self.edit.text())
+        if number is None:
+            return f"“{self.edit.text().strip()}” is not a number."
+        if self._check is not None:
+            try:
+                self._check(number)
+            except UserError as error:
+                return f"{error.sentence} {error.remedy}".strip()
+        return ""
+
+    def _on_text(self) -> None:
+        self._show_problem()
+        self.changed.emit()
+
+    def _show_problem(self) -> None:
+        problem = self.problem
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
+        self.edit.setProperty("invalid", bool(problem))
+        self.edit.style().unpolish(self.edit)
+        self.edit.style().polish(self.edit)

@@ -1,0 +1,211 @@
+"""The page of an open project: its runs on the left, the views, and the particles on the right."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from particleseg_app.gui.panels.particle_table import ParticleTablePanel
+from particleseg_app.gui.panels.project_panel import ProjectPanel
+from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
+from particleseg_app.gui.session import Shown
+from particleseg_app.gui.settings import settings
+from particleseg_app.gui.style import label, line
+from particleseg_app.gui.viewers import HistogramWindow, OrthosliceView
+
+if TYPE_CHECKING:
+    from particleseg_app.gui.viewers.particles_3d import Particles3DView
+
+logger = logging.getLogger(__name__)
+
+LEFT_WIDTH, RIGHT_WIDTH = 270, 420
+
+
+class ProjectPage(QWidget):
+    """Links the views: a particle chosen in one of them is shown in all."""
+
+    particle_selected = Signal(object)  # label or None
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.projects = ProjectPanel()
+        self.greys = HistogramWindow()
+        self.slices = OrthosliceView()
+        self.table = ParticleTablePanel()
+        self.sizes = SizeDistributionPanel()
+        self.particles_3d: Particles3DView | None = None
+        self.selected: int | None = None
+        self._shown: Shown | None = None
+
+        self._grey_box = QWidget()
+        greys = QVBoxLayout(self._grey_box)
+        greys.setContentsMargins(12, 10, 12, 12)
+        greys.addWidget(label("Grey values", "heading"))
+        greys.addWidget(self.greys, 1)
+        left = QWidget()
+        left_layout = QVBoxLayout(left)
+        left_layout.setContentsMargins(0, 0, 0, 0)
+        left_layout.setSpacing(0)
+        left_layout.addWidget(self.projects, 1)
+        left_layout.addWidget(line())
+        left_layout.addWidget(self._grey_box)
+        self._grey_box.setFixedHeight(230)
+        left.setMinimumWidth(220)
+
+        self._centre = QStackedWidget()
+        empty = QWidget()
+        empty_layout = QVBoxLayout(empty)
+        self._empty_title = label("", "heading")
+        self._empty_text = label("", "muted")
+        for text in (self._empty_title, self._empty_text):
+            text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        empty_layout.addStretch(1)
+        empty_layout.addWidget(self._empty_title)
+        empty_layout.addWidget(self._empty_text)
+        empty_layout.addStretch(1)
+        self._centre.addWidget(empty)
+        self._centre.addWidget(self.slices)
+
+        self.right = QSplitter(Qt.Orientation.Vertical)
+        self.right.addWidget(self.sizes)
+        self.right.addWidget(self.table)
+        self.right.setSizes([380, 380])
+        self.right.setChildrenCollapsible(False)
+        self.right.setMinimumWidth(330)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        for part in (left, self._centre, self.right):
+            self.splitter.addWidget(part)
+        for place, stretch in enumerate((0, 3, 1)):
+            self.splitter.setStretchFactor(place, stretch)
+            self.splitter.setCollapsible(place, False)
+        self.splitter.setSizes([LEFT_WIDTH, 600, RIGHT_WIDTH])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.splitter)
+
+        self.greys.window_changed.connect(self.slices.set_window)
+        self.slices.label_clicked.connect(self._on_label_clicked)
+        self.table.particle_chosen.connect(self._on_row_chosen)
+        self.table.shown_changed.connect(self.sizes.set_shown)
+        self.show_nothing()
+
+    # --- what is shown -------------------------------------------------------------------------
+
+    def show_nothing(self, title: str = "", text: str = "") -> None:
+        self._shown = None
+        self.slices.clear()
+        if self.particles_3d is not None:
+            self.particles_3d.clear()
+        self.table.set_table(None)
+        self.sizes.set_table(None)
+        self._empty_title.setText(title)
+        self._empty_text.setText(text)
+        self._centre.setCurrentIndex(0)
+        self.right.hide()
+        self._grey_box.setEnabled(False)
+        self.select(None)
+
+    def show_scan(self, shown: Shown) -> None:
+        """Show a scan, and the particles of a run where `shown` has them."""
+        before = self._shown
+        same_scan = before is not None and before.entry.id == shown.entry.id
+        place = self.slices.position if same_scan else None
+        window = self.slices.window_range if same_scan else None
+        self._shown = shown
+        self.selected = None
+        self._centre.setCurrentIndex(1)
+        self.slices.set_scan(shown.scan, shown.voxel_size_um)
+        self._grey_box.setEnabled(True)
+        self.greys.set_statistics(shown.scan.statistics)
+        if window is not None:
+            self.slices.set_window(*window)
+            self.greys.set_window(*window)
+        if place is not None:
+            self.slices.go_to(*place)
+        self.slices.set_labels(shown.labels)
+        self.right.setVisible(shown.table is not None)
+        self.table.set_table(shown.table)
+        self.sizes.set_table(shown.table)
+        self._show_3d(shown)
+        self.select(None)
+
+    def _show_3d(self, shown: Shown) -> None:
+        if self.particles_3d is None:
+            self.particles_3d = self._make_3d()
+        if self.particles_3d is not None:
+            self.particles_3d.set_scan(shown.scan)
+            self.particles_3d.set_labels(shown.labels, shown.table)
+
+    def _make_3d(self) -> Particles3DView | None:
+        """The 3D view, or None where it cannot be built; everything else works without it."""
+        try:
+            from particleseg_app.gui.viewers.particles_3d import Particles3DView
+
+            view = Particles3DView()
+        except Exception:
+            logger.exception("The 3D view is not available.")
+            return None
+        view.label_clicked.connect(self._on_label_clicked)
+        self.slices.set_fourth_widget(view)
+        return view
+
+    # --- selection -----------------------------------------------------------------------------
+
+    def select(self, particle: int | None) -> None:
+        """Mark one particle, or none, in every view."""
+        self.selected = particle
+        self.slices.select_label(particle)
+        self.table.select_label(particle)
+        self.sizes.select_label(particle)
+        if self.particles_3d is not None:
+            self.particles_3d.select_label(particle)
+        self.particle_selected.emit(particle)
+
+    def go_to(self, particle: int) -> None:
+        """Bring a particle into the middle of the slices."""
+        shown = self._shown
+        if shown is None or shown.table is None:
+            return
+        found = shown.table[shown.table["label"] == particle]
+        if len(found):
+            line_ = found.iloc[0]
+            low = [int(line_[f"box_{axis}_min"]) for axis in "zyx"]
+            high = [int(line_[f"box_{axis}_max"]) for axis in "zyx"]
+            size = shown.voxel_size_um or 1.0
+            centre = [float(line_[f"centroid_{axis}_um"]) / size - 0.5 for axis in "zyx"]
+            z, y, x = centre
+            largest = max(b - a for a, b in zip(low, high, strict=True))
+            self.slices.go_to(z, y, x, float(largest))
+
+    def _on_label_clicked(self, particle: int) -> None:
+        self.select(particle or None)
+
+    def _on_row_chosen(self, particle: int) -> None:
+        self.select(particle)
+        self.go_to(particle)
+
+    # --- remembered ----------------------------------------------------------------------------
+
+    def save_layout(self) -> None:
+        store = settings()
+        store.setValue("layout/splitter", self.splitter.saveState())
+        store.setValue("layout/right", self.right.saveState())
+        store.setValue("plot/weighting", self.sizes.weighting)
+
+    def restore_layout(self) -> None:
+        store = settings()
+        for name, splitter in (("splitter", self.splitter), ("right", self.right)):
+            state = store.value(f"layout/{name}")
+            if state is not None:
+                splitter.restoreState(state)
+        self.sizes.set_weighting(str(store.value("plot/weighting", "volume")))
+
+    def stop(self) -> None:
+        """End the views' own threads; before the program ends."""
+        self.show_nothing()
+        self.slices.stop()
+        if self.particles_3d is not None:
+            self.particles_3d.stop()

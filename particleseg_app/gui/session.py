@@ -1,0 +1,307 @@
+"""The open project and what is shown of it; the window asks, the engine's rooms do the work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.panels.project_panel import ScanItem
+from particleseg_app.gui.run_items import labels_path, run_status, scan_items
+from particleseg_app.gui.tasks import EngineFunction, JobQueue, Task
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.projects import Project, RecentProjects, RunEntry, ScanEntry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from particleseg_app.volumes import LabelVolume, Scan, ScanSource
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the views show: a scan, and the particles of one of its runs if `run` is not None."""
+
+    entry: ScanEntry
+    scan: Scan
+    run: RunEntry | None = None
+    labels: LabelVolume | None = None
+    table: pd.DataFrame | None = None
+
+    @property
+    def voxel_size_um(self) -> float | None:
+        if self.run is not None:
+            return float(self.run.settings["voxel_size_um"])
+        return self.entry.voxel_size_um
+
+    def close(self) -> None:
+        if self.labels is not None:
+            self.labels.close()
+        self.scan.close()
+
+
+class Session(QObject):
+    project_changed = Signal()  # opened or closed
+    items_changed = Signal()  # scans, runs, or how far they are
+    shown_changed = Signal()
+    scan_imported = Signal(str)
+    run_finished = Signal(str)
+    recent_changed = Signal()
+    failed = Signal(object)  # UserError, or an exception that is a bug
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.project: Project | None = None
+        self.shown: Shown | None = None
+        self.recent = RecentProjects()
+        self.jobs = JobQueue(self)
+        self.jobs.changed.connect(self.items_changed)
+        self._run_tasks: dict[str, Task] = {}
+        self._wanted: tuple[str, str] | None = None
+
+    # --- the project ---------------------------------------------------------------------------
+
+    def open_project(self, folder: Path) -> bool:
+        """Open a project in place of the present one; False (and `failed`) if it cannot be."""
+        return self._take(lambda: Project.open(folder))
+
+    def create_project(self, folder: Path, name: str) -> bool:
+        return self._take(lambda: Project.create(folder, name))
+
+    def close_project(self) -> None:
+        """Close the project; its jobs must have ended before (see `jobs`)."""
+        if self.project is None:
+            return
+        self._show(None)
+        self.project.close()
+        self.project = None
+        self._run_tasks.clear()
+        self.project_changed.emit()
+
+    def rename_project(self, name: str) -> None:
+        project = self._open()
+        if self._try(lambda: project.rename(name)):
+            self.recent.remember(project.folder, project.name)
+            self.recent_changed.emit()
+            self.items_changed.emit()
+
+    def _take(self, make: Callable[[], Project]) -> bool:
+        try:
+            project = make()
+        except UserError as error:
+            self.failed.emit(error)
+            return False
+        self.close_project()
+        self.project = project
+        self.recent.remember(project.folder, project.name)
+        self.recent_changed.emit()
+        self.project_changed.emit()
+        self._show_first()
+        return True
+
+    # --- scans and runs ------------------------------------------------------------------------
+
+    def items(self) -> list[ScanItem]:
+        """Scans and runs with their state, for the project panel."""
+        if self.project is None:
+            return []
+        working = self.jobs.current
+        states = {
+            run_id: "working" if task is working else "waiting"
+            for run_id, task in self._run_tasks.items()
+        }
+        return scan_items(self.project, states)
+
+    def run_status(self, run_id: str) -> str:
+        if run_id in self._run_tasks:
+            return "working" if self._run_tasks[run_id] is self.jobs.current else "waiting"
+        return run_status(self._open(), run_id)
+
+    def import_scan(self, source: ScanSource) -> Task:
+        """Copy a checked scan into the project, in the background."""
+        project = self._open()
+        task = Task(
+            f"Importing {source.name}",
+            lambda progress, cancel: project.add_scan(source, progress, cancel),
+        )
+        task.finished.connect(self._on_imported)
+        task.failed.connect(self.failed)
+        return self.jobs.add(task)
+
+    def start_run(self, scan_id: str, settings: dict[str, Any]) -> str | None:
+        """Remember the answers, record a new run and put it to work; its id."""
+        project = self._open()
+        try:
+            project.set_scan_answers(
+                scan_id, settings["voxel_size_um"], settings["particle_diameter_um"]
+            )
+            run = project.new_run(scan_id, settings)
+        except UserError as error:
+            self.failed.emit(error)
+            return None
+        self.continue_run(run.id)
+        return run.id
+
+    def continue_run(self, run_id: str) -> None:
+        """Put a new or unfinished run to work; what it has finished already is kept."""
+        project = self._open()
+        if run_id in self._run_tasks:
+            return
+        run = project.run(run_id)
+        task = Task(f"{run.name} of {project.scan(run.scan_id).name}", _segmenting(project, run_id))
+        self._run_tasks[run_id] = task
+        task.finished.connect(lambda _result: self._on_run_finished(run_id))
+        task.failed.connect(self.failed)
+        task.ended.connect(lambda: self._run_tasks.pop(run_id, None))
+        self.jobs.add(task)
+        self.items_changed.emit()
+
+    def withdraw_run(self, run_id: str) -> None:
+        """Stop a run that works or waits; it can be continued later."""
+        task = self._run_tasks.get(run_id)
+        if task is not None and self.jobs.withdraw(task) and not task.running:
+            del self._run_tasks[run_id]
+            self.items_changed.emit()
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        if self._try(lambda: self._open().rename_run(run_id, name)):
+            self.items_changed.emit()
+
+    def rename_scan(self, scan_id: str, name: str) -> None:
+        if self._try(lambda: self._open().rename_scan(scan_id, name)):
+            self.items_changed.emit()
+
+    def remove_run(self, run_id: str) -> None:
+        run = self._open().run(run_id)
+        if self.shown is not None and self.shown.run is not None and self.shown.run.id == run_id:
+            self._show(None)
+        if self._try(lambda: self._open().remove_run(run_id)):
+            self.items_changed.emit()
+        if self.shown is None:
+            self.show_scan(run.scan_id)
+
+    def remove_scan(self, scan_id: str) -> None:
+        if self.shown is not None and self.shown.entry.id == scan_id:
+            self._show(None)
+        if self._try(lambda: self._open().remove_scan(scan_id, with_runs=True)):
+            self.items_changed.emit()
+        if self.shown is None:
+            self._show_first()
+
+    # --- what is shown -------------------------------------------------------------------------
+
+    def show_scan(self, scan_id: str) -> None:
+        """Show a scan without particles, once it has been opened in the background."""
+        project = self._open()
+        self._load(("scan", scan_id), lambda progress, cancel: _load_scan(project, scan_id))
+
+    def show_run(self, run_id: str) -> None:
+        """Show the particles of a finished run; of any other run, its scan."""
+        project = self._open()
+        if self.run_status(run_id) != "finished":
+            self._load(
+                ("run", run_id),
+                lambda progress, cancel: _load_scan(project, project.run(run_id).scan_id),
+            )
+            return
+        self._load(("run", run_id), lambda progress, cancel: _load_run(project, run_id))
+
+    @property
+    def wanted(self) -> tuple[str, str] | None:
+        """The kind ("scan" or "run") and id of what is shown or being opened."""
+        return self._wanted
+
+    def _load(self, wanted: tuple[str, str], load: EngineFunction) -> None:
+        self._wanted = wanted
+        task = Task("Opening", load)
+        task.finished.connect(lambda shown: self._on_loaded(wanted, shown))
+        task.failed.connect(self.failed)
+        task.start()
+
+    def _on_loaded(self, wanted: tuple[str, str], shown: Shown) -> None:
+        if self.project is None or wanted != self._wanted:
+            shown.close()
+            return
+        self._show(shown, keep_wanted=True)
+
+    def _show(self, shown: Shown | None, keep_wanted: bool = False) -> None:
+        before, self.shown = self.shown, shown
+        if not keep_wanted:
+            self._wanted = None
+        if before is not None or shown is not None:
+            self.shown_changed.emit()  # the views let go of the files before these are closed
+        if before is not None:
+            before.close()
+
+    def _show_first(self) -> None:
+        """Show the newest result of an opened project, else its first scan."""
+        project = self._open()
+        for run in reversed(project.runs):
+            if self.run_status(run.id) == "finished":
+                self.show_run(run.id)
+                return
+        if project.scans:
+            self.show_scan(project.scans[0].id)
+
+    # --- outcomes ------------------------------------------------------------------------------
+
+    def _on_imported(self, entry: ScanEntry) -> None:
+        if self.project is None:
+            return
+        self.items_changed.emit()
+        self.show_scan(entry.id)
+        self.scan_imported.emit(entry.id)
+
+    def _on_run_finished(self, run_id: str) -> None:
+        self._run_tasks.pop(run_id, None)
+        if self.project is not None:
+            self.items_changed.emit()
+            self.run_finished.emit(run_id)
+
+    def _open(self) -> Project:
+        if self.project is None:
+            raise RuntimeError("no project is open")
+        return self.project
+
+    def _try(self, change: Callable[[], object]) -> bool:
+        try:
+            change()
+        except UserError as error:
+            self.failed.emit(error)
+            return False
+        return True
+
+
+def _segmenting(project: Project, run_id: str) -> EngineFunction:
+    def work(progress: Progress, cancel: CancelToken) -> Any:
+        from particleseg_app.projects.segmentation_job import run_segmentation_job
+
+        return run_segmentation_job(project, run_id, progress, cancel)
+
+    return work
+
+
+def _load_scan(project: Project, scan_id: str) -> Shown:
+    return Shown(project.scan(scan_id), project.open_scan(scan_id))
+
+
+def _load_run(project: Project, run_id: str) -> Shown:
+    from particleseg_app.projects.segmentation_job import run_table
+    from particleseg_app.volumes import open_labels
+
+    run = project.run(run_id)
+    table = run_table(project, run_id)
+    scan = project.open_scan(run.scan_id)
+    try:
+        labels = open_labels(labels_path(project, run_id))
+    except BaseException:
+        scan.close()
+        raise
+    return Shown(project.scan(run.scan_id), scan, run, labels, table)

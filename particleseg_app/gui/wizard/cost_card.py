@@ -1,0 +1,190 @@
+"""What the run will cost, measured by a short trial in the background."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QGridLayout, QLabel
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.formats import (
+    format_bytes,
+    format_count,
+    format_rough_duration,
+    format_shape,
+)
+from particleseg_app.gui.style import Card, label
+from particleseg_app.gui.tasks import Task
+from particleseg_app.gui.theme import set_role
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.units import Shape
+
+if TYPE_CHECKING:
+    from particleseg_app.segmentation import CostEstimate
+
+LINES = (
+    ("scale", "Scale"),
+    ("tiles", "Tiles"),
+    ("time", "Time"),
+    ("disk", "Disk"),
+    ("memory", "Memory"),
+)
+SETTLE_MS = 300
+EXPLANATIONS = {
+    "scale": "The network has learned on particles of a certain size; the scan is brought to it.",
+    "tiles": "The network looks at the scan tile by tile; finished tiles are never lost.",
+    "time": "Measured just now on this computer with a tile; other programs may slow it down.",
+    "disk": "The most that is needed at one time. Most of it is freed when the run is finished.",
+    "memory": "The most that is needed at one time.",
+}
+
+
+class CostCard(Card):
+    changed = Signal()
+
+    def __init__(self, scan_shape: Shape, project_folder: Path | None) -> None:
+        super().__init__("What it will cost")
+        self._shape = scan_shape
+        self._folder = project_folder
+        self._wanted: dict[str, Any] | None = None
+        self._task: Task | None = None
+        self._problem = ""
+        self.estimate_shown: CostEstimate | None = None
+        self._values: dict[str, QLabel] = {}
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(16)
+        grid.setVerticalSpacing(10)
+        for number, (key, title) in enumerate(LINES):
+            value = label("–", wrap=True)
+            name = label(title, "muted")
+            for text in (value, name):
+                text.setToolTip(EXPLANATIONS[key])
+            grid.addWidget(name, number, 0)
+            grid.addWidget(value, number, 1)
+            self._values[key] = value
+        grid.setColumnStretch(1, 1)
+        self.body.addLayout(grid)
+        self._state = label("", "muted", wrap=True)
+        self.body.addWidget(self._state)
+        self.setMinimumWidth(280)
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(SETTLE_MS)
+        self._settling.timeout.connect(self._measure)
+
+    def problem(self) -> str:
+        """Why a run with these answers cannot be started; empty while it can."""
+        return self._problem
+
+    def estimate(self, run_settings: dict[str, Any]) -> None:
+        """Measure for these settings, once they have not changed for a moment."""
+        if run_settings == self._wanted and (self._task or self.estimate_shown):
+            return
+        self.stop()
+        self._wanted = run_settings
+        self._problem = ""
+        self._say("Measuring on this computer…")
+        self._settling.start()
+
+    def clear(self) -> None:
+        self.stop()
+        self._wanted, self._problem = None, ""
+        for value in self._values.values():
+            value.setText("–")
+        self._say("")
+
+    def stop(self) -> None:
+        """Let go of a measurement that still works."""
+        self._settling.stop()
+        task, self._task = self._task, None
+        self.estimate_shown = None
+        if task is not None:
+            task.cancel()
+        self._wanted = None
+
+    def _measure(self) -> None:
+        wanted, shape = self._wanted, self._shape
+        if wanted is None:
+            return
+
+        def work(progress: Progress, cancel: CancelToken) -> CostEstimate:
+            from particleseg_app.segmentation.cost import estimate_cost
+            from particleseg_app.segmentation.settings import RunSettings
+
+            return estimate_cost(shape, RunSettings(**wanted), cancel)
+
+        task = Task("Measuring", work)
+        self._task = task
+        task.finished.connect(lambda result: self._on_measured(task, result))
+        task.failed.connect(lambda error: self._on_failed(task, error))
+        task.start()
+
+    def _on_measured(self, task: Task, cost: CostEstimate) -> None:
+        if task is not self._task:
+            return
+        self._task = None
+        self.estimate_shown = cost
+        network = cost.tiles > 0
+        factor = cost.scale_factor
+        scale = f"{factor:.2f} ×"
+        if network:
+            size = format_shape(cost.working_shape)
+            word = (
+                "enlarged" if factor > 1.005 else "reduced" if factor < 0.995 else "kept as it is"
+            )
+            scale = f"{scale}, {word} to {size}" if word[0] != "k" else f"{scale}, {word}"
+        self._values["scale"].setText(scale)
+        self._values["tiles"].setText(format_count(cost.tiles) if network else "none")
+        seconds = cost.seconds
+        self._values["time"].setText(
+            format_rough_duration(seconds) if seconds is not None else "unknown"
+        )
+        self._values["time"].setStyleSheet("font-weight: 600")
+        self._show_room(cost)
+        self.changed.emit()
+
+    def _show_room(self, cost: CostEstimate) -> None:
+        import psutil
+
+        free_memory = psutil.virtual_memory().available
+        text = f"{format_bytes(cost.memory_bytes)} of {format_bytes(free_memory)} free"
+        self._values["memory"].setText(text)
+        warnings = []
+        if cost.memory_bytes > free_memory:
+            warnings.append(
+                "There may be too little memory. Close other programs, or choose a faster preset."
+            )
+        text = format_bytes(cost.disk_bytes)
+        if self._folder is not None:
+            free = shutil.disk_usage(self._folder).free
+            text = f"{text} of {format_bytes(free)} free"
+            if cost.disk_bytes > free:
+                self._problem = "There is too little space on the project’s disk. Free some space."
+        self._values["disk"].setText(text)
+        if self._problem:
+            self._say(self._problem, "error")
+        elif warnings:
+            self._say(" ".join(warnings), "warning")
+        else:
+            self._say(f"Runs on: {cost.device_title}")
+
+    def _on_failed(self, task: Task, error: Exception) -> None:
+        if task is not self._task:
+            return
+        self._task = None
+        for value in self._values.values():
+            value.setText("–")
+        if isinstance(error, UserError):
+            self._problem = str(error)
+            self._say(self._problem, "error")
+        else:
+            self._say(f"The cost could not be measured ({error!r}). The run may still work.")
+        self.changed.emit()
+
+    def _say(self, text: str, role: str = "muted") -> None:
+        set_role(self._state, role)
+        self._state.setText(text)
+        self._state.setVisible(bool(text))

@@ -1,0 +1,196 @@
+"""Page 3: the diameter of an average particle: proposed, measured on the slices, or typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.number_field import NumberField
+from particleseg_app.gui.style import Card, button, label, row
+from particleseg_app.gui.tasks import Task
+from particleseg_app.gui.theme import set_role
+from particleseg_app.gui.viewers import MeasuringPanel, MeasuringTool, OrthosliceView
+from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.units import diameter_in_voxels, format_micrometres
+
+if TYPE_CHECKING:
+    from particleseg_app.volumes.granulometry import DiameterProposal
+
+COLUMN_WIDTH = 320
+SURENESS = {
+    "good": "The program is quite sure.",
+    "fair": "The program is fairly sure; compare it with a few particles.",
+    "poor": "The program is not sure; better measure a few particles.",
+}
+
+
+class DiameterPage(WizardPage):
+    step = "Particle diameter"
+    title = "How large is an average particle?"
+    subtitle = "A rough value is enough: the scan is brought to the scale the network knows."
+
+    def __init__(self, wizard_scan: WizardScan, answers: Answers) -> None:
+        super().__init__()
+        self._scan = wizard_scan.scan
+        self._answers = answers
+        self._looking: Task | None = None
+        self.proposal: DiameterProposal | None = None
+        self._last_mean: float | None = None
+        self._scan_shown = False
+        self.view = OrthosliceView()
+        self.view.setMinimumSize(320, 320)
+        self.tool = MeasuringTool(self.view)
+        self.tool.changed.connect(self._on_measured)
+        self.field = NumberField("µm", self._check, "Particle diameter in µm", width=160)
+        self.field.edit.setPlaceholderText("for example 200")
+        self._voxels = label("", "muted", wrap=True)
+        column = QVBoxLayout()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self._proposal_card())
+        column.addWidget(self._measured_card(), 1)
+        answer = Card("Particle diameter")
+        answer.body.addWidget(self.field)
+        answer.body.addWidget(self._voxels)
+        column.addWidget(answer)
+        side = QWidget()
+        side.setFixedWidth(COLUMN_WIDTH)
+        side.setLayout(column)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(12)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(side)
+        self.field.changed.connect(self._on_changed)
+        self.field.set_value(wizard_scan.particle_diameter_um)
+
+    def _proposal_card(self) -> Card:
+        card = Card("Proposed by the program")
+        self._proposed = label("Looking at a few blocks of the scan…", wrap=True)
+        self._sureness = label("", "muted", wrap=True)
+        self._sureness.hide()
+        self.use_proposal_button = button("Use", self._use_proposal, primary=True)
+        self.use_proposal_button.hide()
+        card.body.addWidget(self._proposed)
+        card.body.addWidget(self._sureness)
+        card.body.addLayout(row(self.use_proposal_button, None))
+        return card
+
+    def _measured_card(self) -> Card:
+        card = Card("Measured by you")
+        self.use_measured_button = button("", self._use_measured)
+        self.use_measured_button.hide()
+        card.body.addWidget(MeasuringPanel(self.tool), 1)
+        card.body.addLayout(row(self.use_measured_button, None))
+        return card
+
+    # --- the page ------------------------------------------------------------------------------
+
+    def problem(self) -> str:
+        if self.field.empty:
+            return "Use the proposal, measure or enter the diameter to go on."
+        return "Correct the particle diameter to go on." if self.field.value is None else ""
+
+    def enter(self) -> None:
+        voxel_size = self._answers.voxel_size_um
+        if self._scan_shown:
+            self.view.set_voxel_size(voxel_size)
+        else:
+            self._scan_shown = True
+            self.view.set_scan(self._scan, voxel_size)
+            self.tool.set_kind("line")
+        self._show_proposal()
+        self.field.set_check(self._check)
+        self._on_changed()
+        if self._looking is None and self.proposal is None:
+            self._looking = Task("Measuring typical particles", self._propose)
+            self._looking.finished.connect(self._on_proposed)
+            self._looking.failed.connect(self._on_not_proposed)
+            self._looking.start()
+
+    def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self.view.stop()
+
+    def _propose(self, progress: Progress, cancel: CancelToken) -> DiameterProposal | None:
+        from particleseg_app.volumes.granulometry import propose_diameter
+
+        return propose_diameter(self._scan, cancel)
+
+    def _on_proposed(self, proposal: DiameterProposal | None) -> None:
+        self.proposal = proposal
+        if proposal is None:
+            self._on_not_proposed(None)
+            return
+        self._show_proposal()
+
+    def _on_not_proposed(self, error: Exception | None) -> None:
+        self._proposed.setText("The program could not tell. Please measure a few particles.")
+
+    def _show_proposal(self) -> None:
+        proposal, voxel_size = self.proposal, self._answers.voxel_size_um
+        if proposal is None or voxel_size is None:
+            return
+        size = format_micrometres(proposal.diameter_voxels * voxel_size)
+        low = format_micrometres(proposal.low * voxel_size)
+        high = format_micrometres(proposal.high * voxel_size)
+        self._proposed.setText(f"{size}  ·  {proposal.diameter_voxels:.3g} voxels")
+        set_role(self._proposed, "heading")
+        self._sureness.setText(f"{SURENESS.get(proposal.confidence, '')} Between {low} and {high}.")
+        self._sureness.setToolTip(proposal.explanation)
+        self._sureness.show()
+        self.use_proposal_button.setText(f"Use {size}")
+        self.use_proposal_button.show()
+
+    def _use_proposal(self) -> None:
+        if self.proposal is not None and self._answers.voxel_size_um is not None:
+            self.field.set_value(self.proposal.diameter_voxels * self._answers.voxel_size_um, 3)
+
+    # --- measurements --------------------------------------------------------------------------
+
+    def mean_um(self) -> float | None:
+        """Mean of the measured diameters, µm."""
+        voxel_size, mean = self._answers.voxel_size_um, self.tool.mean_diameter_voxels
+        return None if voxel_size is None or mean is None else mean * voxel_size
+
+    def _on_measured(self) -> None:
+        """The answer follows the mean, unless something else was entered meanwhile."""
+        before, self._last_mean = self._last_mean, self.mean_um()
+        value = self.field.value
+        follows = value is None or (before is not None and f"{before:.3g}" == f"{value:.3g}")
+        if follows and self._last_mean is not None:
+            self._use_measured()
+        self._on_changed()
+
+    def _use_measured(self) -> None:
+        mean = self.mean_um()
+        if mean is not None:
+            self.field.set_value(mean, 3)
+
+    # --- the answer ----------------------------------------------------------------------------
+
+    def _check(self, diameter_um: float) -> None:
+        voxel_size = self._answers.voxel_size_um
+        if voxel_size is None:
+            raise UserError("The voxel size is not known yet.", "Go back one page.")
+        diameter_in_voxels(diameter_um, voxel_size)
+
+    def _on_changed(self) -> None:
+        diameter = self.field.value
+        self._answers.particle_diameter_um = diameter
+        voxel_size = self._answers.voxel_size_um
+        if diameter is not None and voxel_size is not None:
+            self._voxels.setText(f"= {diameter / voxel_size:.3g} voxels across")
+        else:
+            self._voxels.setText("")
+        self._voxels.setVisible(bool(self._voxels.text()))
+        mean = self.mean_um()
+        shown = mean is not None and (diameter is None or f"{mean:.3g}" != f"{diameter:.3g}")
+        self.use_measured_button.setVisible(shown)
+        if mean is not None:
+            self.use_measured_button.setText(f"Use the mean, {format_micrometres(mean)}")
+        self.changed.emit()
