@@ -240,6 +240,8 @@ QLineEdit, QPlainTextEdit {{ background: {c.panel}; border: 1px solid {c.border}
 QLineEdit:focus, QPlainTextEdit:focus {{ border-color: {c.accent}; }}
 QLineEdit[invalid="true"] {{ border-color: {c.error}; }}
 
+QAbstractSpinBox, QComboBox {{ min-height: 26px; }}
+
 QTableView, QListView, QTreeView {{ background: {c.panel}; border: 1px solid {c.border};
     alternate-background-color: {c.background}; gridline-color: {c.border};
     selection-background-color: {c.selection}; selection-color: {c.text}; outline: 0; }}

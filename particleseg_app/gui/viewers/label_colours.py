@@ -27,7 +27,7 @@ def palette() -> np.ndarray:
     # A hue step near 0.38 puts neighbours almost opposite each other on the colour circle.
     hue = 2 * np.pi * ((number * 0.381966) % 1.0)
     lightness = 0.64 + 0.22 * ((number * _LIGHTNESS_STEP) % 1.0)
-    chroma = 0.10 + 0.07 * ((number * _CHROMA_STEP) % 1.0)
+    chroma = 0.12 + 0.07 * ((number * _CHROMA_STEP) % 1.0)
     colours = _oklch_to_rgb(lightness, chroma, hue)
     colours.setflags(write=False)
     return colours
@@ -65,7 +65,7 @@ def overlay_table(opacity: float, contours: bool) -> np.ndarray:
     table[edges, :3] = palette()
     opacity = min(1.0, max(0.0, opacity))
     inside = 0.0 if contours else opacity
-    rim = min(1.0, 0.25 + opacity) if contours else min(1.0, 1.5 * opacity)
+    rim = min(1.0, 0.35 + opacity)
     table[1 : 1 + PALETTE_SIZE, 3] = round(255 * inside)
     table[edges, 3] = round(255 * rim) if opacity > 0 else 0
     table[SELECTED_RING] = (0, 0, 0, 190)

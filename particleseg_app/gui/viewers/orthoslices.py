@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, Protocol, TypedDict
 
 from PySide6.QtCore import QSize, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import THIN_SPACE, format_count
@@ -19,6 +27,16 @@ from particleseg_app.gui.viewers.slice_view import SliceTool, SliceView
 PATIENCE_MS = 350  # a slice that takes longer is announced
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
 HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
+HELP = (
+    ("Scroll", "next or previous slice (with Shift: ten)"),
+    ("Ctrl + scroll", "zoom"),
+    ("Click or drag", "move the cross-hair"),
+    ("Right drag", "move the picture"),
+    ("Double click", "bring a place to the middle"),
+    ("Page Up, Page Down", "previous or next slice"),
+    ("Arrow keys", "move the cross-hair"),
+    ("Home", "show the whole scan"),
+)
 
 
 class GreyStatisticsLike(Protocol):
@@ -82,8 +100,7 @@ class OrthosliceView(QWidget):
         self._grid.setSpacing(2)
         for plane, row, column in ((XY, 0, 0), (YZ, 0, 1), (XZ, 1, 0)):
             self._grid.addWidget(self._cells[plane], row, column)
-        self._empty_fourth = QFrame()
-        self._empty_fourth.setProperty("role", "bar")
+        self._empty_fourth = _help()
         self._grid.addWidget(self._empty_fourth, 1, 1)
         for place in (0, 1):
             self._grid.setRowStretch(place, 1)
@@ -104,6 +121,7 @@ class OrthosliceView(QWidget):
         layout.setSpacing(0)
         layout.addLayout(self._grid, 1)
         layout.addWidget(self._footer)
+        self.setFocusProxy(self._cells[XY].view)
         for cell in self._cells.values():
             view = cell.view
             view.set_overlay_look(self._opacity, self._contours)
@@ -454,6 +472,32 @@ class OrthosliceView(QWidget):
     def _say(self, pointed: Pointed) -> None:
         self._pointed_text.setText(pointed["text"])
         self.hovered.emit(dict(pointed))
+
+
+def _help() -> QFrame:
+    """What mouse and keys do in the slices, for the cell that nothing else is in."""
+    frame = QFrame()
+    frame.setProperty("role", "bar")
+    rows = QGridLayout()
+    rows.setHorizontalSpacing(2 * theme.SPACING)
+    rows.setVerticalSpacing(theme.SPACING // 2)
+    for row, (what, effect) in enumerate(HELP):
+        name = QLabel(what)
+        name.setStyleSheet("font-weight: 600;")
+        meaning = QLabel(effect)
+        meaning.setProperty("role", "muted")
+        meaning.setWordWrap(True)
+        rows.addWidget(name, row, 0)
+        rows.addWidget(meaning, row, 1)
+    layout = QGridLayout(frame)
+    rows.setColumnStretch(1, 1)
+    layout.addLayout(rows, 1, 1)
+    layout.setColumnStretch(1, 8)
+    for side in (0, 2):
+        layout.setRowStretch(side, 1)
+        layout.setColumnStretch(side, 1)
+    frame.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    return frame
 
 
 def _grey_text(grey: float) -> str:

@@ -45,7 +45,13 @@ class ViewBar(QFrame):
         self.layout_.setContentsMargins(theme.SPACING, 0, 2, 0)
         self.layout_.setSpacing(theme.SPACING)
         self.name = QLabel(name)
-        self._colour = colour
+        self.name.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.name.setStyleSheet("font-weight: 600;")
+        if colour:
+            mark = QFrame()
+            mark.setFixedSize(4, 14)
+            mark.setStyleSheet(f"background: {colour}; border: none; border-radius: 2px;")
+            self.layout_.addWidget(mark)
         self.layout_.addWidget(self.name)
         self.size_button = QToolButton()
         self.size_button.setCheckable(True)
@@ -54,12 +60,13 @@ class ViewBar(QFrame):
         self.size_button.toggled.connect(self._toggled)
         self._toggled(False)
         self.layout_.addWidget(self.size_button)
-        theme.notifier.changed.connect(self._take_colours)
-        self._take_colours()
 
     def add(self, widget: QWidget, stretch: int = 0) -> None:
         """Put a widget before the button for full size."""
         self.layout_.insertWidget(self.layout_.count() - 1, widget, stretch)
+
+    def add_stretch(self) -> None:
+        self.layout_.insertStretch(self.layout_.count() - 1, 1)
 
     def _toggled(self, large: bool) -> None:
         self.size_button.setIcon(icon("restore" if large else "maximise"))
@@ -67,11 +74,6 @@ class ViewBar(QFrame):
         self.size_button.setToolTip(text)
         self.size_button.setAccessibleName(text)
         self.size_toggled.emit(large)
-
-    def _take_colours(self) -> None:
-        colour = self._colour or theme.current().text
-        underline = f"border-bottom: 2px solid {colour};" if self._colour else ""
-        self.name.setStyleSheet(f"font-weight: 600; padding: 1px 2px; {underline}")
 
 
 class SliceCell(QWidget):
@@ -91,11 +93,12 @@ class SliceCell(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.slider.setMinimumWidth(40)
-        self.slider.setMaximumWidth(320)
+        self.slider.setMaximumWidth(260)
         self.slider.setAccessibleName(f"{plane.name} slice number")
         self.slider.valueChanged.connect(lambda value: self.index_wanted.emit(plane.axis, value))
         self.bar.add(self.place)
-        self.bar.add(self.slider, 1)
+        self.bar.add_stretch()
+        self.bar.add(self.slider, 3)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

@@ -18,6 +18,7 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
     QShowEvent,
+    QTransform,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QGraphicsView, QStyleOptionGraphicsItem, QWidget
@@ -45,6 +46,8 @@ class SliceTool(Protocol):
     def pressed(self, view: SliceView, at: Point) -> None: ...
     def moved(self, view: SliceView, at: Point) -> None: ...
     def released(self, view: SliceView, at: Point, dragged: bool) -> None: ...
+    def cancelled(self) -> bool: ...
+    def deleted(self) -> bool: ...
     def paint(self, view: SliceView, painter: QPainter) -> None: ...
 
 
@@ -230,10 +233,8 @@ class SliceView(pg.GraphicsView):
 
     def _camera_changed(self) -> None:
         shown = self.visible_rect()
-        zoom = self.camera.zoom
-        self.resetTransform()
         self.setSceneRect(shown)
-        self.scale(zoom, zoom)
+        self.setTransform(QTransform.fromScale(self.camera.zoom, self.camera.zoom))
         self.viewport().update()
         if self._mouse is not None:
             self._tell_pointed(self._mouse)
@@ -391,6 +392,9 @@ class SliceView(pg.GraphicsView):
             self.camera.zoom_about(factor, (z + 0.5, y + 0.5, x + 0.5))
         elif key in (Qt.Key.Key_Home, Qt.Key.Key_0):
             self.fit_wanted.emit()
+        elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            event.setAccepted(self._key_for_tool(key == Qt.Key.Key_Escape))
+            return
         else:
             event.ignore()  # so that the window's own shortcuts and the wizard's keys still work
             return
@@ -404,6 +408,11 @@ class SliceView(pg.GraphicsView):
 
     def _tool_active(self) -> bool:
         return self.tool is not None and self.tool.active
+
+    def _key_for_tool(self, escape: bool) -> bool:
+        if self.tool is None or not self.tool.active:
+            return False
+        return self.tool.cancelled() if escape else self.tool.deleted()
 
     def _tool(self, act: Callable[[SliceTool], None]) -> None:
         assert self.tool is not None

@@ -1,0 +1,268 @@
+"""The vispy scene of the 3D view: particles, scan, box and camera. Imports vispy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from vispy import scene
+from vispy.scene.cameras import TurntableCamera
+from vispy.visuals.transforms import STTransform
+
+from particleseg_app.gui import theme
+from particleseg_app.gui.viewers.particle_surfaces import ParticleSurfaces
+from particleseg_app.gui.viewers.surface_visual import ParticleSurfaceNode
+from particleseg_app.units import Shape
+
+FIELD_OF_VIEW = 32.0
+CLICK_PIXELS = 4
+REST_STEP, MOTION_STEP = 0.9, 2.6  # of the rays through the scan, in its voxels
+
+
+class _Camera(TurntableCamera):
+    """Turns with the left button and zooms with the wheel; the scene itself does the panning."""
+
+    def viewbox_mouse_event(self, event: Any) -> None:
+        if event.type == "mouse_wheel" or 1 in getattr(event, "buttons", ()):
+            super().viewbox_mouse_event(event)
+
+
+class SceneCanvas:
+    """Scene in voxels of the full volume with axes (x, y, z), z down as in the slices.
+
+    `clicked` is called with the place of a click in pixels, `drawn` after every frame,
+    `moving` with True when the user begins to move the scene and False at the end of it.
+    """
+
+    def __init__(
+        self,
+        clicked: Callable[[tuple[float, float]], None],
+        drawn: Callable[[], None],
+        moving: Callable[[bool], None],
+    ) -> None:
+        self.canvas = scene.SceneCanvas(
+            app="pyside6", keys=None, show=False, bgcolor=theme.current().canvas, size=(400, 300)
+        )
+        self.canvas.unfreeze()
+        self._view = self.canvas.central_widget.add_view()
+        self._view.camera = self._camera = _Camera(
+            fov=FIELD_OF_VIEW, elevation=28.0, azimuth=-38.0, up="-z"
+        )
+        self._camera.depth_value = 1e3  # the default wastes the depth buffer on great distances
+        self._clicked, self._drawn, self._moving = clicked, drawn, moving
+        self._shape: Shape = (1, 1, 1)
+        self._surfaces: ParticleSurfaceNode | None = None
+        self._coarse: ParticleSurfaceNode | None = None
+        self._volume: scene.visuals.Volume | None = None
+        self._box: scene.visuals.Line | None = None
+        self._show = (True, False)
+        self._in_motion = False
+        self._pressed_at: np.ndarray | None = None
+        self._last = np.zeros(2)
+        events = self.canvas.events
+        events.draw.connect(self._before_draw, position="first")
+        events.draw.connect(lambda _event: self._drawn(), position="last")
+        events.mouse_press.connect(self._press)
+        events.mouse_move.connect(self._move)
+        events.mouse_release.connect(self._release)
+        events.mouse_wheel.connect(lambda _event: self._moving(True))
+
+    # --- what is in it -------------------------------------------------------------------------
+
+    def set_box(self, shape: Shape) -> None:
+        """Draw the edges of a volume of `shape` (z, y, x) and look at it from the start."""
+        self._shape = shape
+        if self._box is not None:
+            self._box.parent = None
+        z, y, x = (float(n) for n in shape)
+        corners = np.array([(a, b, c) for a in (0, x) for b in (0, y) for c in (0, z)], np.float32)
+        pairs = [
+            (i, j)
+            for i in range(8)
+            for j in range(i + 1, 8)
+            if np.count_nonzero(corners[i] != corners[j]) == 1
+        ]
+        points = corners[np.array(pairs).reshape(-1)]
+        colours = theme.current()
+        tints = np.zeros((len(points), 4), np.float32)
+        for place, (i, j) in enumerate(pairs):
+            axis = int(np.flatnonzero(corners[i] != corners[j])[0])  # 0 is x
+            tint = np.array(theme.colour(colours.axes[2 - axis], 0.55).getRgbF(), np.float32)
+            tints[2 * place : 2 * place + 2] = tint
+        self._box = scene.visuals.Line(
+            pos=points,
+            color=tints,
+            connect="segments",
+            parent=self._view.scene,
+            antialias=False,
+        )
+        self._box.set_gl_state("translucent", depth_test=True)
+        self.reset_view()
+
+    def set_surfaces(
+        self, surfaces: ParticleSurfaces | None, coarse: ParticleSurfaces | None
+    ) -> None:
+        """Show particles; `coarse` stands in for them while the scene moves."""
+        for node in (self._surfaces, self._coarse):
+            if node is not None:
+                node.parent = None
+        self._surfaces = self._coarse = None
+        if surfaces is not None and len(surfaces.triangles):
+            self._surfaces = ParticleSurfaceNode(surfaces, parent=self._view.scene)
+            if coarse is not None and len(coarse.triangles):
+                self._coarse = ParticleSurfaceNode(coarse, parent=self._view.scene)
+        self._apply_visibility()
+
+    def set_volume(self, grey: np.ndarray | None, step: int) -> None:
+        """Show a small copy of the scan, uint8 (z, y, x), `step` voxels a voxel."""
+        if self._volume is not None:
+            self._volume.parent = None
+            self._volume = None
+        if grey is not None:
+            self._volume = scene.visuals.Volume(
+                grey,
+                clim=(0, 255),
+                method="mip",
+                cmap="grays",
+                gamma=1.3,
+                relative_step_size=REST_STEP,
+                parent=self._view.scene,
+            )
+            self._volume.transform = STTransform(
+                scale=(step, step, step), translate=(step / 2, step / 2, step / 2)
+            )
+            self._volume.order = 10
+        self._apply_visibility()
+
+    def set_grey_limits(self, low: float, high: float) -> None:
+        """Greys of the small copy (0 to 255) that are shown black and white."""
+        if self._volume is not None:
+            self._volume.clim = (low, high)
+            self.canvas.update()
+
+    def show(self, particles: bool, scan: bool) -> None:
+        self._show = (particles, scan)
+        self._apply_visibility()
+
+    def set_selected(self, label: int) -> None:
+        for node in (self._surfaces, self._coarse):
+            if node is not None:
+                node.set_selected(label)
+        self.canvas.update()
+
+    def set_motion(self, moving: bool) -> None:
+        """Draw more coarsely while the scene moves."""
+        if moving != self._in_motion:
+            self._in_motion = moving
+            self._apply_visibility()
+
+    def close(self) -> None:
+        """Let go of everything that is drawn."""
+        self.canvas.close()
+
+    def take_colours(self) -> None:
+        self.canvas.bgcolor = theme.current().canvas
+
+    def _apply_visibility(self) -> None:
+        particles, scan = self._show
+        coarse = self._in_motion and self._coarse is not None
+        if self._surfaces is not None:
+            self._surfaces.visible = particles and not coarse
+        if self._coarse is not None:
+            self._coarse.visible = particles and coarse
+        if self._volume is not None:
+            self._volume.visible = scan
+            self._volume.relative_step_size = MOTION_STEP if self._in_motion else REST_STEP
+            if particles and self._surfaces is not None:
+                self._volume.set_gl_state("additive", depth_test=False, cull_face="front")
+            else:
+                self._volume.set_gl_state("translucent", depth_test=False, cull_face="front")
+        self.canvas.update()
+
+    # --- where it looks from -------------------------------------------------------------------
+
+    def reset_view(self) -> None:
+        z, y, x = self._shape
+        self._camera.azimuth, self._camera.elevation, self._camera.roll = -38.0, 28.0, 0.0
+        self._camera.center = (x / 2, y / 2, z / 2)
+        # The box's diagonal fits, whichever way it is turned.
+        self._camera.scale_factor = 1.06 * float(np.sqrt(x * x + y * y + z * z))
+        self.canvas.update()
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (n, 2) on the canvas of points (n, 3) in voxels (x, y, z)."""
+        mapped = self._to_canvas().map(np.asarray(points, np.float64))
+        pixels: np.ndarray = mapped[:, :2] / mapped[:, 3:4]
+        return pixels
+
+    def ray(self, pixel: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """A point (x, y, z) in voxels seen at a pixel, and the unit vector away from the viewer."""
+        ends = np.array([[*pixel, 0.0, 1.0], [*pixel, 0.5, 1.0]])
+        mapped = self._to_canvas().imap(ends)
+        near, far = mapped[:, :3] / mapped[:, 3:4]
+        if self._depth_of(far) < self._depth_of(near):
+            near, far = far, near
+        direction = far - near
+        return near, direction / np.linalg.norm(direction)
+
+    def _depth_of(self, point: np.ndarray) -> float:
+        mapped = self._to_canvas().map(point[None])[0]
+        return float(mapped[3])  # the homogeneous part grows with the distance from the viewer
+
+    def _to_canvas(self) -> Any:
+        return self._view.scene.node_transform(self.canvas.scene)
+
+    def _before_draw(self, _event: Any) -> None:
+        width, height = self._view.size
+        middle = (width / 2, height / 2)
+        start, forward = self.ray(middle)
+        above, _ = self.ray((width / 2, height / 2 - 40))
+        beside, _ = self.ray((width / 2 - 40, height / 2))
+        up, left = _unit(above - start), _unit(beside - start)
+        light = _unit(-forward + 0.55 * up + 0.45 * left)
+        for node in (self._surfaces, self._coarse):
+            if node is not None:
+                node.set_viewer(-forward, light)
+
+    # --- mouse ---------------------------------------------------------------------------------
+
+    def _press(self, event: Any) -> None:
+        self._pressed_at = np.array(event.pos[:2], float)
+        self._last = self._pressed_at
+
+    def _move(self, event: Any) -> None:
+        if self._pressed_at is None or not event.is_dragging:
+            return
+        at = np.array(event.pos[:2], float)
+        if np.abs(at - self._pressed_at).max() > CLICK_PIXELS:
+            self._moving(True)
+        if event.button in (2, 3):
+            self._pan(self._last, at)
+        self._last = at
+
+    def _release(self, event: Any) -> None:
+        if self._pressed_at is None:
+            return
+        at = np.array(event.pos[:2], float)
+        still = np.abs(at - self._pressed_at).max() <= CLICK_PIXELS
+        self._pressed_at = None
+        self._moving(False)
+        if still and event.button == 1:
+            self._clicked((float(at[0]), float(at[1])))
+
+    def _pan(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Shift the scene so that what was under the mouse at its own depth stays there."""
+        centre = np.array(self._camera.center, float)
+        _, forward = self.ray((self._view.size[0] / 2, self._view.size[1] / 2))
+        places = []
+        for pixel in (before, after):
+            start, direction = self.ray((float(pixel[0]), float(pixel[1])))
+            depth = (centre - start) @ forward / (direction @ forward)
+            places.append(start + depth * direction)
+        self._camera.center = tuple(centre + places[0] - places[1])
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
