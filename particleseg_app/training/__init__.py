@@ -1,0 +1,24 @@
+"""Training room: simulated scans with perfect labels, and the network that learns from them."""
+
+from particleseg_app.training.export import ModelFacts, export_checked, export_model
+from particleseg_app.training.patches import PatchSource
+from particleseg_app.training.sample import sample_scan, write_sample, write_scan
+from particleseg_app.training.scene_pool import fill_pool
+from particleseg_app.training.scenes import PRESETS, SimulatedScan, simulate_scan
+from particleseg_app.training.trainer import Trainer, TrainingSettings
+
+__all__ = [
+    "PRESETS",
+    "ModelFacts",
+    "PatchSource",
+    "SimulatedScan",
+    "Trainer",
+    "TrainingSettings",
+    "export_checked",
+    "export_model",
+    "fill_pool",
+    "sample_scan",
+    "simulate_scan",
+    "write_sample",
+    "write_scan",
+]

@@ -1,0 +1,167 @@
+"""A trained network as a model folder: nnU-Net v2 files, a model card, weights-only loadable."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from particleseg_app.durable_files import part_file, write_json
+from particleseg_app.errors import ModelError
+from particleseg_app.training.network import architecture, folded_network
+from particleseg_app.training.scene_pool import HIGH_PERCENTILE, LOW_PERCENTILE
+from particleseg_app.training.trainer import averaged_network
+from particleseg_app.units import Shape
+
+CLASSES = {"background": 0, "core": 1, "border": 2}
+DATASET_NAME = "Dataset001_SimulatedParticles"
+PLANS_NAME = "ParticleSegPlans"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the model card says beyond what the training itself knows."""
+
+    name: str = "default"
+    title: str = "Default model"
+    version: str = "0.0.1"
+    target_diameter_voxels: float = 26.0
+    patch_shape: Shape = (96, 96, 96)
+    scenes: int = 0
+    made_from: str = (
+        "Simulated scans only: labelled particle scenes with random shapes, packings, phases, "
+        "surroundings and scanner artefacts."
+    )
+    limits: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def _resampling(is_labels: bool) -> dict[str, Any]:
+    return {"is_seg": is_labels, "order": 1, "order_z": 0, "force_separate_z": None}
+
+
+def plans(features: tuple[int, ...], patch_shape: Shape) -> dict[str, Any]:
+    """The content of plans.json for the network as shipped."""
+    resample = "resample_data_or_seg_to_shape"
+    return {
+        "dataset_name": DATASET_NAME,
+        "plans_name": PLANS_NAME,
+        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
+        "original_median_shape_after_transp": [128, 128, 128],
+        "image_reader_writer": "Tiff3DIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {
+            "0": {
+                "max": 5.0, "mean": 0.0, "median": 0.0, "min": -5.0,
+                "percentile_00_5": -2.0, "percentile_99_5": 3.0, "std": 1.0,
+            }
+        },
+        "configurations": {
+            "3d_fullres": {
+                "data_identifier": f"{PLANS_NAME}_3d_fullres",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 2,
+                "patch_size": list(patch_shape),
+                "median_image_size_in_voxels": [128.0, 128.0, 128.0],
+                "spacing": [1.0, 1.0, 1.0],
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "resampling_fn_data": resample,
+                "resampling_fn_seg": resample,
+                "resampling_fn_probabilities": resample,
+                "resampling_fn_data_kwargs": _resampling(False),
+                "resampling_fn_seg_kwargs": _resampling(True),
+                "resampling_fn_probabilities_kwargs": _resampling(False),
+                "architecture": architecture(features, normalised=False),
+                "batch_dice": True,
+            }
+        },
+    }  # fmt: skip
+
+
+def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
+    """Write the averaged network of a training `checkpoint` as a model folder.
+
+    Each file appears whole; the card comes last. Raises `ModelError` for an unusable checkpoint.
+    """
+    import torch
+
+    try:
+        network, figures = averaged_network(checkpoint)
+    except (OSError, RuntimeError, KeyError, EOFError) as error:
+        raise ModelError(
+            f"{checkpoint} is not a checkpoint of a training.", "Choose the training folder."
+        ) from error
+    settings = figures["settings"]
+    features = tuple(settings["features"])
+    plain = folded_network(network, features)
+    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / "dataset.json",
+        {
+            "channel_names": {"0": "CT"},
+            "labels": CLASSES,
+            "numTraining": facts.scenes,
+            "file_ending": ".tif",
+        },
+    )
+    write_json(folder / "plans.json", plans(features, facts.patch_shape))
+    content = {
+        "network_weights": half_precision(plain.state_dict()),
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": "3d_fullres", "fold": 0, "unpack_dataset": True},
+        "inference_allowed_mirroring_axes": [0, 1, 2],
+    }
+    with part_file(folder / "fold_0" / "checkpoint_final.pth") as part:
+        torch.save(content, part)
+    card = asdict(facts)
+    scenes = card.pop("scenes")
+    card.update(
+        border_thickness_voxels=float(settings["border_thickness"]),
+        normalisation={
+            "scheme": "scan_clipped",
+            "low_percentile": LOW_PERCENTILE,
+            "high_percentile": HIGH_PERCENTILE,
+        },
+        patch_shape=list(facts.patch_shape),
+        classes=CLASSES,
+        training={
+            "steps": figures["step"],
+            "scenes": scenes,
+            "minutes": round(figures["elapsed_s"] / 60, 1),
+        },
+        licence="Apache-2.0",
+    )
+    write_json(folder / "model_card.json", card)
+
+
+def half_precision(weights: dict[str, Any]) -> dict[str, Any]:
+    """float16 copies of the weights; names that share a tensor go on sharing it."""
+    copies: dict[int, Any] = {}
+    return {
+        name: copies.setdefault(value.data_ptr(), value.detach().half().contiguous())
+        for name, value in weights.items()
+    }
+
+
+def check_model(folder: Path) -> None:
+    """Build the network with nnU-Net's own builder from the written folder and load it strictly.
+
+    Raises `ModelError` when anything in the folder does not fit.
+    """
+    from particleseg_app.models.model_folder import load_network, open_model
+
+    load_network(open_model(folder))
+
+
+def export_checked(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
+    """Export beside `folder`, check it, and only then replace the files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        export_model(checkpoint, Path(beside), facts)
+        check_model(Path(beside))
+    export_model(checkpoint, folder, facts)

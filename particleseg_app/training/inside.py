@@ -1,0 +1,109 @@
+"""What simulated particles are made of: grey levels, phases, lamellae, coatings, cracks, pores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from particleseg_app.training.random_fields import log_uniform, smooth_noise
+
+
+@dataclass(frozen=True)
+class InsideSettings:
+    """Grey levels are attenuations: the matrix is 0, a usual particle is near 1."""
+
+    levels: tuple[float, ...]  # of the phases
+    level_jitter: float  # deviation from particle to particle, share of the level
+    mixed: float  # share of particles that hold a second phase
+    texture: float  # amplitude of the grey texture
+    coated: float  # share of particles with a rim of another level
+    cracked: float  # share of particles with a crack
+    porous: float  # share of particles with pores
+
+
+def random_inside(rng: np.random.Generator, phases: int | None = None) -> InsideSettings:
+    """Between one and five phases, several grey levels, mostly brighter than the matrix."""
+    count = (
+        int(rng.choice([1, 2, 3, 4, 5], p=[0.35, 0.27, 0.2, 0.1, 0.08]))
+        if phases is None
+        else phases
+    )
+    levels = [1.0]
+    for _ in range(count - 1):
+        levels.append(
+            log_uniform(rng, 1.3, 4.0) if rng.random() < 0.35 else float(rng.uniform(0.38, 1.25))
+        )
+    return InsideSettings(
+        levels=tuple(levels),
+        level_jitter=float(rng.choice([0.02, 0.06, 0.15, 0.25])),
+        mixed=float(rng.choice([0.0, 0.15, 0.5, 0.9])) if count > 1 else 0.0,
+        texture=float(rng.choice([0.0, 0.03, 0.08, 0.15])),
+        coated=float(rng.choice([0.0, 0.0, 0.0, 0.3])),
+        cracked=float(rng.choice([0.0, 0.0, 0.1, 0.3])),
+        porous=float(rng.choice([0.0, 0.0, 0.1, 0.4])),
+    )
+
+
+def _second_phase(rng: np.random.Generator, shape: tuple[int, ...], diameter: float) -> np.ndarray:
+    """Where a mixed particle shows its second phase: blobs, specks or lamellae (bool)."""
+    kind = rng.choice(["blobs", "specks", "lamellae"], p=[0.5, 0.3, 0.2])
+    if kind == "lamellae":
+        direction = rng.standard_normal(3)
+        direction /= np.linalg.norm(direction)
+        grid = np.meshgrid(
+            *[np.arange(n, dtype=np.float32) for n in shape], indexing="ij", sparse=True
+        )
+        phase = sum(d * g for d, g in zip(direction, grid, strict=True))
+        period = rng.uniform(4, 12)
+        bend = smooth_noise(rng, shape, diameter) * rng.uniform(0.5, 2.5)
+        return np.sin(2 * np.pi * phase / period + bend) > rng.uniform(-0.2, 0.7)
+    length = diameter * rng.uniform(0.25, 0.6) if kind == "blobs" else rng.uniform(1.5, 4.0)
+    limit = rng.uniform(-0.2, 0.9) if kind == "blobs" else rng.uniform(0.9, 1.8)
+    return smooth_noise(rng, shape, length) > limit
+
+
+def attenuation_inside(
+    rng: np.random.Generator,
+    labels: np.ndarray,
+    depth: np.ndarray,
+    settings: InsideSettings,
+    diameter: float,
+) -> np.ndarray:
+    """Attenuation of the particle voxels, 0 elsewhere; float32, (z, y, x)."""
+    count = int(labels.max())
+    shape = labels.shape
+    levels = np.array(settings.levels, np.float32)
+    shares = rng.dirichlet(np.full(len(levels), 1.5))
+    phase = rng.choice(len(levels), size=count + 1, p=shares)
+    jitter = np.exp(rng.normal(0, settings.level_jitter, count + 1)).astype(np.float32)
+    base = levels[phase] * jitter
+    base[0] = 0
+    volume = base[labels]
+    if settings.mixed > 0:
+        other = levels[rng.choice(len(levels), size=count + 1)] * jitter
+        mixed = rng.random(count + 1) < settings.mixed
+        mixed[0] = False
+        where = _second_phase(rng, shape, diameter) & mixed[labels]
+        volume[where] = other[labels[where]]
+    if settings.coated > 0:
+        coated = rng.random(count + 1) < settings.coated
+        coated[0] = False
+        rim = coated[labels] & (depth < rng.uniform(1.2, 3.0))
+        volume[rim] *= np.float32(rng.choice([rng.uniform(0.6, 0.85), rng.uniform(1.2, 1.8)]))
+    particle = labels > 0
+    if settings.texture > 0:
+        field = smooth_noise(rng, shape, rng.uniform(1.0, 0.4 * diameter))
+        volume[particle] *= 1 + np.float32(settings.texture) * field[particle]
+    if settings.cracked > 0:
+        cracked = rng.random(count + 1) < settings.cracked
+        cracked[0] = False
+        sheet = np.abs(smooth_noise(rng, shape, diameter * rng.uniform(0.5, 1.0)))
+        thin = (sheet < rng.uniform(0.03, 0.09)) & (depth < 0.5 * diameter * rng.uniform(0.4, 1.2))
+        volume[thin & cracked[labels]] *= np.float32(rng.uniform(0.1, 0.7))
+    if settings.porous > 0:
+        porous = rng.random(count + 1) < settings.porous
+        porous[0] = False
+        holes = smooth_noise(rng, shape, rng.uniform(1.5, 5.0)) > rng.uniform(1.5, 2.3)
+        volume[holes & porous[labels] & (depth > 1.5)] *= np.float32(rng.uniform(0.0, 0.5))
+    return volume.astype(np.float32)

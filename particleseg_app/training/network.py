@@ -1,0 +1,89 @@
+"""The network as nnU-Net v2 plans describe it, for training and as it is shipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+NETWORK_CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+CLASS_COUNT = 3
+
+
+def architecture(features: tuple[int, ...], normalised: bool) -> dict[str, Any]:
+    """The `architecture` entry of plans.json for a U-Net that halves its grid at each stage.
+
+    `normalised`: with batch normalisation, as trained; without it, as shipped, the statistics
+    being folded into the convolutions. Statistics that do not come from the tile itself keep the
+    grey level of the whole scan visible and make a voxel's class independent of its tile.
+    """
+    stages = len(features)
+    return {
+        "network_class_name": NETWORK_CLASS,
+        "arch_kwargs": {
+            "n_stages": stages,
+            "features_per_stage": list(features),
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": [[3, 3, 3]] * stages,
+            "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
+            "n_conv_per_stage": [2] * stages,
+            "n_conv_per_stage_decoder": [2] * (stages - 1),
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.batchnorm.BatchNorm3d" if normalised else None,
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True, "momentum": 0.03} if normalised else {},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": IMPORTED,
+    }
+
+
+def build_network(
+    features: tuple[int, ...], normalised: bool = True, deep_supervision: bool = False
+) -> torch.nn.Module:
+    """nnU-Net's own builder on that architecture; one grey channel in, three classes out."""
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    plan = architecture(features, normalised)
+    return get_network_from_plans(
+        plan["network_class_name"],
+        plan["arch_kwargs"],
+        plan["_kw_requires_import"],
+        input_channels=1,
+        output_channels=CLASS_COUNT,
+        deep_supervision=deep_supervision,
+    )
+
+
+def freeze_statistics(network: torch.nn.Module) -> None:
+    """From here on the batch normalisation uses the statistics gathered so far."""
+    import torch
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm3d):
+            layer.eval()
+
+
+def folded_network(network: torch.nn.Module, features: tuple[int, ...]) -> torch.nn.Module:
+    """The same function as `network` in evaluation mode, without normalisation layers."""
+    import torch
+    from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
+
+    plain = build_network(features, normalised=False)
+    source, target = dict(network.named_modules()), dict(plain.named_modules())
+    with torch.no_grad():
+        for name, block in target.items():
+            trained = source[name]
+            if isinstance(block, ConvDropoutNormReLU):
+                norm = trained.norm
+                scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+                block.conv.weight.copy_(trained.conv.weight * scale[:, None, None, None, None])
+                block.conv.bias.copy_((trained.conv.bias - norm.running_mean) * scale + norm.bias)
+            elif isinstance(block, torch.nn.ConvTranspose3d) or "seg_layers." in name:
+                block.weight.copy_(trained.weight)
+                block.bias.copy_(trained.bias)
+    return plain.eval()

@@ -1,0 +1,211 @@
+"""Simulated scans with perfect labels, deterministic by preset, seed and shape."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.training.imaging import ImagingSettings, random_imaging, take_scan
+from particleseg_app.training.inside import InsideSettings, attenuation_inside, random_inside
+from particleseg_app.training.packing import (
+    PackingSettings,
+    paint_particles,
+    place_particles,
+    tidy_labels,
+)
+from particleseg_app.training.random_fields import log_uniform
+from particleseg_app.training.surroundings import (
+    SurroundingsSettings,
+    attenuation_around,
+    distance_from_axis,
+    outside_container,
+    random_surroundings,
+)
+from particleseg_app.units import Shape
+
+DEFAULT_DIAMETER = 26.0
+
+
+@dataclass(frozen=True)
+class SimulatedScan:
+    """A grey volume and its labels, both (z, y, x)."""
+
+    grey: np.ndarray  # uint16
+    labels: np.ndarray  # uint32, 1…n without gaps
+    preset: str
+    seed: int
+    diameter_voxels: float  # mean diameter that the sizes were drawn around
+    settings: dict[str, object]
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    packing: PackingSettings
+    inside: InsideSettings
+    surroundings: SurroundingsSettings
+    imaging: ImagingSettings
+    inverted: bool = False  # particles darker than the matrix
+
+
+# Preset: (family, spread, fill, clearance, share pushed together, fragmented); ranges are drawn.
+_PACKINGS: dict[str, tuple[tuple[str, ...], tuple[float, float], tuple[float, float],
+                           tuple[float, float], tuple[float, float], bool]] = {
+    "spaced": (("ore", "angular", "rounded", "spheres"), (0.1, 0.4), (0.04, 0.22),
+               (1.1, 1.4), (0.0, 0.1), False),
+    "touching": (("ore", "angular", "rounded", "sand"), (0.1, 0.5), (0.12, 0.4),
+                 (1.0, 1.15), (0.3, 0.9), False),
+    "settled": (("rounded", "sand", "spheres"), (0.05, 0.35), (0.56, 0.74),
+                (0.98, 1.0), (0.0, 0.2), False),
+    "settled_angular": (("angular", "ore"), (0.1, 0.45), (0.52, 0.76),
+                        (0.92, 1.0), (0.0, 0.2), False),
+    "wide": (("ore", "angular", "rounded", "sand"), (0.45, 0.75), (0.3, 0.75),
+             (0.95, 1.05), (0.1, 0.5), False),
+    "fragments": (("angular",), (0.15, 0.5), (0.75, 0.95), (0.9, 1.0), (0.0, 0.0), True),
+    "plates": (("plates",), (0.15, 0.4), (0.1, 0.4), (1.0, 1.1), (0.1, 0.6), False),
+    "needles": (("needles",), (0.1, 0.4), (0.06, 0.3), (1.0, 1.1), (0.1, 0.5), False),
+    "sand_tube": (("sand",), (0.3, 0.5), (0.3, 0.6), (0.98, 1.05), (0.2, 0.8), False),
+    "soil": (("sand", "rounded"), (0.15, 0.4), (0.58, 0.8), (0.92, 1.0), (0.0, 0.2), False),
+}  # fmt: skip
+_VARIED = {
+    "spaced": 0.10, "touching": 0.16, "settled": 0.15, "settled_angular": 0.13, "wide": 0.15,
+    "fragments": 0.07, "plates": 0.05, "needles": 0.03, "sand_tube": 0.08, "soil": 0.08,
+}  # fmt: skip
+PRESETS = (*_PACKINGS, "varied")
+
+
+def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> PackingSettings:
+    families, spread, fill, clearance, pushed, fragmented = _PACKINGS[preset]
+    if fragmented:
+        gap, variation = float(rng.uniform(1.0, 4.0)), float(rng.uniform(0.4, 1.6))
+    elif rng.random() < 0.4:
+        gap, variation = float(rng.uniform(-1.0, 0.8)), float(rng.uniform(0.2, 1.0))
+    else:
+        gap, variation = -1.0, 0.0
+    return PackingSettings(
+        diameter=diameter,
+        spread=float(rng.uniform(*spread)),
+        family=str(rng.choice(families)),
+        fill=float(rng.uniform(*fill)),
+        clearance=float(rng.uniform(*clearance)),
+        pushed_together=float(rng.uniform(*pushed)),
+        fragmented=fragmented,
+        gap=gap,
+        gap_variation=variation,
+    )
+
+
+def random_scene(
+    rng: np.random.Generator, preset: str, shape: Shape, diameter: float
+) -> SceneSettings:
+    """Settings of one scene of `preset`, mean particle diameter in voxels."""
+    if preset == "varied":
+        preset = str(rng.choice(list(_VARIED), p=list(_VARIED.values())))
+    packing = _random_packing(rng, preset, diameter)
+    inside = random_inside(rng)
+    surroundings = random_surroundings(rng, shape, diameter)
+    imaging = random_imaging(rng)
+    inverted = False
+    if preset == "sand_tube":
+        inside = replace(inside, levels=inside.levels[: int(rng.integers(1, 3))], mixed=0.1)
+        surroundings = random_surroundings(rng, shape, diameter, edge=1.0)
+        surroundings = replace(
+            surroundings,
+            wall=log_uniform(rng, 8, 50),
+            wall_level=float(rng.uniform(0.7, 2.6)),
+            air_level=float(-rng.uniform(0.0, 0.4)),
+            bubbles=0.0,
+            spacers=0.0,
+        )
+    elif preset == "soil":
+        levels = tuple(rng.uniform(0.4, 1.3, int(rng.integers(3, 6))))
+        inside = replace(inside, levels=levels, level_jitter=float(rng.uniform(0.05, 0.2)))
+        imaging = replace(
+            imaging,
+            coarseness=float(rng.uniform(1.2, 2.4)),
+            blur=float(rng.uniform(0.6, 1.1)),
+            noise=log_uniform(rng, 0.01, 0.12),
+        )
+    elif (
+        rng.random() < 0.07
+        and surroundings.wall == 0
+        and surroundings.bubbles == 0
+        and surroundings.container.radius == 0
+        and surroundings.surface < 0
+    ):
+        inverted = True
+        surroundings = replace(surroundings, spacers=0.0)
+    # Noise that drowns the faintest phase would make labels that nobody could see.
+    faintest = min(inside.levels)
+    imaging = replace(imaging, noise=min(imaging.noise, 0.45 * faintest))
+    if packing.fragmented or packing.fill > 0.5:
+        surroundings = replace(surroundings, spacers=0.0)
+    return SceneSettings(packing, inside, surroundings, imaging, inverted)
+
+
+def simulate_scene(rng: np.random.Generator, settings: SceneSettings, shape: Shape) -> tuple[
+    np.ndarray, np.ndarray
+]:  # fmt: skip
+    """Grey values (uint16) and labels (uint32) of one scene, both (z, y, x)."""
+    container = settings.surroundings.container
+    particles = place_particles(rng, shape, settings.packing, container)
+    labels, depth = paint_particles(rng, shape, particles, settings.packing)
+    outside = outside_container(shape, settings.surroundings)
+    if outside is not None:
+        labels[np.broadcast_to(outside, shape)] = 0
+    around = attenuation_around(rng, shape, settings.surroundings, settings.packing.diameter)
+    if settings.surroundings.surface >= 0:
+        # Nothing floats: a particle whose centre is in the air above the fill is not there.
+        high = settings.surroundings.surface * shape[0]
+        floating = np.zeros(len(particles) + 1, bool)
+        floating[1:] = particles.centre[:, 0] < high
+        labels[floating[labels]] = 0
+    labels = tidy_labels(labels)
+    inside = attenuation_inside(rng, labels, depth, settings.inside, settings.packing.diameter)
+    attenuation = np.where(labels > 0, inside, around)
+    if settings.inverted:
+        attenuation = -attenuation
+    axis = (container.axis_y, container.axis_x)
+    if container.radius <= 0:
+        far = float(rng.choice([0.3, 1.5, 4.0])) * shape[1]
+        angle = rng.uniform(0, 2 * np.pi)
+        distance = far * rng.random()
+        axis = (
+            shape[1] / 2 + distance * float(np.sin(angle)),
+            shape[2] / 2 + distance * float(np.cos(angle)),
+        )
+    view = None
+    if settings.surroundings.view_radius > 0:
+        view = distance_from_axis(shape, container) < settings.surroundings.view_radius
+    return take_scan(rng, attenuation, axis, settings.imaging, view), labels
+
+
+def simulate_scan(
+    preset: str, seed: int, shape: Shape = (128, 128, 128), diameter: float | None = None
+) -> SimulatedScan:
+    """Simulate a labelled scan; the same arguments give the same voxels.
+
+    `diameter` is the mean particle diameter in voxels; None draws it around `DEFAULT_DIAMETER`
+    (× 0.6 to 1.7). Raises `InvalidValueError` for an unknown preset or an impossible size.
+    """
+    if preset not in PRESETS:
+        raise InvalidValueError(
+            f"There is no preset “{preset}”.", f"Choose one of: {', '.join(PRESETS)}."
+        )
+    if min(shape) < 16:
+        raise InvalidValueError(
+            f"A simulated scan of {shape} voxels is too small.", "Use at least 16 voxels an edge."
+        )
+    rng = np.random.default_rng([seed, zlib.crc32(preset.encode())])
+    drawn = DEFAULT_DIAMETER * log_uniform(rng, 0.6, 1.7)
+    size = drawn if diameter is None else float(diameter)
+    if not 5 <= size <= 400:
+        raise InvalidValueError(
+            f"A mean particle diameter of {size:g} voxels is not possible.",
+            "Choose between 5 and 400 voxels.",
+        )
+    settings = random_scene(rng, preset, shape, size)
+    grey, labels = simulate_scene(rng, settings, shape)
+    return SimulatedScan(grey, labels, preset, seed, size, asdict(settings))

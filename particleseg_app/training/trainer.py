@@ -1,0 +1,223 @@
+"""Training of a border-core network on any machine: resumable, planned by steps or by minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleseg_app.durable_files import part_file
+from particleseg_app.errors import ModelError
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.training.network import build_network
+from particleseg_app.training.patches import PatchSource, Prefetcher
+from particleseg_app.training.replicas import Replicas
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT = "checkpoint_latest.pth"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained; lengths in voxels at the working scale."""
+
+    features: tuple[int, ...] = (16, 32, 64, 128, 128)
+    border_thickness: float = 2.0
+    steps: int | None = None  # give one of steps and minutes
+    minutes: float | None = 75.0
+    batches: tuple[tuple[int, int], ...] = ((4, 64),)  # (patches, edge) taken in turn
+    replicas: int = 2  # copies of the network that share the batch, one thread each
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warm_up_steps: int = 60
+    freeze_at: float = 0.35  # share of the training after which statistics stay fixed
+    average_decay: float = 0.998  # of the running average of the weights
+    seed: int = 1
+    device: str = "cpu"
+    checkpoint_every: int = 200
+    validate_every: int = 500
+
+
+class Trainer:
+    """A network on its way: its weights, their running average, and where the plan stands."""
+
+    def __init__(self, folder: Path, settings: TrainingSettings) -> None:
+        import torch
+
+        self.folder = folder
+        self.settings = settings
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(settings.seed)
+        self.device = torch.device(settings.device)
+        self.network = build_network(settings.features, deep_supervision=True)
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.average = build_network(settings.features).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.step = 0
+        self.elapsed_s = 0.0
+        self._update_average(0.0)
+        if (folder / CHECKPOINT).exists():
+            self._resume(folder / CHECKPOINT)
+        self.replicas = Replicas(self.network, settings.replicas)
+
+    @property
+    def done(self) -> float:
+        """Share of the plan that is done, 0 to 1."""
+        if self.settings.steps is not None:
+            return min(1.0, self.step / max(1, self.settings.steps))
+        return min(1.0, self.elapsed_s / 60 / max(1e-6, self.settings.minutes or 0))
+
+    def run(
+        self,
+        source: PatchSource,
+        validation: PatchSource | None,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> None:
+        """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
+        batches = Prefetcher(source, self.settings.batches)
+        progress.start("Training", self.settings.steps or 0, "steps", done=self.step)
+        losses: list[float] = []
+        try:
+            while self.done < 1:
+                cancel.check()
+                began = time.monotonic()
+                losses.append(self.train_step(*batches.get(self.step)))
+                self.elapsed_s += time.monotonic() - began
+                progress.advance()
+                if self.step % 25 == 0:
+                    mean = sum(losses) / len(losses)
+                    self.log(
+                        f"step {self.step}  loss {mean:.4f}  rate {self._rate():.2e}  "
+                        f"scenes {source.scene_count}  minutes {self.elapsed_s / 60:.1f}"
+                    )
+                    losses = []
+                if self.step % self.settings.checkpoint_every == 0:
+                    self.save()
+                if validation is not None and self.step % self.settings.validate_every == 0:
+                    scores = self.validate(validation)
+                    self.log("validation  " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        finally:
+            batches.close()
+            self.save()
+
+    def train_step(self, grey: Any, target: Any) -> float:
+        """One step on a batch of `PatchSource`; returns its loss."""
+        import torch
+
+        self.replicas.train(frozen=self.done >= self.settings.freeze_at)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.replicas.gradients(
+            torch.from_numpy(grey).to(self.device), torch.from_numpy(target).to(self.device)
+        )
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 3.0)
+        self.optimiser.step()
+        self.step += 1
+        self._update_average(min(self.settings.average_decay, 1 - 1 / (0.2 * self.step + 1)))
+        return loss
+
+    def validate(self, source: PatchSource, patches: int = 24, edge: int = 96) -> dict[str, float]:
+        """Dice of foreground and core of the averaged network on patches of held-out scenes."""
+        import torch
+
+        self.average.eval()
+        overlap = {"foreground": 0, "core": 0}
+        total = {"foreground": 0, "core": 0}
+        touching = wrong = 0
+        for index in range(patches):
+            grey, target = source.plain_patch(index, edge)
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
+                logits = self.average(torch.from_numpy(grey).to(self.device))
+            found = logits.float().argmax(1).cpu().numpy()[0]
+            wanted = target & 3
+            for name, a, b in (
+                ("foreground", found > 0, wanted > 0),
+                ("core", found == 1, wanted == 1),
+            ):
+                overlap[name] += int((a & b).sum())
+                total[name] += int(a.sum() + b.sum())
+            near = (target > 3) & (wanted != 1)
+            touching += int(near.sum())
+            wrong += int((near & (found == 1)).sum())
+        scores = {f"{name} dice": 2 * overlap[name] / max(1, total[name]) for name in overlap}
+        return {**scores, "core at contacts": wrong / max(1, touching)}
+
+    def log(self, line: str) -> None:
+        with open(self.folder / LOG, "a", encoding="utf-8") as file:
+            file.write(time.strftime("%H:%M:%S  ") + line + "\n")
+
+    def save(self) -> None:
+        """Write everything needed to go on as if nothing had happened."""
+        import torch
+
+        state = {
+            "settings": _plain(asdict(self.settings)),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        with part_file(self.folder / CHECKPOINT) as part:
+            torch.save(state, part)
+
+    def _resume(self, path: Path) -> None:
+        import torch
+
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+        except (RuntimeError, KeyError, EOFError, ValueError) as error:
+            raise ModelError(
+                f"The training in {path.parent} does not fit these settings.",
+                "Choose another folder, or the settings it was begun with.",
+            ) from error
+
+    def _rate(self) -> float:
+        warm = min(1.0, (self.step + 1) / self.settings.warm_up_steps)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * self.done)
+        return self.settings.learning_rate * warm * max(0.005, cosine)
+
+    def _update_average(self, decay: float) -> None:
+        import torch
+
+        with torch.no_grad():
+            now = self.network.state_dict()
+            for name, value in self.average.state_dict().items():
+                if value.dtype.is_floating_point and "running_" not in name:
+                    value.lerp_(now[name], 1 - decay)
+                else:
+                    value.copy_(now[name])
+
+
+def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The averaged network of a training checkpoint and the checkpoint's own figures."""
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = build_network(tuple(state["settings"]["features"]))
+    network.load_state_dict(state["average"])
+    figures = {key: state[key] for key in ("step", "elapsed_s", "settings")}
+    return network.eval(), figures
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down, so that a weights-only load accepts them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
