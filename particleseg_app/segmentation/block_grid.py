@@ -45,6 +45,12 @@ class BlockGrid:
         )
         return Box(start, stop)  # type: ignore[arg-type]
 
+    def raster_index(self, inside: np.ndarray, box: Box) -> np.ndarray:
+        """Raster indices in the volume (int64) of voxels given by those inside `box`."""
+        z, y, x = np.unravel_index(inside, box.shape)
+        place = (z + box.start[0], y + box.start[1], x + box.start[2])
+        return np.ravel_multi_index(place, self.shape)
+
     def neighbours(
         self, number: int, offsets: tuple[Shape, ...] = OFFSETS_26
     ) -> Iterator[tuple[Shape, int]]:
@@ -68,7 +74,7 @@ def face_names(sides: tuple[int, ...] = (-1, 1)) -> tuple[str, ...]:
 def faces_of(block: np.ndarray) -> dict[str, np.ndarray]:
     """Copies of the six outermost layers of a block (2-D, remaining axes in order)."""
     return {
-        face_name(axis, side): np.take(block, 0 if side < 0 else -1, axis=axis)
+        face_name(axis, side): block[(slice(None),) * axis + (0 if side < 0 else -1,)].copy()
         for axis in range(3)
         for side in (-1, 1)
     }

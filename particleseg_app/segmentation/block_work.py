@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from particleseg_app.durable_files import remove_part_files
+from particleseg_app.errors import RunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_file import read_block_file, write_block_file
 from particleseg_app.segmentation.block_grid import BlockGrid
@@ -60,8 +62,16 @@ class BlockWork:
         return self.path(kind, number).exists()
 
     def write(self, kind: str, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        with self._locks[number % len(self._locks)]:
-            write_block_file(self.path(kind, number), arrays)
+        try:
+            with self._locks[number % len(self._locks)]:
+                write_block_file(self.path(kind, number), arrays)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise RunError(
+                f"There is no space left in {self.folder}.",
+                "Free some space and start the run again; it goes on where it stopped.",
+            ) from error
 
     def read(self, kind: str, number: int, *names: str) -> dict[str, np.ndarray]:
         with self._locks[number % len(self._locks)]:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def connected_regions(mask: np.ndarray, connectivity: Literal[6, 26]) -> tuple[np.ndarray, int]:
-    """Regions of a bool mask (z, y, x) as labels 1…n in no particular order, and n.
+    """Regions of a bool mask (z, y, x) as uint32 labels 1…n in no particular order, and n.
 
     6 joins voxels that share a face, 26 also those that share an edge or a corner.
     """
@@ -18,5 +18,9 @@ def connected_regions(mask: np.ndarray, connectivity: Literal[6, 26]) -> tuple[n
     if sum(n == 1 for n in mask.shape) >= 2:
         connectivity = 6
     return cc3d.connected_components(
-        np.ascontiguousarray(mask), connectivity=connectivity, binary_image=True, return_N=True
+        np.ascontiguousarray(mask),
+        connectivity=connectivity,
+        binary_image=True,
+        out_dtype=np.uint32,
+        return_N=True,
     )

@@ -56,7 +56,8 @@ def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray
 def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: int) -> None:
     import fastremap
 
-    from particleseg_app.segmentation.region_growth import grow_block, labels_of, weighted_counts
+    from particleseg_app.segmentation.block_counts import weighted_counts
+    from particleseg_app.segmentation.region_growth import grow_block, labels_of
 
     cores = work.read("cores", number, "cores")["cores"]
     z, y, x = cores.shape
@@ -75,8 +76,9 @@ def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: i
     faces = faces_of(state[1:-1, 1:-1, 1:-1])
     labels = labels_of(state)
     del state, cores
-    # Few labels live in one block: small numbers are quick to count and to write.
+    # Few labels live in one block: small numbers are quick to count.
     local, numbers = fastremap.renumber(labels, preserve_zero=True, in_place=True)
+    local = local.astype(np.uint32, copy=False)
     names = np.zeros(len(numbers) + (0 not in numbers), np.uint32)
     names[np.array(list(numbers.values()), np.intp)] = list(numbers.keys())
     work.cancel.check()

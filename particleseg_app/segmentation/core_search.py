@@ -25,10 +25,10 @@ def find_cores(work: BlockWork, small_core_filter: bool) -> None:
     """Piece `cores` of each block: local core numbers and what the joining needs of them.
 
     `cores` (z, y, x): 0 background, 1…n cores, n + 1 border; its six faces, with border as 0; per
-    core `total`, `near`, `deep` (see `region_growth.core_figures`) and `key`, the raster index of
+    core `total`, `near`, `deep` (see `block_counts.core_figures`) and `key`, the raster index of
     its first voxel in the volume.
     """
-    from particleseg_app.segmentation.region_growth import core_figures
+    from particleseg_app.segmentation.block_counts import core_figures
 
     def find(number: int) -> None:
         box = work.grid.box(number)
@@ -41,13 +41,7 @@ def find_cores(work: BlockWork, small_core_filter: bool) -> None:
         faces = faces_of(cores)
         z, y, x = (a - b for a, b in zip(box.start, around.start, strict=True))
         figures = core_figures(classes, (z, y, x), cores, count)
-        places = np.unravel_index(figures.pop("first"), box.shape)
-        key = np.ravel_multi_index(
-            tuple(place + start for place, start in zip(places, box.start, strict=True)),
-            work.grid.shape,
-        )
-        if count + 1 > np.iinfo(cores.dtype).max:
-            cores = cores.astype(np.uint32)
+        key = work.grid.raster_index(figures.pop("first"), box)
         cores[(inner != 0) & (inner != CORE)] = count + 1
         work.write("cores", number, {"cores": cores, "key": key, **faces, **figures})
 

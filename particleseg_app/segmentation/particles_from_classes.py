@@ -113,19 +113,15 @@ def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
     """Piece `coreless` of each block that has foreground which no core reached: local numbers
     (z, y, x) of its 26-connected regions, their keys and volumes, and the six faces.
     """
-    from particleseg_app.segmentation.region_growth import NO_LABEL, weighted_counts
+    from particleseg_app.segmentation.block_counts import first_voxels, weighted_counts
+    from particleseg_app.segmentation.region_growth import NO_LABEL
 
     def find(number: int) -> None:
         grown = work.read("grown", number, "labels", "names")
         unreached = grown["labels"] == np.flatnonzero(grown["names"] == NO_LABEL)
         regions, count = connected_regions(unreached, connectivity=26)
         box = work.grid.box(number)
-        found, first = np.unique(regions, return_index=True)
-        places = np.unravel_index(first[found > 0], box.shape)
-        key = np.ravel_multi_index(
-            tuple(place + start for place, start in zip(places, box.start, strict=True)),
-            work.grid.shape,
-        )
+        key = work.grid.raster_index(first_voxels(regions, count), box)
         volumes = weighted_counts(regions, scan_grid.weights(box), count)[1:]
         work.write(
             "coreless",
@@ -208,6 +204,7 @@ def _write_labels(
     count: int,
     writer_path: Path,
 ) -> None:
+    from particleseg_app.segmentation.block_counts import take_labels
     from particleseg_app.segmentation.region_growth import NO_LABEL
 
     offsets = numbers["offsets"]
@@ -220,11 +217,13 @@ def _write_labels(
             grown = work.read("grown", number, "labels", "names")
             names = grown["names"]
             final = numbers["cored"][np.where(names == NO_LABEL, 0, names)]
-            labels = final[grown["labels"][np.ix_(*indices)]]
+            labels = np.zeros(box.shape, np.uint32)
+            take_labels(grown["labels"], final, indices, labels)
             if offsets[number + 1] > offsets[number]:
-                regions = work.read("coreless", number, "regions")["regions"][np.ix_(*indices)]
+                regions = work.read("coreless", number, "regions")["regions"]
                 own = numbers["coreless"][offsets[number] : offsets[number + 1]]
-                labels += np.concatenate([np.zeros(1, np.uint32), own])[regions]
+                own = np.concatenate([np.zeros(1, np.uint32), own])
+                take_labels(regions, own, indices, labels)
             work.cancel.check()
             writer.write(box, labels)
 

@@ -36,9 +36,9 @@ class ScanGrid:
         )
         return z, y, x
 
-    def filled_by(self, box: Box) -> tuple[Box, tuple[np.ndarray, ...]]:
-        """The box of the scan that a working box fills (may be empty), and, for `np.ix_`, the
-        indices inside the working box that it takes along each axis.
+    def filled_by(self, box: Box) -> tuple[Box, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The box of the scan that a working box fills (may be empty), and the indices inside the
+        working box that it takes along each axis (int64).
         """
         start, stop, indices = [], [], []
         for axis in range(3):
@@ -47,5 +47,5 @@ class ScanGrid:
             start.append(int(low))
             stop.append(int(high))
             indices.append(sources[low:high] - box.start[axis])
-        (z0, y0, x0), (z1, y1, x1) = start, stop
-        return Box((z0, y0, x0), (z1, y1, x1)), tuple(indices)
+        (z0, y0, x0), (z1, y1, x1), (z, y, x) = start, stop, indices
+        return Box((z0, y0, x0), (z1, y1, x1)), (z, y, x)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 
 from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken, Progress
@@ -17,23 +16,7 @@ from particleseg_app.segmentation.border_core import border_core_to_particles
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.labels import open_labels
-
-
-class Classes:
-    """A classes volume in memory that counts how often it is read."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.reads = 0
-
-    @property
-    def shape(self) -> Shape:
-        z, y, x = self.array.shape
-        return z, y, x
-
-    def read(self, box: Box) -> np.ndarray:
-        self.reads += 1
-        return self.array[box.slices]
+from tests.segmentation.class_volumes import Classes, blob_classes, separate_balls, snake_classes
 
 
 def convert(
@@ -58,48 +41,51 @@ def convert(
         block_shape=block_shape,
         small_core_filter=small_core_filter,
     )
-    assert not (folder / "work").exists()
+    assert not (folder / "work").exists(), "pieces are removed"
     with open_labels(folder / "labels.h5") as labels:
         array = labels.read(Box.whole(labels.shape))
         assert labels.count == count == array.max(initial=0)
     return array
 
 
-def blobs(shape: Shape, seed: int, sigma: float, fill: float, core: float) -> np.ndarray:
-    """Smooth random classes: the higher the noise, the more inside."""
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal(shape)
-    if sigma:
-        noise = ndimage.gaussian_filter(noise, sigma, mode="nearest")
-    classes = (noise > np.quantile(noise, 1 - fill)).astype(np.uint8) * 2
-    classes[noise > np.quantile(noise, 1 - fill * core)] = 1
-    return classes
-
-
-shapes = st.tuples(st.integers(1, 16), st.integers(1, 16), st.integers(1, 16))
+def expected(
+    classes: np.ndarray, scan_shape: Shape, min_relative_volume: float, small_core_filter: bool
+) -> np.ndarray:
+    """The definition's steps 1–7 on the whole volume."""
+    particles = border_core_to_particles(classes, small_core_filter)
+    nearest = [
+        np.minimum(working - 1, np.floor((np.arange(scan) + 0.5) * working / scan).astype(int))
+        for working, scan in zip(classes.shape, scan_shape, strict=True)
+    ]
+    labels = particles[np.ix_(*nearest)]
+    volumes = np.bincount(labels.ravel())
+    volumes[0] = 0
+    if volumes.any():
+        volumes[volumes < min_relative_volume * volumes[volumes > 0].mean()] = 0
+    numbers = np.where(volumes > 0, np.cumsum(volumes > 0), 0)
+    return numbers[labels]
 
 
 @st.composite
 def classes_and_blocks(draw: st.DrawFn) -> tuple[np.ndarray, Shape]:
-    shape = draw(shapes)
-    classes = blobs(
+    shape = draw(st.tuples(*[st.integers(1, 16)] * 3))
+    classes = blob_classes(
         shape,
         draw(st.integers(0, 2**32 - 1)),
         draw(st.sampled_from([0, 0.6, 1.0, 2.0])),
         draw(st.sampled_from([0.1, 0.4, 0.8, 1.0])),
         draw(st.sampled_from([0.0, 0.05, 0.3, 0.6, 1.0])),
     )
-    # At most three blocks along an axis of a volume with many, so that files stay few.
-    z, y, x = (draw(st.integers(max(1, -(-n // 3)), n)) for n in shape)
-    thin = draw(st.sampled_from([None, 0, 1, 2]))
-    if thin is not None:
-        block = [n for n in shape]
-        block[thin] = 1
-        z, y, x = block
+    # At most three blocks along an axis, or slices one voxel thick along one: files stay few.
+    thin = draw(st.sampled_from([None, None, 0, 1, 2]))
+    if thin is None:
+        z, y, x = (draw(st.integers(max(1, -(-n // 3)), n)) for n in shape)
+    else:
+        z, y, x = (1 if axis == thin else n for axis, n in enumerate(shape))
     return classes, (z, y, x)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(classes_and_blocks(), st.booleans())
 def test_any_blocks_give_the_particles_of_the_whole_volume(
     case: tuple[np.ndarray, Shape], small_core_filter: bool
@@ -110,17 +96,156 @@ def test_any_blocks_give_the_particles_of_the_whole_volume(
     np.testing.assert_array_equal(found, border_core_to_particles(classes, small_core_filter))
 
 
-def test_cancel_stops(tmp_path: Path) -> None:
-    cancel = CancelToken()
-    cancel.cancel()
-    with pytest.raises(Cancelled):
-        particles_from_classes(
-            Classes(np.ones((4, 4, 4), np.uint8)),
-            (4, 4, 4),
-            1.0,
-            tmp_path / "w",
-            tmp_path / "l.h5",
-            0.0,
-            Progress(),
-            cancel,
+@settings(max_examples=20, deadline=None)
+@given(
+    classes_and_blocks(),
+    st.sampled_from([0.35, 0.5, 0.77, 1.3, 2.0, 2.6]),
+    st.sampled_from([0.0, 0.3, 0.9]),
+)
+def test_labels_come_back_to_the_scan_without_the_smallest(
+    case: tuple[np.ndarray, Shape], factor: float, min_relative_volume: float
+) -> None:
+    classes, block_shape = case
+    z, y, x = (max(1, round(n / factor)) for n in classes.shape)
+    with tempfile.TemporaryDirectory() as folder:
+        found = convert(
+            classes,
+            block_shape,
+            Path(folder),
+            min_relative_volume,
+            scan_shape=(z, y, x),
+            scale_factor=factor,
         )
+    np.testing.assert_array_equal(
+        found, expected(classes, (z, y, x), min_relative_volume, small_core_filter=True)
+    )
+
+
+@pytest.mark.parametrize("block_shape", [(1, 13, 3), (1, 5, 20), (1, 4, 7)])
+def test_a_winding_border_crosses_blocks_many_times(block_shape: Shape, tmp_path: Path) -> None:
+    classes = snake_classes(rows=7, length=20)
+    found = convert(classes, block_shape, tmp_path, small_core_filter=False)
+    np.testing.assert_array_equal(found, border_core_to_particles(classes, False))
+    sizes = np.bincount(found.ravel())[1:]
+    assert sizes.size == 2 and abs(int(sizes[0]) - int(sizes[1])) <= 1
+
+
+def test_a_particle_larger_than_its_blocks(tmp_path: Path) -> None:
+    labels = separate_balls((40, 40, 70), [((20, 20, 20), 18), ((20, 20, 50), 16)])
+    classes = np.where(labels > 0, 2, 0).astype(np.uint8)
+    classes[separate_balls((40, 40, 70), [((20, 20, 20), 13), ((20, 20, 50), 11)]) > 0] = 1
+    found = convert(classes, (16, 16, 16), tmp_path)
+    assert found.max() == 2
+    np.testing.assert_array_equal(found, border_core_to_particles(classes))
+
+
+def test_more_particles_than_fit_16_bits(tmp_path: Path) -> None:
+    classes = np.zeros((82, 82, 82), np.uint8)
+    classes[::2, ::2, ::2] = 1
+    found = convert(classes, (50, 82, 82), tmp_path, small_core_filter=False)
+    assert found.max() == 41**3 > 65_535
+    np.testing.assert_array_equal(found[classes > 0], np.arange(1, 41**3 + 1))
+
+
+def test_no_particles(tmp_path: Path) -> None:
+    assert not convert(np.zeros((5, 6, 7), np.uint8), (4, 4, 4), tmp_path).any()
+
+
+def test_a_scale_that_does_not_fit_is_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="scaled by"):
+        convert(np.zeros((9, 9, 9), np.uint8), (9, 9, 9), tmp_path, scale_factor=2.0)
+
+
+class CancelAtCheck(CancelToken):
+    """Cancels itself when it is asked for the n-th time: any place where work can stop."""
+
+    def __init__(self, checks: int) -> None:
+        super().__init__()
+        self.left = checks
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            self.cancel()
+        super().check()
+
+
+def run(volume: Classes, folder: Path, cancel: CancelToken, min_relative: float = 0.1) -> None:
+    particles_from_classes(
+        volume,
+        (20, 17, 11),
+        1.2,
+        folder / "work",
+        folder / "labels.h5",
+        min_relative,
+        Progress(),
+        cancel,
+        block_shape=(12, 20, 13),
+    )
+
+
+def resume_volume() -> Classes:
+    classes = blob_classes((24, 20, 13), 5, 1.0, 0.6, 0.35)
+    classes[20:, :8, :5] = 0
+    classes[22:, 2:6, 1:4] = 2  # a particle without a core
+    return Classes(classes)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    with open_labels(path) as labels:
+        return labels.read(Box.whole(labels.shape))
+
+
+def test_cancelled_anywhere_and_resumed_gives_the_same(tmp_path: Path) -> None:
+    volume = resume_volume()
+    whole = expected(volume.array, (20, 17, 11), 0.1, small_core_filter=True)
+    stopped = 0
+    for checks in range(1, 200):
+        folder = tmp_path / str(checks)
+        folder.mkdir()
+        try:
+            run(volume, folder, CancelAtCheck(checks))
+            break
+        except Cancelled:
+            stopped += 1
+            assert not (folder / "labels.h5").exists()
+            run(volume, folder, CancelToken())
+        np.testing.assert_array_equal(read_labels(folder / "labels.h5"), whole)
+    assert stopped > 12, "every step was interrupted once"
+
+
+def test_what_is_finished_is_not_done_again(tmp_path: Path) -> None:
+    volume = resume_volume()
+    attempts = 0
+    while True:
+        attempts += 1
+        assert attempts < 100
+        try:
+            run(volume, tmp_path, CancelAtCheck(9))
+            break
+        except Cancelled:
+            pass
+    assert attempts > 2
+    whole = expected(volume.array, (20, 17, 11), 0.1, small_core_filter=True)
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.h5"), whole)
+
+
+def test_finished_cores_are_not_read_again(tmp_path: Path) -> None:
+    volume = resume_volume()
+    with pytest.raises(Cancelled):
+        run(volume, tmp_path, CancelAtCheck(13))
+    reads = volume.reads
+    assert reads == 2
+    run(volume, tmp_path, CancelToken())
+    assert volume.reads == reads
+
+
+def test_other_settings_begin_anew(tmp_path: Path) -> None:
+    volume = resume_volume()
+    with pytest.raises(Cancelled):
+        run(volume, tmp_path, CancelAtCheck(13), min_relative=0.1)
+    run(volume, tmp_path, CancelToken(), min_relative=0.0)
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "labels.h5"),
+        expected(volume.array, (20, 17, 11), 0.0, small_core_filter=True),
+    )
