@@ -66,31 +66,38 @@ def expected(
     return numbers[labels]
 
 
+sides = st.integers(1, 16)
+
+
 @st.composite
-def classes_and_blocks(draw: st.DrawFn) -> tuple[np.ndarray, Shape]:
-    shape = draw(st.tuples(*[st.integers(1, 16)] * 3))
-    classes = blob_classes(
+def random_classes(draw: st.DrawFn, shape: Shape) -> np.ndarray:
+    return blob_classes(
         shape,
         draw(st.integers(0, 2**32 - 1)),
         draw(st.sampled_from([0, 0.6, 1.0, 2.0])),
         draw(st.sampled_from([0.1, 0.4, 0.8, 1.0])),
         draw(st.sampled_from([0.0, 0.05, 0.3, 0.6, 1.0])),
     )
-    # At most three blocks along an axis, or slices one voxel thick along one: files stay few.
+
+
+@st.composite
+def random_blocks(draw: st.DrawFn, shape: Shape) -> Shape:
+    """At most three blocks along an axis, or slices one voxel thick along one: files stay few."""
     thin = draw(st.sampled_from([None, None, 0, 1, 2]))
     if thin is None:
         z, y, x = (draw(st.integers(max(1, -(-n // 3)), n)) for n in shape)
     else:
         z, y, x = (1 if axis == thin else n for axis, n in enumerate(shape))
-    return classes, (z, y, x)
+    return z, y, x
 
 
 @settings(max_examples=40, deadline=None)
-@given(classes_and_blocks(), st.booleans())
+@given(st.data(), st.tuples(sides, sides, sides), st.booleans())
 def test_any_blocks_give_the_particles_of_the_whole_volume(
-    case: tuple[np.ndarray, Shape], small_core_filter: bool
+    data: st.DataObject, shape: Shape, small_core_filter: bool
 ) -> None:
-    classes, block_shape = case
+    classes = data.draw(random_classes(shape))
+    block_shape = data.draw(random_blocks(shape))
     with tempfile.TemporaryDirectory() as folder:
         found = convert(classes, block_shape, Path(folder), small_core_filter=small_core_filter)
     np.testing.assert_array_equal(found, border_core_to_particles(classes, small_core_filter))
@@ -98,26 +105,28 @@ def test_any_blocks_give_the_particles_of_the_whole_volume(
 
 @settings(max_examples=20, deadline=None)
 @given(
-    classes_and_blocks(),
-    st.sampled_from([0.35, 0.5, 0.77, 1.3, 2.0, 2.6]),
+    st.data(),
+    st.tuples(sides, sides, sides),
+    st.sampled_from([0.35, 0.5, 0.77, 1.3, 2.0]),
     st.sampled_from([0.0, 0.3, 0.9]),
 )
 def test_labels_come_back_to_the_scan_without_the_smallest(
-    case: tuple[np.ndarray, Shape], factor: float, min_relative_volume: float
+    data: st.DataObject, scan_shape: Shape, factor: float, min_relative_volume: float
 ) -> None:
-    classes, block_shape = case
-    z, y, x = (max(1, round(n / factor)) for n in classes.shape)
+    z, y, x = (max(1, round(n * factor)) for n in scan_shape)
+    classes = data.draw(random_classes((z, y, x)))
+    block_shape = data.draw(random_blocks((z, y, x)))
     with tempfile.TemporaryDirectory() as folder:
         found = convert(
             classes,
             block_shape,
             Path(folder),
             min_relative_volume,
-            scan_shape=(z, y, x),
+            scan_shape=scan_shape,
             scale_factor=factor,
         )
     np.testing.assert_array_equal(
-        found, expected(classes, (z, y, x), min_relative_volume, small_core_filter=True)
+        found, expected(classes, scan_shape, min_relative_volume, small_core_filter=True)
     )
 
 
