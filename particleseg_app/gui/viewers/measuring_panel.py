@@ -17,6 +17,7 @@ from particleseg_app.gui import theme
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.viewers.measuring import Kind, Measurement, MeasuringTool
 
+ROW_HEIGHT = 30
 HOW = {
     None: "Choose a tool, then measure a few average particles on the slices.",
     "line": "Drag a line across a particle, from edge to edge.",
@@ -73,8 +74,9 @@ class MeasuringPanel(QWidget):
         layout.setSpacing(theme.SPACING)
         layout.addLayout(kinds)
         layout.addWidget(self._how)
-        layout.addWidget(self._list, 1)
+        layout.addWidget(self._list, 100)
         layout.addLayout(foot)
+        layout.addStretch(1)
         tool.changed.connect(self._show)
         tool.kind_changed.connect(self._show_kind)
         tool.view.voxel_size_changed.connect(self._show)
@@ -100,6 +102,8 @@ class MeasuringPanel(QWidget):
         self._mean.setText(f"Mean of {count}: {mean}" if count > 1 else "")
         self._clear.setVisible(count > 0)
         self._list.setVisible(count > 0)
+        # No empty space between a short list and the mean below it.
+        self._list.setMaximumHeight(count * ROW_HEIGHT)
 
 
 class _Row(QWidget):
@@ -109,6 +113,7 @@ class _Row(QWidget):
         super().__init__()
         self._tool = tool
         self._place = place
+        self.setFixedHeight(ROW_HEIGHT)
         plane = {0: "xy", 1: "xz", 2: "yz"}[measurement.axis]
         text = f"{place + 1}   {tool.text_of(measurement)}"
         show = QPushButton(icon(measurement.kind), text)

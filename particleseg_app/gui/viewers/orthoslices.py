@@ -28,12 +28,12 @@ PATIENCE_MS = 350  # a slice that takes longer is announced
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
 HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
 HELP = (
-    ("Scroll", "next or previous slice (with Shift: ten)"),
+    ("Scroll", "other slices"),
     ("Ctrl + scroll", "zoom"),
     ("Click or drag", "move the cross-hair"),
     ("Right drag", "move the picture"),
-    ("Double click", "bring a place to the middle"),
-    ("Page Up, Page Down", "previous or next slice"),
+    ("Double click", "bring to the middle"),
+    ("Page keys", "other slices"),
     ("Arrow keys", "move the cross-hair"),
     ("Home", "show the whole scan"),
 )
@@ -486,13 +486,10 @@ def _help() -> QFrame:
         name.setStyleSheet("font-weight: 600;")
         meaning = QLabel(effect)
         meaning.setProperty("role", "muted")
-        meaning.setWordWrap(True)
         rows.addWidget(name, row, 0)
         rows.addWidget(meaning, row, 1)
     layout = QGridLayout(frame)
-    rows.setColumnStretch(1, 1)
     layout.addLayout(rows, 1, 1)
-    layout.setColumnStretch(1, 8)
     for side in (0, 2):
         layout.setRowStretch(side, 1)
         layout.setColumnStretch(side, 1)

@@ -78,6 +78,20 @@ def particle_surfaces(
     )
 
 
+def surfaces_of_label(surfaces: ParticleSurfaces, label: int) -> ParticleSurfaces | None:
+    """The surface of one particle alone, or None if it has none."""
+    own = np.flatnonzero(surfaces.labels == label)
+    if not own.size:
+        return None
+    kept = surfaces.triangles[surfaces.labels[surfaces.triangles[:, 0]] == label]
+    return ParticleSurfaces(
+        vertices=surfaces.vertices[own],
+        normals=surfaces.normals[own],
+        labels=surfaces.labels[own],
+        triangles=np.searchsorted(own, kept).astype(np.uint32),
+    )
+
+
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Unit normals (n, 3) float32 of the vertices, weighted by the triangles' areas."""
     a, b, c = (points[triangles[:, k]] for k in range(3))

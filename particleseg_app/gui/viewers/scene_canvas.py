@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from vispy import scene
+from vispy.color import Colormap
 from vispy.scene.cameras import TurntableCamera
 from vispy.visuals.transforms import STTransform
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.viewers.particle_surfaces import ParticleSurfaces
+from particleseg_app.gui.viewers.particle_surfaces import ParticleSurfaces, surfaces_of_label
 from particleseg_app.gui.viewers.surface_visual import ParticleSurfaceNode
 from particleseg_app.units import Shape
 
@@ -54,6 +56,9 @@ class SceneCanvas:
         self._shape: Shape = (1, 1, 1)
         self._surfaces: ParticleSurfaceNode | None = None
         self._coarse: ParticleSurfaceNode | None = None
+        self._ghost: ParticleSurfaceNode | None = None
+        self._prepared: ParticleSurfaces | None = None
+        self._selected = 0
         self._volume: scene.visuals.Volume | None = None
         self._box: scene.visuals.Line | None = None
         self._show = (True, False)
@@ -108,6 +113,8 @@ class SceneCanvas:
             if node is not None:
                 node.parent = None
         self._surfaces = self._coarse = None
+        self._prepared = surfaces
+        self.set_selected(0)
         if surfaces is not None and len(surfaces.triangles):
             self._surfaces = ParticleSurfaceNode(surfaces, parent=self._view.scene)
             if coarse is not None and len(coarse.triangles):
@@ -123,9 +130,8 @@ class SceneCanvas:
             self._volume = scene.visuals.Volume(
                 grey,
                 clim=(0, 255),
-                method="mip",
-                cmap="grays",
-                gamma=1.3,
+                method="translucent",
+                cmap=_glass(REST_STEP, 1.0),
                 relative_step_size=REST_STEP,
                 parent=self._view.scene,
             )
@@ -146,10 +152,21 @@ class SceneCanvas:
         self._apply_visibility()
 
     def set_selected(self, label: int) -> None:
+        """Highlight one particle, also where others hide it; 0 shows all alike."""
+        self._selected = label
         for node in (self._surfaces, self._coarse):
             if node is not None:
                 node.set_selected(label)
-        self.canvas.update()
+        if self._ghost is not None:
+            self._ghost.parent = None
+            self._ghost = None
+        if label and self._prepared is not None:
+            part = surfaces_of_label(self._prepared, label)
+            if part is not None:
+                self._ghost = ParticleSurfaceNode(part, opacity=0.4, parent=self._view.scene)
+                self._ghost.set_gl_state("translucent", depth_test=False, cull_face="back")
+                self._ghost.order = 5
+        self._apply_visibility()
 
     def set_motion(self, moving: bool) -> None:
         """Draw more coarsely while the scene moves."""
@@ -171,13 +188,15 @@ class SceneCanvas:
             self._surfaces.visible = particles and not coarse
         if self._coarse is not None:
             self._coarse.visible = particles and coarse
+        if self._ghost is not None:
+            self._ghost.visible = particles
         if self._volume is not None:
             self._volume.visible = scan
-            self._volume.relative_step_size = MOTION_STEP if self._in_motion else REST_STEP
-            if particles and self._surfaces is not None:
-                self._volume.set_gl_state("additive", depth_test=False, cull_face="front")
-            else:
-                self._volume.set_gl_state("translucent", depth_test=False, cull_face="front")
+            step = MOTION_STEP if self._in_motion else REST_STEP
+            beside_particles = particles and self._surfaces is not None
+            self._volume.relative_step_size = step
+            self._volume.cmap = _glass(step, 0.25 if beside_particles else 1.0)
+            self._volume.set_gl_state("translucent", depth_test=False, cull_face=False)
         self.canvas.update()
 
     # --- where it looks from -------------------------------------------------------------------
@@ -221,7 +240,7 @@ class SceneCanvas:
         beside, _ = self.ray((width / 2 - 40, height / 2))
         up, left = _unit(above - start), _unit(beside - start)
         light = _unit(-forward + 0.55 * up + 0.45 * left)
-        for node in (self._surfaces, self._coarse):
+        for node in (self._surfaces, self._coarse, self._ghost):
             if node is not None:
                 node.set_viewer(-forward, light)
 
@@ -261,6 +280,19 @@ class SceneCanvas:
             depth = (centre - start) @ forward / (direction @ forward)
             places.append(start + depth * direction)
         self._camera.center = tuple(centre + places[0] - places[1])
+
+
+@cache
+def _glass(step: float, density: float) -> Colormap:
+    """Grey values as more or less milky glass: dark ones clear, so that one sees inside a tube.
+
+    Rays that take longer steps meet fewer of them, so each must weigh more.
+    """
+    grey = np.linspace(0.0, 1.0, 33)
+    opacity = 0.085 * density * np.clip((grey - 0.22) / 0.78, 0, 1) ** 1.4
+    opacity = 1.0 - (1.0 - opacity) ** step
+    shade = 0.25 + 0.75 * grey
+    return Colormap(np.stack([shade, shade, shade, opacity], axis=1))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ _FRAGMENT = """
 uniform vec3 u_viewer;
 uniform vec3 u_light;
 uniform float u_selected;
+uniform float u_opacity;
 varying vec3 v_normal;
 varying vec3 v_colour;
 varying float v_label;
@@ -50,7 +51,7 @@ void main() {
         float rim = pow(1.0 - max(facing, 0.0), 2.5);
         result = result * 1.1 + vec3(0.75 * rim);
     }
-    gl_FragColor = vec4(min(result, vec3(1.0)), 1.0);
+    gl_FragColor = vec4(min(result, vec3(1.0)), u_opacity);
 }
 """
 
@@ -58,13 +59,14 @@ void main() {
 class ParticleSurfaceVisual(Visual):
     """A vispy visual of `ParticleSurfaces`."""
 
-    def __init__(self, surfaces: ParticleSurfaces) -> None:
+    def __init__(self, surfaces: ParticleSurfaces, opacity: float = 1.0) -> None:
         Visual.__init__(self, _VERTEX, _FRAGMENT)
         self.set_gl_state("opaque", depth_test=True, cull_face=False)
         self._draw_mode = "triangles"
         self._index_buffer = IndexBuffer(surfaces.triangles)
         colours = colours_of(surfaces.labels).astype(np.float32) / 255
         program = self.shared_program
+        program["u_opacity"] = opacity
         program["a_position"] = VertexBuffer(surfaces.vertices)
         program["a_normal"] = VertexBuffer(surfaces.normals)
         program["a_colour"] = VertexBuffer(colours)
