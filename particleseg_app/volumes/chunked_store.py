@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
+import os
+import shutil
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import hdf5plugin  # noqa: F401 - registers the compression filters with HDF5
@@ -18,6 +21,8 @@ from particleseg_app.units import Box, Shape
 CHUNK_EDGE = 64
 # Readable by every HDF5 from 1.10 on, and with the chunk index that suits arrays of fixed size.
 LIBRARY_VERSIONS = ("v110", "v110")
+# HDF5 may bring down the process when it meets a full disk: stop while there is still this much.
+_SPARE_DISK_BYTES = 32 * 2**20
 _SMALLEST_CACHE_BYTES = 64 * 2**20
 _LARGEST_CACHE_BYTES = 512 * 2**20
 
@@ -25,6 +30,31 @@ _LARGEST_CACHE_BYTES = 512 * 2**20
 def chunk_shape(shape: Shape, depth: int = CHUNK_EDGE) -> Shape:
     """Chunks for an array of `shape`: 64 voxels an edge (`depth` along z), never beyond it."""
     return min(shape[0], depth), min(shape[1], CHUNK_EDGE), min(shape[2], CHUNK_EDGE)
+
+
+def pack_chunk(values: np.ndarray, compressor: str, level: int, shuffle: str) -> bytes:
+    """A chunk as HDF5's Blosc filter would store it, so that it can be written without HDF5.
+
+    HDF5 compresses one chunk at a time and holds a lock meanwhile; this may run in many threads.
+    """
+    import imagecodecs
+
+    buffer: Any = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    packed: Any = imagecodecs.blosc_encode(
+        buffer,
+        level=level,
+        compressor=compressor,
+        shuffle=shuffle,
+        typesize=values.dtype.itemsize,
+        numthreads=1,
+    )
+    return bytes(packed)
+
+
+def stop_before_disk_is_full(folder: Path, wanted_bytes: int) -> None:
+    """Raise the `OSError` of a full disk when fewer than `wanted_bytes` and a reserve are free."""
+    if shutil.disk_usage(folder).free < wanted_bytes + _SPARE_DISK_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 class StoredVolume:

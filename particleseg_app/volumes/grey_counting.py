@@ -28,16 +28,26 @@ class GreyCounter:
         self._not_finite = 0
 
     def add(self, values: np.ndarray) -> None:
-        """Count every voxel of `values` (any shape, contiguous). Numbers only, nothing else."""
-        with self._lock:
-            self._bins.add(values.reshape(-1))
+        """Count every voxel of `values` (any shape, contiguous).
 
-    def add_not_finite(self, count: int) -> None:
+        NaN and infinite values are set to 0 in place, because nothing later could work with them.
+        """
+        flat = values.reshape(-1)
         with self._lock:
-            self._not_finite += count
+            if flat.dtype.kind == "f" and not _all_finite(flat):
+                missing = ~np.isfinite(flat)
+                self._not_finite += int(np.count_nonzero(missing))
+                flat[missing] = 0
+            self._bins.add(flat)
 
     def result(self) -> GreyStatistics:
         return self._bins.result(self._not_finite)
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    """Whether there is neither NaN nor infinity: both show in the sum, which is quick to take."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
 
 
 class _ExactBins:
@@ -45,26 +55,17 @@ class _ExactBins:
 
     def __init__(self, dtype: np.dtype) -> None:
         self._lowest = int(np.iinfo(dtype).min)
-        self._eight_bit = dtype.itemsize == 1
         # Signed values are counted by their bits and put in order at the end.
         self._unsigned = np.dtype(f"u{dtype.itemsize}")
-        self._counts = np.zeros(_BINS, np.int64)
-        self._odd_bytes = np.zeros(256, np.int64)
+        self._counts = np.zeros((2, 1 << 8 * dtype.itemsize), np.int64)
 
     def add(self, values: np.ndarray) -> None:
-        values = values.view(self._unsigned)
-        if self._eight_bit:
-            # Two voxels at a time, as one number of 16 bits: half the work.
-            even = values.size // 2 * 2
-            self._odd_bytes += np.bincount(values[even:], minlength=256)
-            values = values[:even].view(np.uint16)
-        self._counts += np.bincount(values, minlength=_BINS)
+        from particleseg_app.volumes.grey_kernels import count_values
+
+        count_values(values.view(self._unsigned), self._counts)
 
     def result(self, not_finite: int) -> GreyStatistics:
-        counts = self._counts
-        if self._eight_bit:
-            pairs = counts.reshape(256, 256)
-            counts = pairs.sum(axis=0) + pairs.sum(axis=1) + self._odd_bytes
+        counts = self._counts.sum(axis=0)
         if self._lowest < 0:
             counts = np.roll(counts, counts.size // 2)
         grey = np.arange(counts.size, dtype=np.float64) + self._lowest
@@ -103,16 +104,22 @@ class _AdaptiveBins:
         self._squares = 0.0
 
     def add(self, values: np.ndarray) -> None:
-        if not values.size:
-            return
+        from particleseg_app.volumes.grey_kernels import count_in_bins, moments_and_ends
+
         low, high = float(values.min()), float(values.max())
-        self._note_ends(values, low, high)
-        self._note_moments(values)
+        shift = (low + high) / 2
+        total, squares, at_low, at_high = moments_and_ends(values, low, high, shift)
+        self._note_ends(low, high, at_low, at_high)
+        self._note_moments(values.size, shift, total, squares)
         if self._width == 0.0:
             self._begin(values, low, high)
         elif low < self._origin or high >= self._end:
             self._widen_if_worth_it(values)
-        self._count(values)
+        counts = np.zeros(_BINS + 2, np.int64)
+        count_in_bins(values, self._origin, 1 / self._width, counts)
+        self._below += int(counts[0])
+        self._above += int(counts[-1])
+        self._counts += counts[1:-1]
 
     def result(self, not_finite: int) -> GreyStatistics:
         edges = self._origin + self._width * np.arange(_BINS + 1)
@@ -139,26 +146,25 @@ class _AdaptiveBins:
     def _end(self) -> float:
         return self._origin + self._width * _BINS
 
-    def _note_ends(self, values: np.ndarray, low: float, high: float) -> None:
+    def _note_ends(self, low: float, high: float, at_low: int, at_high: int) -> None:
         if low < self._minimum:
             self._minimum, self._at_minimum = low, 0
         if low == self._minimum:
-            self._at_minimum += int(np.count_nonzero(values == low))
+            self._at_minimum += at_low
         if high > self._maximum:
             self._maximum, self._at_maximum = high, 0
         if high == self._maximum:
-            self._at_maximum += int(np.count_nonzero(values == high))
+            self._at_maximum += at_high
 
-    def _note_moments(self, values: np.ndarray) -> None:
-        """Merge mean and squared deviations of `values` into those so far (stable update)."""
-        mean = float(values.mean(dtype=np.float64))
-        deviations = values - mean if values.dtype == np.float64 else values.astype("f8") - mean
-        squares = float(np.dot(deviations, deviations))
-        total = self._total + values.size
+    def _note_moments(self, size: int, shift: float, total: float, squares: float) -> None:
+        """Merge sums over (value - `shift`) into mean and squared deviations (stable update)."""
+        mean = shift + total / size
+        both = self._total + size
         step = mean - self._mean
-        self._squares += squares + step * step * self._total * (values.size / total)
-        self._mean += step * (values.size / total)
-        self._total = total
+        self._squares += squares - total * total / size
+        self._squares += step * step * self._total * (size / both)
+        self._mean += step * (size / both)
+        self._total = both
 
     def _begin(self, values: np.ndarray, low: float, high: float) -> None:
         """Choose the first range: what nearly all of `values` span, with room at both sides."""
@@ -197,15 +203,3 @@ class _AdaptiveBins:
         else:
             self._counts[: _BINS // 2] = merged
         self._width *= 2
-
-    def _count(self, values: np.ndarray) -> None:
-        with np.errstate(over="ignore"):
-            position = (values - self._origin) * (1.0 / self._width)
-        # Everything outside lands in one extra bin at each side.
-        np.clip(position, -1.0, _BINS, out=position)
-        index = np.floor(position).astype(np.int32)
-        index += 1
-        counts = np.bincount(index, minlength=_BINS + 2)
-        self._below += int(counts[0])
-        self._above += int(counts[-1])
-        self._counts += counts[1:-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,18 @@ import numpy as np
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ScanError
-from particleseg_app.units import Box, Shape
-from particleseg_app.volumes.chunked_store import LIBRARY_VERSIONS, StoredVolume, chunk_shape
+from particleseg_app.units import Box, Shape, blocks
+from particleseg_app.volumes.chunked_store import (
+    LIBRARY_VERSIONS,
+    StoredVolume,
+    chunk_shape,
+    pack_chunk,
+    stop_before_disk_is_full,
+)
 
 LABEL_DATASET = "labels"
 FORMAT_VERSION = 1
-_WRITE_CACHE_BYTES = 128 * 2**20
+_WRITE_CACHE_BYTES = 64 * 2**20
 
 
 class LabelVolume(StoredVolume):
@@ -89,20 +96,49 @@ class LabelWriter:
                 self.shape,
                 np.uint32,
                 chunks=chunk_shape(self.shape),
-                **hdf5plugin.Blosc2(cname="zstd", clevel=3, filters=hdf5plugin.Blosc2.SHUFFLE),
+                **hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE),
             )
             self._dataset.attrs["format_version"] = FORMAT_VERSION
             self._stack = stack.pop_all()
         return self
 
     def write(self, box: Box, labels: np.ndarray) -> None:
-        """Write `labels` (any unsigned or non-negative integers that fit uint32) into `box`."""
+        """Write `labels` (non-negative integers that fit uint32) into `box`, from any thread."""
         if labels.shape != box.shape:
             raise ValueError(f"labels of shape {labels.shape} do not fill {box}")
-        if self._dataset is None:
+        if not box.size:
+            return
+        dataset = self._dataset
+        if dataset is None:
             raise ValueError("the label writer is not open")
-        with self._lock:
-            self._dataset[box.slices] = labels.astype(np.uint32, copy=False)
+        try:
+            stop_before_disk_is_full(self.path.parent, _WRITE_CACHE_BYTES)
+        except OSError as failure:
+            raise _no_space(self.path) from failure
+        for chunk in self._chunks_in(box):
+            part = chunk.intersection(box)
+            values = labels[part.within(box)].astype(np.uint32, copy=False)
+            if part == chunk:
+                whole = np.zeros(dataset.chunks, np.uint32)
+                whole[tuple(slice(0, n) for n in values.shape)] = values
+                packed = pack_chunk(whole, "zstd", 1, "shuffle")
+                with self._lock:
+                    dataset.id.write_direct_chunk(chunk.start, packed)
+            else:
+                with self._lock:
+                    dataset[part.slices] = values
+
+    def _chunks_in(self, box: Box) -> Iterator[Box]:
+        """The chunks that `box` touches, cut at the end of the volume."""
+        edges = chunk_shape(self.shape)
+        z, y, x = (a // n * n for a, n in zip(box.start, edges, strict=True))
+        depth, height, width = (b - a for a, b in zip((z, y, x), box.stop, strict=True))
+        for inner in blocks((depth, height, width), edges):
+            start = (inner.start[0] + z, inner.start[1] + y, inner.start[2] + x)
+            stop = tuple(
+                min(a + n, end) for a, n, end in zip(start, edges, self.shape, strict=True)
+            )
+            yield Box(start, stop)  # type: ignore[arg-type]
 
     def __exit__(
         self,
@@ -118,10 +154,14 @@ class LabelWriter:
             self._stack.__exit__(kind, error, trace)
         except OSError as failure:
             if failure.errno == errno.ENOSPC:
-                raise ScanError(
-                    f"There is no space left to write {self.path}.", "Free some space, try again."
-                ) from failure
+                raise _no_space(self.path) from failure
             raise
+
+
+def _no_space(path: Path) -> ScanError:
+    return ScanError(
+        f"There is no space left on the disk of {path}.", "Free some space and try again."
+    )
 
 
 def read_label_file(path: Path) -> np.ndarray:

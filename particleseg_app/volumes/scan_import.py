@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import hdf5plugin
@@ -22,7 +21,13 @@ from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ScanError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Shape
-from particleseg_app.volumes.chunked_store import CHUNK_EDGE, LIBRARY_VERSIONS, chunk_shape
+from particleseg_app.volumes.chunked_store import (
+    CHUNK_EDGE,
+    LIBRARY_VERSIONS,
+    chunk_shape,
+    pack_chunk,
+    stop_before_disk_is_full,
+)
 from particleseg_app.volumes.grey_counting import GreyCounter
 from particleseg_app.volumes.scan import FORMAT_VERSION, GREY_DATASET, save_statistics
 from particleseg_app.volumes.slice_reader import SliceReader
@@ -98,7 +103,7 @@ def _write_scan(source: ScanSource, part: Path, progress: Progress, cancel: Canc
             cancel.check()
             if stop.is_set():
                 return
-            values = _only_numbers(reader.read(slab.start + index), counter)
+            values = reader.read(slab.start + index)
             counter.add(values)
             _put_slice(slab.chunks, index, values)
             progress.advance()
@@ -125,6 +130,7 @@ def _write_scan(source: ScanSource, part: Path, progress: Progress, cancel: Canc
                 if number + 1 < len(starts):
                     following = slabs[(number + 1) % 2]
                     ahead = slab_pool.submit(read_slab, following, start + chunk[0])
+                stop_before_disk_is_full(part.parent, slab.chunks.nbytes)
                 _write_slab(dataset, slab, cancel)
         except BaseException:
             stop.set()
@@ -180,37 +186,10 @@ def _write_slab(dataset: h5py.Dataset, slab: _Slab, cancel: CancelToken) -> None
 def _compressed(chunk: np.ndarray) -> bytes | None:
     """The chunk as HDF5's Blosc filter (bitshuffle, lz4) would write it, None if not worth it."""
     sample = np.ascontiguousarray(chunk[:: max(1, chunk.shape[0] // 4)])
-    if len(_pack(sample)) > _WORTH_COMPRESSING * sample.nbytes:
+    if len(pack_chunk(sample, "lz4", 5, "bitshuffle")) > _WORTH_COMPRESSING * sample.nbytes:
         return None
-    packed = _pack(chunk)
+    packed = pack_chunk(chunk, "lz4", 5, "bitshuffle")
     return packed if len(packed) <= _WORTH_COMPRESSING * chunk.nbytes else None
-
-
-def _pack(values: np.ndarray) -> bytes:
-    import imagecodecs
-
-    buffer: Any = values.reshape(-1).view(np.uint8).data
-    packed: Any = imagecodecs.blosc_encode(
-        buffer,
-        level=5,
-        compressor="lz4",
-        shuffle="bitshuffle",
-        typesize=values.dtype.itemsize,
-        numthreads=1,
-    )
-    return bytes(packed)
-
-
-def _only_numbers(values: np.ndarray, counter: GreyCounter) -> np.ndarray:
-    """Set NaN and infinite grey values to 0, because nothing later could work with them."""
-    if values.dtype.kind != "f":
-        return values
-    finite = np.isfinite(values)
-    missing = values.size - int(np.count_nonzero(finite))
-    if missing:
-        counter.add_not_finite(missing)
-        values = np.where(finite, values, values.dtype.type(0))
-    return values
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class SliceReader:
     def read(self, index: int) -> np.ndarray:
         """Slice `index` as (y, x) in native byte order and the type it is stored in.
 
-        The array may be reused by the next call from the same thread.
+        The array may be changed by the caller, and is reused by the next call from the same thread.
         """
         layout = self._layouts[0 if self._one_stack else index]
         position = index if self._one_stack else 0
@@ -104,10 +104,8 @@ class SliceReader:
         return tiff
 
     def _convert(self, values: np.ndarray) -> np.ndarray:
-        if values.dtype == self._dtype and values.flags.c_contiguous:
-            return values
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(values, dtype=self._dtype)
+            return np.require(values, self._dtype, ("C", "W"))
 
     def _scratch_for(self, layout: TiffLayout) -> np.ndarray:
         """One slice of memory for each thread, used again and again (fresh memory is slow)."""
