@@ -66,6 +66,7 @@ class Actions(QObject):
         self.opacity.setToolTip("How strongly particles are coloured")
         self.opacity.valueChanged.connect(self._set_opacity)
         self._overlay = QWidget()
+        self._overlay.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         overlay = QHBoxLayout(self._overlay)
         overlay.setContentsMargins(12, 0, 8, 0)
         overlay.addWidget(label("Particles", "muted"))
@@ -164,6 +165,10 @@ class Actions(QObject):
             self.toolbar.addAction(action)
             shown = self.toolbar.widgetForAction(action)
             shown.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)  # type: ignore[attr-defined]
+        self.toolbar.setStyleSheet(
+            "QToolBar {background: palette(window); border: none; spacing: 4px; padding: 3px 8px;"
+            " border-bottom: 1px solid palette(mid)}"
+        )
         self._window.addToolBar(self.toolbar)
 
     def _show_open_menu(self, button: QWidget) -> None:

@@ -15,12 +15,13 @@ from particleseg_app.gui.style import button, label, tool_button
 SUCCESS_MS = 12_000
 
 
-class Banner(QFrame):
+class Banner(QWidget):
     """One message at a time; errors stay until closed, good news leaves by itself."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setObjectName("banner")
+        self._frame = QFrame()
+        self._frame.setObjectName("banner")
         self._kind = "info"
         self._picture = QLabel()
         self._sentence = label("", wrap=True)
@@ -35,7 +36,10 @@ class Banner(QFrame):
         texts.setSpacing(2)
         texts.addWidget(self._sentence)
         texts.addWidget(self._remedy)
-        layout = QHBoxLayout(self)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(8, 8, 8, 8)
+        outer.addWidget(self._frame)
+        layout = QHBoxLayout(self._frame)
         layout.setContentsMargins(14, 10, 10, 10)
         layout.setSpacing(12)
         layout.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignTop)
@@ -108,6 +112,6 @@ class Banner(QFrame):
             "info": (colours.accent, colours.panel, "info"),
         }[self._kind]
         self._picture.setPixmap(icon(name, front).pixmap(20, 20))
-        self.setStyleSheet(
+        self._frame.setStyleSheet(
             f"#banner {{background: {back}; border: 1px solid {front}; border-radius: 7px}}"
         )

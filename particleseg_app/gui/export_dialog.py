@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QSize
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -101,6 +101,7 @@ class ExportDialog(QDialog):
         self.pages = QStackedWidget()
         self.pages.addWidget(asking)
         self._done_text = label("", "muted", wrap=True)
+        self._done_text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.reveal_button = button(file_manager_words(), self._reveal, icon_name="reveal")
         self.pages.addWidget(self._done_page())
         layout = QVBoxLayout(self)

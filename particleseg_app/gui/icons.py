@@ -41,8 +41,6 @@ class _LineIconEngine(QIconEngine):
         colour = self._colour
         if colour is None or disabled:
             colour = palette.color(group, QPalette.ColorRole.WindowText)
-        if mode == QIcon.Mode.Selected and self._colour is None:
-            colour = palette.color(group, QPalette.ColorRole.HighlightedText)
         _renderer(self._name, colour).render(painter, QRectF(rect))
 
     def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:

@@ -6,8 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from particleseg_app import __version__
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from particleseg_app.gui.main_window import MainWindow
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,14 +27,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
 
     from PySide6.QtCore import QTimer
+
+    from particleseg_app.gui.tasks import stop_all_tasks
+
+    app, window = make_window()
+    window.show()
+    if arguments.path:
+        paths = [path.absolute() for path in arguments.path]
+        QTimer.singleShot(0, window, lambda: window.open_paths(paths))
+    code = app.exec()
+    stop_all_tasks()
+    return code
+
+
+def make_window() -> tuple[QApplication, MainWindow]:
+    """The application with its log, crash report, look and one window, which is not shown yet."""
+    from PySide6.QtCore import Qt
     from PySide6.QtWidgets import QApplication
 
     from particleseg_app.gui.crash_handler import CrashHandler, start_log
 
     start_log()
-    # What Qt needs to know before the first window: sharing lets 3D views be moved about.
-    from PySide6.QtCore import Qt
-
+    # Lets 3D views be moved from one window to another; must be said before the first window.
     QApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     app = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(app, QApplication)
@@ -42,19 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from particleseg_app.gui.icons import application_icon
     from particleseg_app.gui.main_window import MainWindow
     from particleseg_app.gui.settings import settings
-    from particleseg_app.gui.tasks import stop_all_tasks
 
     app.setWindowIcon(application_icon())
     chosen = str(settings().value("theme", "system"))
     theme.apply_theme(app, {"light": False, "dark": True}.get(chosen))
-    window = MainWindow(crashes)
-    window.show()
-    if arguments.path:
-        paths = [path.absolute() for path in arguments.path]
-        QTimer.singleShot(0, window, lambda: window.open_paths(paths))
-    code = app.exec()
-    stop_all_tasks()
-    return code
+    return app, MainWindow(crashes)
 
 
 if __name__ == "__main__":

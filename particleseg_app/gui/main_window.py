@@ -37,7 +37,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(960, 620)
         self.session = Session(self)
         self.banner = Banner()
-        self.progress = ProgressPanel()
+        self.progress = ProgressPanel(margin=8)
         self.start_page = StartPage()
         self.project_page = ProjectPage()
         self.flows = Flows(self, self.session, self.banner)
@@ -49,9 +49,9 @@ class MainWindow(QMainWindow):
         self._layout = QVBoxLayout(centre)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
-        self._layout.addLayout(_framed(self.banner, bottom=0))
+        self._layout.addWidget(self.banner)
         self._layout.addWidget(self.pages, 1)
-        self._layout.addLayout(_framed(self.progress, bottom=8))
+        self._layout.addWidget(self.progress)
         self.setCentralWidget(centre)
         self._veil = DropVeil(centre)
         self._connect_session()
@@ -67,6 +67,7 @@ class MainWindow(QMainWindow):
         session.project_changed.connect(self._show_project)
         session.items_changed.connect(self._show_items)
         session.shown_changed.connect(self._show_shown)
+        session.answers_changed.connect(self._show_voxel_size)
         session.recent_changed.connect(self._show_recent)
         session.failed.connect(self.show_error)
         session.jobs.started.connect(self._on_job_started)
@@ -159,6 +160,11 @@ class MainWindow(QMainWindow):
         else:
             self.project_page.show_nothing()
         self._show_actions()
+
+    def _show_voxel_size(self) -> None:
+        shown = self.session.shown
+        if shown is not None:
+            self.project_page.set_voxel_size(shown.voxel_size_um)
 
     def _show_actions(self) -> None:
         shown, session = self.session.shown, self.session
@@ -278,12 +284,3 @@ class MainWindow(QMainWindow):
     def _close_when_still(self) -> None:
         if not running_tasks():
             QTimer.singleShot(0, self, self.close)
-
-
-def _framed(widget: QWidget, bottom: int) -> QVBoxLayout:
-    """A strip with room around it that takes no room while the widget is hidden."""
-    layout = QVBoxLayout()
-    layout.setContentsMargins(8, 0, 8, 0)
-    layout.setSpacing(0)
-    layout.addWidget(widget)
-    return layout

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from particleseg_app.gui.panels.particle_table import ParticleTablePanel
 from particleseg_app.gui.panels.project_panel import ProjectPanel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEFT_WIDTH, RIGHT_WIDTH = 270, 420
+LEFT_WIDTH, RIGHT_WIDTH = 300, 420
 
 
 class ProjectPage(QWidget):
@@ -39,13 +39,15 @@ class ProjectPage(QWidget):
         self.particles_3d: Particles3DView | None = None
         self.selected: int | None = None
         self._shown: Shown | None = None
+        self._no_3d = False
 
         self._grey_box = QWidget()
         greys = QVBoxLayout(self._grey_box)
         greys.setContentsMargins(12, 10, 12, 12)
         greys.addWidget(label("Grey values", "heading"))
         greys.addWidget(self.greys, 1)
-        left = QWidget()
+        left = QFrame()
+        left.setProperty("role", "bar")
         left_layout = QVBoxLayout(left)
         left_layout.setContentsMargins(0, 0, 0, 0)
         left_layout.setSpacing(0)
@@ -53,7 +55,7 @@ class ProjectPage(QWidget):
         left_layout.addWidget(line())
         left_layout.addWidget(self._grey_box)
         self._grey_box.setFixedHeight(230)
-        left.setMinimumWidth(220)
+        left.setMinimumWidth(284)
 
         self._centre = QStackedWidget()
         empty = QWidget()
@@ -69,14 +71,20 @@ class ProjectPage(QWidget):
         self._centre.addWidget(empty)
         self._centre.addWidget(self.slices)
 
+        right = QFrame()
+        right.setProperty("role", "bar")
+        self._side = right
+        right_layout = QVBoxLayout(right)
+        right_layout.setContentsMargins(0, 0, 0, 0)
         self.right = QSplitter(Qt.Orientation.Vertical)
+        right_layout.addWidget(self.right)
         self.right.addWidget(self.sizes)
         self.right.addWidget(self.table)
         self.right.setSizes([380, 380])
         self.right.setChildrenCollapsible(False)
-        self.right.setMinimumWidth(330)
+        right.setMinimumWidth(330)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        for part in (left, self._centre, self.right):
+        for part in (left, self._centre, right):
             self.splitter.addWidget(part)
         for place, stretch in enumerate((0, 3, 1)):
             self.splitter.setStretchFactor(place, stretch)
@@ -104,8 +112,8 @@ class ProjectPage(QWidget):
         self._empty_title.setText(title)
         self._empty_text.setText(text)
         self._centre.setCurrentIndex(0)
-        self.right.hide()
-        self._grey_box.setEnabled(False)
+        self._side.hide()
+        self._grey_box.hide()
         self.select(None)
 
     def show_scan(self, shown: Shown) -> None:
@@ -118,7 +126,7 @@ class ProjectPage(QWidget):
         self.selected = None
         self._centre.setCurrentIndex(1)
         self.slices.set_scan(shown.scan, shown.voxel_size_um)
-        self._grey_box.setEnabled(True)
+        self._grey_box.show()
         self.greys.set_statistics(shown.scan.statistics)
         if window is not None:
             self.slices.set_window(*window)
@@ -126,17 +134,23 @@ class ProjectPage(QWidget):
         if place is not None:
             self.slices.go_to(*place)
         self.slices.set_labels(shown.labels)
-        self.right.setVisible(shown.table is not None)
+        self._side.setVisible(shown.table is not None)
         self.table.set_table(shown.table)
         self.sizes.set_table(shown.table)
         self._show_3d(shown)
         self.select(None)
 
+    def set_voxel_size(self, voxel_size_um: float | None) -> None:
+        """Give lengths in µm from now on."""
+        self.slices.set_voxel_size(voxel_size_um)
+        if self.particles_3d is not None:
+            self.particles_3d.set_voxel_size(voxel_size_um)
+
     def _show_3d(self, shown: Shown) -> None:
-        if self.particles_3d is None:
+        if self.particles_3d is None and not self._no_3d:
             self.particles_3d = self._make_3d()
         if self.particles_3d is not None:
-            self.particles_3d.set_scan(shown.scan)
+            self.particles_3d.set_scan(shown.scan, shown.voxel_size_um)
             self.particles_3d.set_labels(shown.labels, shown.table)
 
     def _make_3d(self) -> Particles3DView | None:
@@ -147,8 +161,10 @@ class ProjectPage(QWidget):
             view = Particles3DView()
         except Exception:
             logger.exception("The 3D view is not available.")
+            self._no_3d = True
             return None
-        view.label_clicked.connect(self._on_label_clicked)
+        view.label_clicked.connect(self._on_label_clicked_3d)
+        self.greys.window_changed.connect(view.set_window)
         self.slices.set_fourth_widget(view)
         return view
 
@@ -177,11 +193,20 @@ class ProjectPage(QWidget):
             size = shown.voxel_size_um or 1.0
             centre = [float(line_[f"centroid_{axis}_um"]) / size - 0.5 for axis in "zyx"]
             z, y, x = centre
-            largest = max(b - a for a, b in zip(low, high, strict=True))
-            self.slices.go_to(z, y, x, float(largest))
+            largest = float(max(b - a for a, b in zip(low, high, strict=True)))
+            if shown.run is not None:
+                # A speck is shown among its neighbours, not filling the view.
+                typical = float(shown.run.settings["particle_diameter_um"]) / size
+                largest = max(largest, typical)
+            self.slices.go_to(z, y, x, largest)
 
     def _on_label_clicked(self, particle: int) -> None:
         self.select(particle or None)
+
+    def _on_label_clicked_3d(self, particle: int) -> None:
+        self.select(particle or None)
+        if particle:
+            self.go_to(particle)
 
     def _on_row_chosen(self, particle: int) -> None:
         self.select(particle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Session(QObject):
     items_changed = Signal()  # scans, runs, or how far they are
     shown_changed = Signal()
     scan_imported = Signal(str)
+    answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
     recent_changed = Signal()
     failed = Signal(object)  # UserError, or an exception that is a bug
@@ -146,6 +147,10 @@ class Session(QObject):
         except UserError as error:
             self.failed.emit(error)
             return None
+        shown = self.shown
+        if shown is not None and shown.run is None and shown.entry.id == scan_id:
+            self.shown = replace(shown, entry=project.scan(scan_id))
+            self.answers_changed.emit()
         self.continue_run(run.id)
         return run.id
 

@@ -90,7 +90,7 @@ def test_the_panel_shows_the_work_and_answers_cancel_at_once(qtbot: QtBot) -> No
     task = Task("Segmenting ore", endless)
     panel.show_task(task)
     task.start()
-    qtbot.waitUntil(lambda: panel._detail.text() == "tile 0 of 120")
+    qtbot.waitUntil(lambda: panel._detail.text() == "Tile 0 of 120")
     assert panel.isVisible()
     panel.cancel_button.click()
     assert panel.cancel_button.text() == "Stopping…"
@@ -100,7 +100,7 @@ def test_the_panel_shows_the_work_and_answers_cancel_at_once(qtbot: QtBot) -> No
 
 @pytest.mark.parametrize(
     ("done", "total", "unit", "text"),
-    [(34, 120, "tile", "tile 34 of 120"), (0, 0, "", ""), (3, 9, "", "3 of 9")],
+    [(34, 120, "tiles", "Tile 34 of 120"), (0, 0, "", ""), (3, 9, "", "3 of 9")],
 )
 def test_counts_in_words(done: int, total: int, unit: str, text: str) -> None:
     assert describe_count(ProgressSnapshot("s", done, total, unit, 5, 5, None, ())) == text

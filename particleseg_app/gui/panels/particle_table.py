@@ -84,6 +84,7 @@ class ParticleTablePanel(QWidget):
         self.filter_box.returnPressed.connect(self.apply_filter)
         self.hide_edge_box.toggled.connect(self.apply_filter)
         self.view.selectionModel().currentRowChanged.connect(self._on_row)
+        self.view.horizontalHeader().sectionClicked.connect(self.sort_by)
         copy = QShortcut(QKeySequence.StandardKey.Copy, self.view, self._copy)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
         self.setFocusProxy(self.view)
@@ -133,13 +134,24 @@ class ParticleTablePanel(QWidget):
         self.select_label(self._label)
         self.shown_changed.emit(self.model.shown_labels())
 
+    def sort_by(self, column: int) -> None:
+        """Sort by a column, or turn its order round; measures show their largest value first."""
+        ascending = Qt.SortOrder.AscendingOrder
+        descending = Qt.SortOrder.DescendingOrder
+        first = ascending if self.model.columns[column].name == "label" else descending
+        now = self.model.sorted_by
+        if now is not None and now[0] == column:
+            first = descending if now[1] == ascending else ascending
+        self.model.sort(column, first)
+        self.select_label(self._label)
+
     def _arrange_columns(self) -> None:
         header = self.view.horizontalHeader()
         names = [column.name for column in self.model.columns]
         wanted = [name for name in FIRST_COLUMNS if name in names]
         for place, name in enumerate(wanted):
             header.moveSection(header.visualIndex(names.index(name)), place)
-        self.view.sortByColumn(names.index("label"), Qt.SortOrder.AscendingOrder)
+        self.model.sort(names.index("label"), Qt.SortOrder.AscendingOrder)
         self.view.resizeColumnsToContents()
 
     def _show_count(self) -> None:
@@ -183,14 +195,16 @@ class ParticleTablePanel(QWidget):
 def _make_view(model: ParticleTableModel) -> QTableView:
     view = QTableView()
     view.setModel(model)
-    view.setSortingEnabled(True)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     view.setAlternatingRowColors(True)
     view.setShowGrid(False)
     view.setWordWrap(False)
     view.setCornerButtonEnabled(False)
-    view.setStyleSheet("QAbstractScrollArea::corner {background: transparent; border: none}")
+    view.setStyleSheet(
+        "QAbstractScrollArea::corner {background: transparent; border: none}"
+        "QHeaderView::section {font-weight: 500; padding: 4px 6px}"
+    )
     view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
     vertical = view.verticalHeader()
     vertical.hide()
@@ -199,6 +213,7 @@ def _make_view(model: ParticleTableModel) -> QTableView:
     header = view.horizontalHeader()
     header.setResizeContentsPrecision(50)
     header.setSectionsMovable(True)
+    header.setSectionsClickable(True)
     header.setHighlightSections(False)
     header.setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return view

@@ -129,6 +129,12 @@ class ParticleTableModel(QAbstractTableModel):
         ]
         self.changePersistentIndexList(before, after)
         self.layoutChanged.emit()
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self._columns) - 1)
+
+    @property
+    def sorted_by(self) -> tuple[int, Qt.SortOrder] | None:
+        """Column and order of the rows; None while they are in the order of their labels."""
+        return self._sort
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if not index.isValid():
@@ -152,7 +158,11 @@ class ParticleTableModel(QAbstractTableModel):
             return None
         column = self._columns[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return _two_lines(column)
+            title = _two_lines(column)
+            if self._sort is not None and self._sort[0] == section:
+                up = self._sort[1] == Qt.SortOrder.AscendingOrder
+                return f"{title.strip()} {'▲' if up else '▼'}"
+            return title
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{column.description} Click to sort."
         if role == Qt.ItemDataRole.TextAlignmentRole:

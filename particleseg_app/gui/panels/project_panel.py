@@ -71,7 +71,8 @@ class ProjectPanel(QWidget):
         self.tree.setRootIsDecorated(False)
         self.tree.setUniformRowHeights(True)
         self.tree.setFrameShape(QTreeWidget.Shape.NoFrame)
-        self.tree.setStyleSheet("QTreeView {border: none} QTreeView::item {height: 30px}")
+        theme.notifier.changed.connect(self._colour)
+        self._colour()
         header = self.tree.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -98,7 +99,10 @@ class ProjectPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(top)
-        layout.addWidget(self.tree, 1)
+        middle = QVBoxLayout()
+        middle.setContentsMargins(8, 0, 8, 0)
+        middle.addWidget(self.tree)
+        layout.addLayout(middle, 1)
         layout.addLayout(bottom)
         self._filling = False
 
@@ -157,6 +161,16 @@ class ProjectPanel(QWidget):
             return str(only.data(0, ID_ROLE)) if only else None
         parent = item.parent()
         return str((parent or item).data(0, ID_ROLE))
+
+    def _colour(self) -> None:
+        colours = theme.current()
+        self.tree.setStyleSheet(
+            "QTreeView {border: none; background: transparent; show-decoration-selected: 1}"
+            "QTreeView::item {height: 30px; padding: 0 4px}"
+            f"QTreeView::item:hover, QTreeView::branch:hover {{background: {colours.raised}}}"
+            f"QTreeView::item:selected, QTreeView::branch:selected {{"
+            f" background: {colours.selection}; color: {colours.text}}}"
+        )
 
     def _chosen(self) -> tuple[str, str] | None:
         item = self.tree.currentItem()

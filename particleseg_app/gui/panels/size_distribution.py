@@ -38,11 +38,12 @@ class SizeDistributionPanel(QWidget):
         self._choice = QButtonGroup(self)
         buttons = []
         for text, weighting, tip in (
-            ("By volume", "volume", "Large particles count for as much as they hold."),
-            ("By number", "number", "Every particle counts the same."),
+            ("Volume", "volume", "By volume: large particles count for as much as they hold."),
+            ("Number", "number", "By number: every particle counts the same."),
         ):
             choice = button(text, quiet=True)
             choice.setCheckable(True)
+            choice.setStyleSheet("padding: 3px 8px")
             choice.setChecked(weighting == self._weighting)
             choice.setToolTip(tip)
             choice.setProperty("weighting", weighting)

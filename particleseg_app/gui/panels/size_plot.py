@@ -17,6 +17,7 @@ from particleseg_app.units import format_micrometres
 MARKS = (("D10", 10.0), ("D50", 50.0), ("P80", 80.0), ("D90", 90.0))
 # The histogram's highest bar reaches this share of the height, so that the curve stays in front.
 BAR_HEIGHT = 62.0
+TOP = 114.0  # room above 100 % for the name of the particle chosen
 
 
 class _SizeAxis(pg.AxisItem):
@@ -122,7 +123,7 @@ class SizePlot(pg.PlotWidget):
             name.setPos(x, y)
         margin = 0.04 * max(0.1, edges[-1] - edges[0])
         self.setXRange(edges[0] - margin, edges[-1] + margin, padding=0)
-        self.setYRange(0, 104, padding=0)
+        self.setYRange(0, TOP, padding=0)
 
     def mark_particle(self, label: int | None, diameter_um: float | None) -> None:
         """A line at the size of one particle; None takes it away."""
@@ -136,7 +137,7 @@ class SizePlot(pg.PlotWidget):
             middle = (x - low) / (high - low) if high > low else 0.5
             self._particle_name.setAnchor((min(1.0, max(0.0, middle)), 0))
             self._particle_name.setText(f"Particle {label}: {format_micrometres(diameter_um)}")
-            self._particle_name.setPos(x, 104)
+            self._particle_name.setPos(x, TOP)
 
     @property
     def _per_percent(self) -> float:
@@ -155,6 +156,8 @@ class SizePlot(pg.PlotWidget):
     def _colour(self) -> None:
         colours = theme.current()
         self.setBackground(None)
+        self.viewport().setAutoFillBackground(False)
+        self.setStyleSheet("background: transparent")
         faint = theme.colour(colours.muted, 0.75)
         accent = theme.colour(colours.accent)
         self._bars.setOpts(

@@ -20,14 +20,18 @@ from particleseg_app.progress import ProgressSnapshot
 BAR_STEPS = 1000
 
 
-class ProgressPanel(QFrame):
+class ProgressPanel(QWidget):
     """Title, stage, bar, counts and times of a task, its latest remark, and Cancel."""
 
     cancel_requested = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, margin: int = 0) -> None:
         super().__init__(parent)
-        self.setProperty("role", "card")
+        frame = QFrame()
+        frame.setProperty("role", "card")
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(margin, margin, margin, margin)
+        outer.addWidget(frame)
         self._task: Task | None = None
         self._title = QLabel()
         self._title.setProperty("role", "heading")
@@ -65,7 +69,7 @@ class ProgressPanel(QFrame):
         text.addWidget(self._bar)
         text.addLayout(bottom)
         text.addWidget(self._note)
-        layout = QHBoxLayout(self)
+        layout = QHBoxLayout(frame)
         layout.setContentsMargins(16, 12, 16, 12)
         layout.setSpacing(16)
         layout.addLayout(text, 1)
@@ -132,12 +136,13 @@ class ProgressPanel(QFrame):
 
 
 def describe_count(snapshot: ProgressSnapshot) -> str:
-    """The count of a snapshot in words: tile 34 of 120."""
+    """The count of a snapshot in words: Tile 34 of 120."""
     if not snapshot.total:
         return ""
     done = min(snapshot.done, snapshot.total)
     counts = f"{format_count(done)} of {format_count(snapshot.total)}"
-    return f"{snapshot.unit} {counts}" if snapshot.unit else counts
+    unit = snapshot.unit.removesuffix("s").capitalize()
+    return f"{unit} {counts}" if unit else counts
 
 
 def describe_times(snapshot: ProgressSnapshot) -> str:

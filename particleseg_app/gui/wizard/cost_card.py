@@ -54,6 +54,7 @@ class CostCard(Card):
         self._problem = ""
         self.estimate_shown: CostEstimate | None = None
         self._values: dict[str, QLabel] = {}
+        self._names: dict[str, QLabel] = {}
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(10)
@@ -65,6 +66,7 @@ class CostCard(Card):
             grid.addWidget(name, number, 0)
             grid.addWidget(value, number, 1)
             self._values[key] = value
+            self._names[key] = name
         grid.setColumnStretch(1, 1)
         self.body.addLayout(grid)
         self._state = label("", "muted", wrap=True)
@@ -137,7 +139,10 @@ class CostCard(Card):
             )
             scale = f"{scale}, {word} to {size}" if word[0] != "k" else f"{scale}, {word}"
         self._values["scale"].setText(scale)
-        self._values["tiles"].setText(format_count(cost.tiles) if network else "none")
+        self._values["tiles"].setText(format_count(cost.tiles))
+        for key in ("scale", "tiles"):
+            self._values[key].setVisible(network)
+            self._names[key].setVisible(network)
         seconds = cost.seconds
         self._values["time"].setText(
             format_rough_duration(seconds) if seconds is not None else "unknown"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.number_field import NumberField
@@ -42,6 +43,8 @@ class DiameterPage(WizardPage):
         self._scan_shown = False
         self.view = OrthosliceView()
         self.view.setMinimumSize(320, 320)
+        self.view.set_footer_visible(False)
+        self.view.set_fourth_widget(_how_to_look())
         self.tool = MeasuringTool(self.view)
         self.tool.changed.connect(self._on_measured)
         self.field = NumberField("µm", self._check, "Particle diameter in µm", width=160)
@@ -83,8 +86,10 @@ class DiameterPage(WizardPage):
         card = Card("Measured by you")
         self.use_measured_button = button("", self._use_measured)
         self.use_measured_button.hide()
-        card.body.addWidget(MeasuringPanel(self.tool), 1)
+        card.body.addWidget(MeasuringPanel(self.tool))
         card.body.addLayout(row(self.use_measured_button, None))
+        card.body.addStretch(1)
+        self._measured_body = card.body
         return card
 
     # --- the page ------------------------------------------------------------------------------
@@ -159,6 +164,10 @@ class DiameterPage(WizardPage):
 
     def _on_measured(self) -> None:
         """The answer follows the mean, unless something else was entered meanwhile."""
+        # The list takes the room only when there is something in it.
+        many = bool(self.tool.measurements)
+        self._measured_body.setStretch(1, 1 if many else 0)
+        self._measured_body.setStretch(self._measured_body.count() - 1, 0 if many else 1)
         before, self._last_mean = self._last_mean, self.mean_um()
         value = self.field.value
         follows = value is None or (before is not None and f"{before:.3g}" == f"{value:.3g}")
@@ -194,3 +203,22 @@ class DiameterPage(WizardPage):
         if mean is not None:
             self.use_measured_button.setText(f"Use the mean, {format_micrometres(mean)}")
         self.changed.emit()
+
+
+def _how_to_look() -> QWidget:
+    """Beside the three pictures: how to move in them."""
+    frame = QFrame()
+    frame.setProperty("role", "bar")
+    layout = QVBoxLayout(frame)
+    layout.setContentsMargins(16, 12, 16, 12)
+    layout.addStretch(1)
+    for what, effect in (
+        ("Scroll", "next slice"),
+        ("Ctrl + scroll", "zoom"),
+        ("Right drag", "move the picture"),
+    ):
+        text = label(f"<b>{what}</b>: {effect}", "muted")
+        text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(text)
+    layout.addStretch(1)
+    return frame

@@ -59,10 +59,7 @@ class GreyHistogram(QWidget):
             points = [area.bottomLeft()]
             for number, height in enumerate(self._heights):
                 y = area.bottom() - height * area.height()
-                points += [
-                    QPointF(area.left() + number * step, y),
-                    QPointF(area.left() + (number + 1) * step, y),
-                ]
+                points.append(QPointF(area.left() + (number + 0.5) * step, y))
             points.append(area.bottomRight())
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(theme.colour(colours.accent, 0.35))

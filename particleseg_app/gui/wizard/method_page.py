@@ -67,6 +67,10 @@ class MethodPage(WizardPage):
             hint.setContentsMargins(24, 0, 0, 6)
             choice.body.addWidget(box)
             choice.body.addWidget(hint)
+            if box is self.network_button:
+                self._network_missing = label("", "warning", wrap=True)
+                self._network_missing.hide()
+                choice.body.addWidget(self._network_missing)
         self._network = self._network_card()
         self._classical = self._classical_card(wizard_scan)
         self.cost = CostCard(wizard_scan.scan.shape, wizard_scan.project_folder)
@@ -97,8 +101,6 @@ class MethodPage(WizardPage):
         card = Card()
         self.model_box, self.device_box = QComboBox(), QComboBox()
         self._model_text = label("", "muted", wrap=True)
-        self._model_problem = label("", "error", wrap=True)
-        self._model_problem.hide()
         form = QFormLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
@@ -107,7 +109,6 @@ class MethodPage(WizardPage):
         form.addRow("", self._model_text)
         form.addRow("Runs on", self.device_box)
         card.body.addLayout(form)
-        card.body.addWidget(self._model_problem)
         card.body.addSpacing(8)
         card.body.addWidget(label("Care", "heading"))
         self._presets = QButtonGroup(self)
@@ -149,8 +150,11 @@ class MethodPage(WizardPage):
         for box, value in ((self.opening, 1), (self.erosion, 2)):
             box.setRange(0, 50)
             box.setValue(value)
-            box.setSuffix(" voxels")
+            box.setSuffix(" voxels" if value != 1 else " voxel")
             box.setFixedWidth(130)
+            box.valueChanged.connect(
+                lambda value, box=box: box.setSuffix(" voxels" if value != 1 else " voxel")
+            )
             box.valueChanged.connect(lambda _value: self._on_answer())
         self.opening.setToolTip("Bridges and specks thinner than this are removed first.")
         self.erosion.setToolTip("How far particles are shrunk to find where they touch.")
@@ -267,8 +271,8 @@ class MethodPage(WizardPage):
         self._models_problem = text
         self.network_button.setEnabled(False)
         self.network_button.setToolTip(text)
-        self._model_problem.setText(text)
-        self._model_problem.show()
+        self._network_missing.setText(text)
+        self._network_missing.show()
         self.classical_button.setChecked(True)
 
     def _show_model(self) -> None:

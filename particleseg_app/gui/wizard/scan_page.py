@@ -45,7 +45,7 @@ class ScanPage(WizardPage):
             ("Size of a slice", f"{format_count(x)} × {format_count(y)} voxels"),
             ("Grey values", f"{kind.itemsize * 8} bit, {TYPE_NAMES.get(kind.kind, kind.name)}"),
             ("Range", f"{scan.statistics.minimum:g} to {scan.statistics.maximum:g}"),
-            ("Amount", format_bytes(size)),
+            ("Size of the data", format_bytes(size)),
         ]
         for number, (name, value) in enumerate(lines):
             grid.addWidget(label(name, "muted"), number, 0)

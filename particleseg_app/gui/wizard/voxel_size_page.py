@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QVBoxLayout
 
 from particleseg_app.gui.number_field import NumberField
 from particleseg_app.gui.style import Card, button, label, row
+from particleseg_app.gui.wizard.extent_picture import ExtentPicture
 from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
 from particleseg_app.units import check_voxel_size, format_micrometres
 
@@ -53,7 +54,8 @@ class VoxelSizePage(WizardPage):
         typed.body.addWidget(self.field)
         typed.body.addWidget(self._extent)
         layout.addWidget(typed)
-        layout.addStretch(1)
+        self._picture = ExtentPicture(self._shape)
+        layout.addWidget(self._picture, 1)
         self.field.changed.connect(self._on_changed)
         self.field.set_value(wizard_scan.voxel_size_um)
         self._on_changed()
@@ -70,10 +72,12 @@ class VoxelSizePage(WizardPage):
         voxel_size = self.field.value
         self._answers.voxel_size_um = voxel_size
         if voxel_size is None:
-            self._extent.setText("Then the size of the whole scan is shown here, as a check.")
+            self._extent.setText("The picture then shows how large the whole scan is, as a check.")
         else:
             z, y, x = (format_micrometres(n * voxel_size) for n in self._shape)
             self._extent.setText(
-                f"The whole scan is then {x} wide, {y} deep and {z} high. Does that look right?"
+                f"The whole scan is then {x} wide, {y} deep and {z} high. Is that about the size "
+                "of what was scanned?"
             )
+        self._picture.set_voxel_size(voxel_size)
         self.changed.emit()

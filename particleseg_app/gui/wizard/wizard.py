@@ -100,6 +100,7 @@ class SegmentationWizard(QDialog):
         self._title.setText(page.title)
         self._subtitle.setText(page.subtitle)
         self._stack.setCurrentIndex(number)
+        self.next_button.setFocus()
         page.enter()
         self._show_state()
 
