@@ -41,9 +41,9 @@ def write_scan(folder: Path, shape: tuple[int, int, int] = (48, 64, 64), seed: i
     z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
     grey = np.full(shape, 12_000.0)
     step = 16
-    for cz in range(9, shape[0] - 8, step):
-        for cy in range(9, shape[1] - 8, step):
-            for cx in range(9, shape[2] - 8, step):
+    for cz in range(8, shape[0] - 7, step):
+        for cy in range(8, shape[1] - 7, step):
+            for cx in range(8, shape[2] - 7, step):
                 centre = np.array([cz, cy, cx]) + random.uniform(-1.5, 1.5, 3)
                 radius = random.uniform(4.5, 7.5)
                 inside = (

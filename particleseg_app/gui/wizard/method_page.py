@@ -174,6 +174,11 @@ class MethodPage(WizardPage):
     # --- answers -------------------------------------------------------------------------------
 
     @property
+    def models_known(self) -> bool:
+        """Whether models and devices have been looked for."""
+        return self._models is not None
+
+    @property
     def method(self) -> str:
         return NETWORK if self.network_button.isChecked() else CLASSICAL
 

@@ -1,0 +1,213 @@
+"""The main job in the true window: drop a stack, answer, wait, look, export, come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tifffile
+from made_up_results import write_scan
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+from window_driver import Driver
+
+from particleseg_app.gui import theme
+from particleseg_app.gui.main_window import MainWindow
+from particleseg_app.gui.settings import settings
+
+NewDriver = Callable[[str], Driver]
+
+
+@pytest.fixture
+def new_driver(qtbot: QtBot, qapp: object, tmp_path: Path) -> Iterator[NewDriver]:
+    """Makes windows; whatever is still open is closed in the end."""
+    theme.apply_theme(qapp, dark=False)  # type: ignore[arg-type]
+    settings().setValue("last/projects_folder", str(tmp_path))
+    drivers: list[Driver] = []
+
+    def make(name: str) -> Driver:
+        window = MainWindow()
+        window.resize(1280, 800)
+        window.show()
+        drivers.append(Driver(qtbot, window, name))
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        if driver.window.isVisible():
+            driver.window.session.jobs.cancel_all()
+            driver.window._closing = True
+            driver.close()
+        driver.window.deleteLater()
+
+
+def test_from_a_dropped_stack_to_a_csv_and_back(new_driver: NewDriver, tmp_path: Path) -> None:
+    driver = new_driver("main_job")
+    window, session = driver.window, driver.window.session
+    driver.picture("start")
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore of May")
+    driver.answer_wizard()
+    driver.picture("running")
+    driver.wait_for_result()
+    page = window.project_page
+    assert session.shown is not None and session.shown.table is not None
+    table = session.shown.table
+    assert 44 <= len(table) <= 48  # 3 × 4 × 4 balls were put there
+    assert table.equivalent_diameter_um.median() == pytest.approx(120, rel=0.15)
+    assert page.table.count_label.text().startswith(str(len(table)))
+    assert "Run 1 is finished" in window.banner.text
+    driver.picture("finished")
+
+    # A click on a row goes to the particle …
+    page.table.view.selectRow(7)
+    chosen = page.table.model.label_of_row(7)
+    assert page.selected == page.slices.selected_label == chosen
+    row = table[table.label == chosen].iloc[0]
+    z, y, x = page.slices.position
+    assert row.box_z_min <= z < row.box_z_max
+    assert row.box_y_min <= y < row.box_y_max
+    assert row.box_x_min <= x < row.box_x_max
+    # … and a click on a particle to its row.
+    page.slices.label_clicked.emit(3)
+    assert page.table.model.label_of_row(page.table.view.currentIndex().row()) == 3
+    driver.picture("selected")
+
+    page.table.filter_box.setText("diameter > 120")
+    page.table.apply_filter()
+    shown = page.table.model.shown_count
+    assert shown == int((table.equivalent_diameter_um > 120).sum())
+    assert page.sizes.distribution is not None
+    assert page.sizes.distribution.particle_count == shown
+    driver.picture("filtered")
+
+    window.actions_.export_action.trigger()
+    dialog = window.flows.export_dialog
+    assert dialog is not None
+    for box in dialog.boxes.values():
+        box.setChecked(True)
+    dialog.folder_edit.setText(str(tmp_path))
+    dialog.name_edit.setText("ore")
+    driver.picture("export", dialog)
+    driver.qtbot.mouseClick(dialog.export_button, Qt.MouseButton.LeftButton)
+    driver.wait(lambda: dialog.pages.currentIndex() == 1)
+    driver.picture("exported", dialog)
+    dialog.accept()
+    written = pd.read_csv(tmp_path / "ore.csv")
+    assert written.label.tolist() == table.label.tolist()
+    provenance = json.loads((tmp_path / "ore.json").read_text())["provenance"]
+    assert provenance["voxel_size_um"] == 10
+    assert provenance["particle_diameter_um"] == 120
+    assert tifffile.imread(tmp_path / "ore_labels.tif").max() == len(table)
+    assert (tmp_path / "ore_labels.h5").exists()
+
+    driver.close()
+    again = new_driver("main_job_reopened")
+    again.window.open_paths([tmp_path / "Ore of May"])
+    again.wait_for_result()
+    assert again.window.session.shown is not None
+    pd.testing.assert_frame_equal(again.window.session.shown.table, table)
+    again.picture("reopened")
+
+
+def test_a_run_stopped_by_closing_can_be_continued(
+    new_driver: NewDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = new_driver("continued")
+    window = driver.window
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.answer_wizard()
+    asked: list[str] = []
+    answers = iter([False, True])
+    monkeypatch.setattr(
+        window.flows, "_sure", lambda title, text, yes: asked.append(title) or next(answers)
+    )
+    assert window.session.jobs.busy
+    window.close()
+    assert window.isVisible() and not window._closing  # the user thought better of it
+    if window.session.jobs.busy:  # it may have finished meanwhile on a fast computer
+        driver.close()
+        assert "still running" in asked[0]
+
+        again = new_driver("continued")
+        again.window.open_paths([tmp_path / "Ore"])
+        session = again.window.session
+        again.wait(lambda: session.shown is not None)
+        (item,) = session.items()
+        assert [run.status for run in item.runs] == ["unfinished"]
+        again.window.project_page.projects.choose("run", item.runs[0].id)
+        button = again.window.project_page.projects.continue_button
+        assert button.isVisible()
+        again.picture("unfinished")
+        again.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        again.wait_for_result()
+
+
+def test_a_drop_on_an_open_project_adds_the_scan(new_driver: NewDriver, tmp_path: Path) -> None:
+    driver = new_driver("added")
+    session = driver.window.session
+    driver.make_project(write_scan(tmp_path / "first"), "Two scans")
+    driver.wizard().reject()
+    driver.drop(write_scan(tmp_path / "second", seed=8))
+    driver.wizard().reject()
+    assert [scan.name for scan in session.items()] == ["first", "second"]
+    driver.picture("two_scans")
+
+
+def test_a_bad_folder_is_told_in_one_sentence_and_leaves_nothing(
+    new_driver: NewDriver, tmp_path: Path
+) -> None:
+    driver = new_driver("bad")
+    scan = write_scan(tmp_path / "broken")
+    (scan / "slice_0010.tif").unlink()
+    driver.drop(scan)
+    banner = driver.window.banner
+    driver.wait(lambda: "broken" in banner.text and "Checking" not in banner.text)
+    driver.picture("missing_slice")
+    assert driver.window.session.project is None
+    assert driver.window.flows.new_project_dialog is None
+
+
+def test_a_project_open_elsewhere_is_refused(new_driver: NewDriver, tmp_path: Path) -> None:
+    driver = new_driver("locked")
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.wizard().reject()
+    other = new_driver("locked")
+    other.window.open_paths([tmp_path / "Ore"])
+    assert "open" in other.window.banner.text
+    assert other.window.session.project is None
+    other.picture("refused")
+
+
+def test_recent_projects_lead_back(new_driver: NewDriver, tmp_path: Path) -> None:
+    driver = new_driver("recent")
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.wizard().reject()
+    driver.close()
+    again = new_driver("recent")
+    recent = again.window.session.recent.list()
+    assert [project.name for project in recent] == ["Ore"]
+    again.picture("start")
+    again.window.start_page.recent_opened.emit(recent[0].folder)
+    assert again.window.session.project is not None
+    assert again.window.windowTitle() == "Ore – ParticleSeg"
+    again.window.flows.close_project()
+    again.window.start_page.recent_removed.emit(recent[0].folder)
+    assert again.window.session.recent.list() == []
+
+
+@pytest.mark.slow
+def test_the_bundled_network_on_a_small_scan(new_driver: NewDriver, tmp_path: Path) -> None:
+    from particleseg_app.models import list_models
+
+    if not list_models():
+        pytest.skip("no model is bundled")
+    driver = new_driver("network")
+    driver.make_project(write_scan(tmp_path / "ore", (32, 48, 48)), "Network")
+    driver.answer_wizard(classical=False)
+    driver.wait_for_result()
+    driver.picture("finished")
+    shown = driver.window.session.shown
+    assert shown is not None and shown.table is not None and len(shown.table) > 0
