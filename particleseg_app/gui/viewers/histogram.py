@@ -132,6 +132,8 @@ class HistogramWindow(QWidget):
 
     def _show(self, low: float, high: float, *, emit: bool, look_again: bool) -> None:
         with QSignalBlocker(self._region):
+            if look_again:  # the old limits would cut a range of another scan
+                self._region.setBounds((None, None))
             self._region.setRegion((low, high))
         for line in self._region.lines:
             line.update()

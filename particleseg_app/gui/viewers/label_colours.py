@@ -1,7 +1,7 @@
 """One colour for each particle, the same in the slices and in 3D.
 
-Colours come from a low-discrepancy sequence in lightness, chroma and hue (OKLCH), so particles
-with neighbouring numbers get colours far apart, and none is too dark to be seen on black.
+Colours go round hue, lightness and chroma (OKLCH) in different steps, so particles with
+neighbouring numbers get colours far apart, and none is too dark to be seen on black.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ EDGE_OFFSET = PALETTE_SIZE
 SELECTED_RING = 254
 SELECTED_EDGE = 255
 
-# Steps of the three-dimensional golden-ratio sequence (powers of the root of t⁴ = t + 1).
-_ROOT = 1.2207440846057596
-_HUE_STEP, _LIGHTNESS_STEP, _CHROMA_STEP = 1 / _ROOT, 1 / _ROOT**2, 1 / _ROOT**3
+# Whole steps round the palette for hue, lightness and chroma, chosen by trying all: with these
+# the seven next numbers differ most from any number.
+_HUE_STEP, _LIGHTNESS_STEP, _CHROMA_STEP = 70, 56, 28
 
 
 @cache
 def palette() -> np.ndarray:
     """Colours of the palette, uint8 of shape (PALETTE_SIZE, 3), read only."""
     number = np.arange(1, PALETTE_SIZE + 1)
-    # A hue step near 0.38 puts neighbours almost opposite each other on the colour circle.
-    hue = 2 * np.pi * ((number * 0.381966) % 1.0)
-    lightness = 0.64 + 0.22 * ((number * _LIGHTNESS_STEP) % 1.0)
-    chroma = 0.12 + 0.07 * ((number * _CHROMA_STEP) % 1.0)
+    hue = 2 * np.pi * _share(number * _HUE_STEP)
+    lightness = 0.64 + 0.22 * _share(number * _LIGHTNESS_STEP)
+    chroma = 0.12 + 0.07 * _share(number * _CHROMA_STEP)
     colours = _oklch_to_rgb(lightness, chroma, hue)
     colours.setflags(write=False)
     return colours
+
+
+def _share(steps: np.ndarray) -> np.ndarray:
+    return (steps % PALETTE_SIZE) / PALETTE_SIZE
 
 
 def palette_index(labels: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ class _Camera(TurntableCamera):
     """Turns with the left button and zooms with the wheel; the scene itself does the panning."""
 
     def viewbox_mouse_event(self, event: Any) -> None:
-        if event.type == "mouse_wheel" or 1 in getattr(event, "buttons", ()):
+        if event.type != "mouse_move" or 1 in event.buttons:
             super().viewbox_mouse_event(event)
 
 
