@@ -139,6 +139,34 @@ def test_a_winding_border_crosses_blocks_many_times(block_shape: Shape, tmp_path
     assert sizes.size == 2 and abs(int(sizes[0]) - int(sizes[1])) <= 1
 
 
+@pytest.mark.parametrize("far", [(1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1)])
+@pytest.mark.parametrize("core_first", [True, False])
+def test_growth_crosses_faces_edges_and_corners(
+    far: Shape, core_first: bool, tmp_path: Path
+) -> None:
+    # Two voxels that touch only where their blocks do; the rest of the volume is empty.
+    classes = np.zeros((4, 4, 4), np.uint8)
+    z, y, x = (1 + step for step in far)
+    classes[1, 1, 1], classes[z, y, x] = (1, 2) if core_first else (2, 1)
+    found = convert(classes, (2, 2, 2), tmp_path, small_core_filter=False)
+    np.testing.assert_array_equal(found, classes > 0)
+
+
+def test_the_small_core_filter_looks_beyond_its_block(tmp_path: Path) -> None:
+    # Voxel (0, 0) of the left core is 2 from the outside, all others 1: the core goes, the right
+    # one takes its place. Within one voxel of itself (0, 0) sees nothing but core.
+    classes = np.full((1, 3, 34), 2, np.uint8)
+    classes[0, 0, :2] = 1
+    classes[0, 1, :22] = 1
+    classes[0, :, 26:] = 1
+    found = convert(classes, (1, 1, 1), tmp_path)
+    assert (found == 1).all()
+    classes[0, :, :3] = 1  # now it is 3 from the outside, and the core stays
+    found = convert(classes, (1, 3, 2), tmp_path)
+    assert found.max() == 2
+    np.testing.assert_array_equal(found, border_core_to_particles(classes))
+
+
 def test_a_particle_larger_than_its_blocks(tmp_path: Path) -> None:
     labels = separate_balls((40, 40, 70), [((20, 20, 20), 18), ((20, 20, 50), 16)])
     classes = np.where(labels > 0, 2, 0).astype(np.uint8)
