@@ -34,6 +34,7 @@ class ModelFacts:
         "surroundings and scanner artefacts."
     )
     limits: str = ""
+    class_offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of training.calibration
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,6 +100,8 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
     settings = figures["settings"]
     features = tuple(settings["features"])
     plain = folded_network(network, features)
+    with torch.no_grad():
+        plain.decoder.seg_layers[-1].bias += torch.tensor(facts.class_offsets)
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "dataset.json",
@@ -119,7 +122,7 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
     with part_file(folder / "fold_0" / "checkpoint_final.pth") as part:
         torch.save(content, part)
     card = asdict(facts)
-    scenes = card.pop("scenes")
+    scenes, offsets = card.pop("scenes"), card.pop("class_offsets")
     card.update(
         border_thickness_voxels=float(settings["border_thickness"]),
         normalisation={
@@ -133,6 +136,7 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
             "steps": figures["step"],
             "scenes": scenes,
             "minutes": round(figures["elapsed_s"] / 60, 1),
+            "class_offsets": list(offsets),
         },
         licence="Apache-2.0",
     )

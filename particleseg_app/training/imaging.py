@@ -34,7 +34,7 @@ def random_imaging(rng: np.random.Generator) -> ImagingSettings:
     coarse = rng.random() < 0.45
     return ImagingSettings(
         blur=log_uniform(rng, 0.45, 1.3) * (1.0 if coarse or rng.random() < 0.7 else 1.6),
-        coarseness=float(rng.uniform(1.15, 2.4)) if coarse else 1.0,
+        coarseness=float(rng.uniform(1.15, 3.2)) if coarse else 1.0,
         noise=log_uniform(rng, 0.015, 0.32),
         reconstruction_noise=float(rng.uniform(0, 1)),
         axial_noise=float(rng.choice([0.0, 0.4, 0.8])),

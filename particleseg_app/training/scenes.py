@@ -140,6 +140,8 @@ def random_scene(
     # Noise that drowns the faintest phase would make labels that nobody could see.
     faintest = min(inside.levels)
     imaging = replace(imaging, noise=min(imaging.noise, 0.45 * faintest))
+    # Nor would anybody call a scan usable whose blur is as wide as the particles.
+    imaging = replace(imaging, blur=min(imaging.blur, 0.1 * diameter / imaging.coarseness))
     if packing.fragmented or packing.fill > 0.5:
         surroundings = replace(surroundings, spacers=0.0)
     return SceneSettings(packing, inside, surroundings, imaging, inverted)

@@ -21,6 +21,7 @@ from particleseg_app.training import (
     fill_pool,
 )
 from particleseg_app.training.augmentation import random_grey_values, random_orientation
+from particleseg_app.training.calibration import calibrate
 from particleseg_app.training.losses import dice_and_cross_entropy
 from particleseg_app.training.network import build_network, folded_network
 from particleseg_app.training.scene_pool import CONTACT_BIT, normalise_scan
@@ -124,6 +125,43 @@ def test_exported_folder_is_a_model(tmp_path: Path, pool: Path) -> None:
         wanted = torch.softmax(trainer.average.eval()(image), 1)
         found = torch.softmax(network(image), 1)
     assert torch.allclose(wanted, found, atol=0.02)  # weights are stored in half precision
+
+
+def test_class_offsets_shift_the_scores(tmp_path: Path) -> None:
+    Trainer(tmp_path / "training", TINY).save()
+    checkpoint = tmp_path / "training" / "checkpoint_latest.pth"
+    image = torch.randn(1, 1, 32, 32, 32)
+    scores = []
+    for offset in (0.0, -1.5):
+        folder = tmp_path / f"model{offset}"
+        facts = ModelFacts(patch_shape=(32, 32, 32), class_offsets=(0.0, offset, 0.0))
+        export_checked(checkpoint, folder, facts)
+        with torch.inference_mode():
+            scores.append(load_network(open_model(folder))[0](image))
+    assert torch.allclose(scores[1] - scores[0], torch.tensor([0, -1.5, 0]).view(1, 3, 1, 1, 1),
+                          atol=1e-2)  # fmt: skip
+
+
+def test_calibration_prefers_offsets_that_part_touching_particles() -> None:
+    class Fused(torch.nn.Module):
+        """Core runs through the contact, but less surely than elsewhere."""
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            core = torch.full((1, 1, 24, 24, 24), -9.0)
+            core[..., 6:18, 6:18, 3:21] = 3.0
+            core[..., 6:18, 6:18, 10:14] = 0.5
+            border = torch.full((1, 1, 24, 24, 24), -9.0)
+            border[..., 4:20, 4:20, 1:23] = 0.0
+            return torch.cat([torch.full_like(core, -5.0), core, border], dim=1)
+
+    labels = np.zeros((24, 24, 24), np.uint32)
+    labels[4:20, 4:20, 1:12] = 1
+    labels[4:20, 4:20, 12:23] = 2
+    scene = (np.zeros((24, 24, 24), np.uint16), labels)
+    trials = calibrate(Fused(), [scene], [(0.0, 0.0, 0.0), (0.0, -1.0, 0.0)])
+    assert trials[0].offsets == (0.0, -1.0, 0.0)
+    assert trials[0].f1_match == 1.0
+    assert trials[1].merger_ratio == 0.5
 
 
 def test_export_refuses_what_is_no_training(tmp_path: Path) -> None:
