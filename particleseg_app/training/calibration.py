@@ -54,9 +54,8 @@ def without_small(labels: np.ndarray) -> np.ndarray:
     volumes = np.bincount(labels.ravel())
     volumes[0] = 0
     found = volumes > 0
-    keep = found & (
-        volumes >= MIN_RELATIVE_VOLUME * volumes[found].mean() if found.any() else found
-    )
+    mean = volumes[found].mean() if found.any() else 0.0
+    keep = found & (volumes >= MIN_RELATIVE_VOLUME * mean)
     numbers = np.zeros(len(volumes), np.uint32)
     numbers[keep] = np.arange(1, keep.sum() + 1)
     return numbers[labels]
@@ -86,7 +85,7 @@ def calibrate(
             score = score_scene(logits, labels.astype(np.uint32), offsets)
             row.append([getattr(score, name) for name in names])
     trials = [
-        Trial(tuple(offsets), *(float(mean) for mean in np.mean(row, axis=0)))
+        Trial(offsets, *(float(mean) for mean in np.mean(row, axis=0)))
         for offsets, row in zip(candidates, rows, strict=True)
     ]
     return sorted(trials, key=lambda trial: -trial.f1_match)

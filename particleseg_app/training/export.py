@@ -101,7 +101,8 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
     features = tuple(settings["features"])
     plain = folded_network(network, features)
     with torch.no_grad():
-        plain.decoder.seg_layers[-1].bias += torch.tensor(facts.class_offsets)
+        last = plain.get_submodule("decoder.seg_layers")[-1]  # type: ignore[index]
+        last.bias += torch.tensor(facts.class_offsets)
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "dataset.json",

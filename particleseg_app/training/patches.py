@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,7 +41,8 @@ class PatchSource:
 
     def look_for_scenes(self, most_new: int = 10_000) -> None:
         """Load up to `most_new` scenes that have appeared in the folder."""
-        for path in sorted(self._folder.glob("*.npz")):
+        # In mixed order, because neighbouring seeds may have been made with one setting.
+        for path in sorted(self._folder.glob("*.npz"), key=lambda p: zlib.crc32(p.name.encode())):
             if most_new <= 0 or len(self._scenes) >= self._most:
                 return
             if path.stem not in self._scenes:
@@ -50,7 +52,7 @@ class PatchSource:
     def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
         """Greys (size, 1, edge³) float32 and encoded targets (size, edge³) uint8 of one step."""
         if step % self.LOOK_EVERY == 0:
-            self.look_for_scenes(4)
+            self.look_for_scenes(6)
         rng = np.random.default_rng([self._seed, step])
         names = sorted(self._scenes)
         greys, targets = [], []

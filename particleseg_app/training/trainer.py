@@ -194,13 +194,14 @@ class Trainer:
     def _update_average(self, decay: float) -> None:
         import torch
 
+        # Not over state_dict, which names most weights more than once.
         with torch.no_grad():
-            now = self.network.state_dict()
-            for name, value in self.average.state_dict().items():
-                if value.dtype.is_floating_point and "running_" not in name:
-                    value.lerp_(now[name], 1 - decay)
-                else:
-                    value.copy_(now[name])
+            own = self.average.parameters()
+            for value, now in zip(own, self.network.parameters(), strict=True):
+                value.lerp_(now, 1 - decay)
+            buffers = zip(self.average.buffers(), self.network.buffers(), strict=True)
+            for kept, latest in buffers:
+                kept.copy_(latest)
 
 
 def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -94,6 +94,17 @@ def test_statistics_stay_fixed_after_the_freeze(tmp_path: Path, pool: Path) -> N
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_average_follows_every_weight_alike(tmp_path: Path, pool: Path) -> None:
+    trainer = Trainer(tmp_path, TINY)
+    before = [value.clone() for value in trainer.average.parameters()]
+    with torch.no_grad():
+        for value in trainer.network.parameters():
+            value += 1
+    trainer._update_average(0.75)
+    for old, new in zip(before, trainer.average.parameters(), strict=True):
+        assert torch.allclose(new - old, torch.full_like(old, 0.25), atol=1e-5)
+
+
 def test_folded_network_computes_the_same() -> None:
     torch.manual_seed(0)
     network = build_network((4, 8, 8))
