@@ -18,7 +18,7 @@ class SliceLoader(QObject):
     loaded = Signal(object)
     failed = Signal(int, int, str)
 
-    def __init__(self, parent: QObject | None = None, cache_bytes: int = 384 << 20) -> None:
+    def __init__(self, parent: QObject | None = None, cache_bytes: int = 512 << 20) -> None:
         super().__init__(parent)
         self._reader = SliceReader(self._deliver, self._tell_failure, cache_bytes)
         # A plain object, so that the threads end even when only the widget's parent goes.

@@ -21,7 +21,8 @@ from particleseg_app.units import Box, Shape
 STORED_BLOCK = 64  # edge of the blocks that scans and labels are stored in
 NEIGHBOURS_READ = 8
 SLICES_READ_AHEAD = 16
-READ_AHEAD_DISTANCE = 10
+READ_AHEAD_DISTANCE = 40
+FAR_STEP = 20  # a longer step is a jump, not scrolling
 MAX_BYTES_AT_ONCE = 96 << 20
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class SliceReader:
         self,
         deliver: Callable[[SlicePicture], None],
         fail: Callable[[int, int, str], None],
-        cache_bytes: int = 384 << 20,
+        cache_bytes: int = 512 << 20,
     ) -> None:
         self._deliver = deliver
         self._fail = fail
@@ -64,6 +65,7 @@ class SliceReader:
         self._reading: dict[str, frozenset[Key]] = {}
         self._wanted_ahead: tuple[int, int, int] | None = None  # axis, index, direction
         self._last_index: dict[int, int] = {}
+        self._direction: dict[int, int] = {}  # 1 and -1 while scrolling, 0 after a jump
         self._threads = [
             threading.Thread(target=self._answer_requests, name="slice reader", daemon=True),
             threading.Thread(target=self._read_ahead, name="slice read-ahead", daemon=True),
@@ -81,6 +83,7 @@ class SliceReader:
             self._cached_bytes = 0
             self._wanted_ahead = None
             self._last_index.clear()
+            self._direction.clear()
             self._changed.notify_all()
 
     def request(self, request: SliceRequest) -> None:
@@ -90,8 +93,11 @@ class SliceReader:
                 return
             self._pending[request.axis] = request
             step = request.index - self._last_index.get(request.axis, request.index)
-            if 0 < abs(step) <= 2 * READ_AHEAD_DISTANCE:
-                self._wanted_ahead = (request.axis, request.index, 1 if step > 0 else -1)
+            if step:
+                direction = (step > 0) - (step < 0) if abs(step) <= FAR_STEP else 0
+                self._direction[request.axis] = direction
+                if direction:
+                    self._wanted_ahead = (request.axis, request.index, direction)
             self._last_index[request.axis] = request.index
             self._changed.notify_all()
 
@@ -147,7 +153,8 @@ class SliceReader:
             if generation != self._generation or self._scan is None:
                 return None
             many = NEIGHBOURS_READ if hasattr(self._scan, "read") else 1
-            first = index - many // 2
+            direction = self._direction.get(axis, 0)
+            first = {1: index, 0: index - many // 2, -1: index - many + 1}[direction]
             start, stop = self._span(axis, index, first, first + many)
         self._read(generation, "asked", axis, start, stop)
         with self._changed:
