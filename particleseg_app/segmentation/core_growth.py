@@ -26,7 +26,8 @@ from particleseg_app.segmentation.scan_grid import ScanGrid
 def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray]) -> None:
     """Piece `grown` of each block: `labels` (z, y, x) as indices into `names` (labels of the whole
     volume, or `region_growth.NO_LABEL` where no core came), `volumes` in voxels of the scan for
-    each of `names`, and the six faces of the block's states. `cores`: see `number_cores`.
+    each of `names`, `layers` (z, y, x), and the six faces of the block's states. `cores` is what
+    `number_cores` returns.
     """
 
     def ranks_of(number: int) -> np.ndarray:
@@ -57,10 +58,14 @@ def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: i
     import fastremap
 
     from particleseg_app.segmentation.block_counts import weighted_counts
-    from particleseg_app.segmentation.region_growth import grow_block, labels_of
+    from particleseg_app.segmentation.region_growth import (
+        grow_block,
+        improve_block,
+        labels_of,
+        layers_of,
+    )
 
-    cores = work.read("cores", number, "cores")["cores"]
-    z, y, x = cores.shape
+    z, y, x = work.grid.box(number).shape
     state = np.empty((z + 2, y + 2, x + 2), np.uint64)
     for axis in range(3):
         for end in (0, -1):
@@ -71,11 +76,16 @@ def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: i
             part = tuple(_HALO_PART[step] for step in offset)
             state[part] = facing(work.read("grown", other, name), opposite(offset))
     work.cancel.check()
-    grow_block(cores, ranks, state)
+    if work.has("grown", number):
+        before = work.read("grown", number, "labels", "names", "layers")
+        improve_block(before["labels"], before["names"], before["layers"], state)
+        del before
+    else:
+        grow_block(work.read("cores", number, "cores")["cores"], ranks, state)
     work.cancel.check()
     faces = faces_of(state[1:-1, 1:-1, 1:-1])
-    labels = labels_of(state)
-    del state, cores
+    labels, layers = labels_of(state), layers_of(state)
+    del state
     # Few labels live in one block: small numbers are quick to count.
     local, numbers = fastremap.renumber(labels, preserve_zero=True, in_place=True)
     local = local.astype(np.uint32, copy=False)
@@ -84,7 +94,11 @@ def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: i
     work.cancel.check()
     volumes = weighted_counts(local, scan_grid.weights(work.grid.box(number)), names.size - 1)
     volumes[0] = 0
-    work.write("grown", number, {"labels": local, "names": names, "volumes": volumes, **faces})
+    work.write(
+        "grown",
+        number,
+        {"labels": local, "names": names, "volumes": volumes, "layers": layers, **faces},
+    )
 
 
 _HALO_PART = {-1: slice(0, 1), 0: slice(1, -1), 1: slice(-1, None)}

@@ -33,7 +33,7 @@ from particleseg_app.units import Shape
 from particleseg_app.volumes.labels import LabelWriter
 
 # Raised when finished pieces of an older version would lead to another result.
-_PIECES_VERSION = 1
+_PIECES_VERSION = 2
 
 
 def particles_from_classes(

@@ -41,17 +41,32 @@ def _fill_state(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _refill_state(
+    labels: np.ndarray, names: np.ndarray, layers: np.ndarray, state: np.ndarray
+) -> None:
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                name = names[labels[z, y, x]]
+                if name == NO_LABEL:
+                    state[z + 1, y + 1, x + 1] = UNREACHED
+                else:
+                    state[z + 1, y + 1, x + 1] = np.uint64(layers[z, y, x]) * LAYER + name
+
+
+@njit(cache=True, nogil=True)
 def _reached_through_the_halo(
     state: np.ndarray, count_only: bool, places: np.ndarray, values: np.ndarray
 ) -> int:
-    """Border voxels of the outermost layer that a neighbouring block reaches directly."""
+    """Voxels at the block's sides that a neighbouring block betters directly."""
     nz, ny, nx = state.shape
     found = 0
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
             x = 1
             while x < nx - 1:
-                if state[z, y, x] == UNREACHED:
+                if state[z, y, x] >= LAYER:
                     best = UNREACHED
                     for dz in range(-1, 2):
                         for dy in range(-1, 2):
@@ -68,7 +83,7 @@ def _reached_through_the_halo(
                                     there = state[oz, oy, ox]
                                     if there != 0 and there < best:
                                         best = there
-                    if best != UNREACHED:
+                    if best != UNREACHED and best + LAYER < state[z, y, x]:
                         if not count_only:
                             places[found] = (z * ny + y) * nx + x
                             values[found] = best + LAYER
@@ -138,30 +153,83 @@ def _grow(
         layer += LAYER
 
 
+@njit(cache=True, nogil=True)
+def _improve(state: np.ndarray, steps: np.ndarray, places: np.ndarray, values: np.ndarray) -> None:
+    """Carry better states on from where they came in; any order of the queue ends the same."""
+    flat = state.reshape(-1)
+    queue = np.empty(places.size, np.uintp)
+    end = 0
+    for i in range(places.size):
+        here = np.uintp(places[i])
+        if values[i] < flat[here]:
+            flat[here] = values[i]
+            queue[end] = here
+            end += 1
+    while end > 0:
+        reached = np.empty(2 * end + 26, np.uintp)
+        count = 0
+        for i in range(end):
+            if count + 26 > reached.size:
+                longer = np.empty(2 * reached.size, np.uintp)
+                longer[:count] = reached[:count]
+                reached = longer
+            value = flat[queue[i]] + LAYER
+            for k in range(26):
+                there = queue[i] + steps[np.uintp(k)]
+                if flat[there] > value:
+                    flat[there] = value
+                    reached[count] = there
+                    count += 1
+        queue, end = reached, count
+
+
 def grow_block(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> None:
-    """Best states of one block, given those of the voxels around it.
+    """Best states of one block from its cores, given those of the voxels around it.
 
     `cores` (z, y, x) holds local core numbers; `ranks[number]` is the core's label in the whole
     volume, or 0 for what is border. `state` (uint64) is one voxel larger on each side: its outer
-    layer holds the neighbours' present states (0 where unknown or outside), its inside is filled.
-    The outer layer is emptied on the way.
+    layer holds the neighbours' present states (0 where unknown or outside) and is emptied on the
+    way, its inside is filled.
     """
     unreached = _fill_state(cores, ranks, state)
+    places, values = _offers_of_the_halo(state)
+    dtype = np.uint32 if state.size < 2**32 else np.uint64
+    _grow(state, _steps_26(state), places, values, np.empty(unreached, dtype))
+
+
+def improve_block(
+    labels: np.ndarray, names: np.ndarray, layers: np.ndarray, state: np.ndarray
+) -> None:
+    """Best states of a block that was grown before, given better ones around it.
+
+    `names[labels]` and `layers` are what `labels_of` and `layers_of` gave then; `state` as in
+    `grow_block`. Costs only as much as there is to better.
+    """
+    _refill_state(labels, names, layers, state)
+    places, values = _offers_of_the_halo(state)
+    _improve(state, _steps_26(state), places, values)
+
+
+def _offers_of_the_halo(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places and states, best first, that the outer layer offers; empties the outer layer."""
     none = np.zeros(0, np.int64), np.zeros(0, np.uint64)
     found = _reached_through_the_halo(state, True, *none)
     places, values = np.zeros(found, np.int64), np.zeros(found, np.uint64)
     _reached_through_the_halo(state, False, places, values)
-    order = np.argsort(values, kind="stable")
     for axis in range(3):
         for end in (0, -1):
             state[(slice(None),) * axis + (end,)] = 0
+    order = np.argsort(values, kind="stable")
+    return places[order], values[order]
+
+
+def _steps_26(state: np.ndarray) -> np.ndarray:
+    """Differences of linear index to the 26 neighbours."""
     _, ny, nx = state.shape
     reach = np.arange(-1, 2, dtype=np.int64)
     steps = (reach[:, None, None] * ny * nx + reach[:, None] * nx + reach).ravel()
     # Going back wraps around in unsigned arithmetic and so still arrives.
-    steps = np.delete(steps, 13).astype(np.uintp)
-    dtype = np.uint32 if state.size < 2**32 else np.uint64
-    _grow(state, steps, places[order], values[order], np.empty(unreached, dtype))
+    return np.delete(steps, 13).astype(np.uintp)
 
 
 @njit(cache=True, nogil=True)
@@ -180,3 +248,27 @@ def labels_of(state: np.ndarray) -> np.ndarray:
     labels = np.empty((z - 2, y - 2, x - 2), np.uint32)
     _labels_of(state, labels)
     return labels
+
+
+@njit(cache=True, nogil=True)
+def _layers_of(state: np.ndarray, layers: np.ndarray, highest: int) -> bool:
+    nz, ny, nx = layers.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                value = state[z + 1, y + 1, x + 1]
+                count = np.int64(0 if value == UNREACHED else value // LAYER)
+                if count > highest:
+                    return False
+                layers[z, y, x] = count
+    return True
+
+
+def layers_of(state: np.ndarray) -> np.ndarray:
+    """Layers of the inside of a state, uint8 where they fit, else uint32; 0 where not reached."""
+    z, y, x = state.shape
+    for dtype in (np.uint8, np.uint32):
+        layers = np.empty((z - 2, y - 2, x - 2), dtype)
+        if _layers_of(state, layers, np.iinfo(dtype).max):
+            break
+    return layers

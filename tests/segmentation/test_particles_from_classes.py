@@ -131,8 +131,13 @@ def test_labels_come_back_to_the_scan_without_the_smallest(
 
 
 @pytest.mark.parametrize("block_shape", [(1, 13, 3), (1, 5, 20), (1, 4, 7)])
-def test_a_winding_border_crosses_blocks_many_times(block_shape: Shape, tmp_path: Path) -> None:
-    classes = snake_classes(rows=7, length=20)
+@pytest.mark.parametrize("rows", [7, 31])
+def test_a_winding_border_crosses_blocks_many_times(
+    rows: int, block_shape: Shape, tmp_path: Path
+) -> None:
+    classes = snake_classes(rows, length=20)
+    # The longer one takes more than 255 layers from each end, and wider blocks, for few files.
+    block_shape = (1, block_shape[1] * rows // 7, block_shape[2])
     found = convert(classes, block_shape, tmp_path, small_core_filter=False)
     np.testing.assert_array_equal(found, border_core_to_particles(classes, False))
     sizes = np.bincount(found.ravel())[1:]
