@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
 from particleseg_app.models.model_card import CLASSES, ModelCard, read_card, read_small_json
+from particleseg_app.models.safe_loading import load_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +78,14 @@ def model_root() -> Path:
     return root / "models"
 
 
+def user_model_root() -> Path:
+    """Folder of the imported models (PARTICLESEG_DATA_DIR names another place)."""
+    from platformdirs import user_data_path
+
+    override = os.environ.get("PARTICLESEG_DATA_DIR")
+    return (Path(override) if override else user_data_path("ParticleSeg", False)) / "models"
+
+
 def open_model(folder: Path) -> ModelEntry:
     """Check a model folder and return its entry; raises `ModelError`."""
     entry = ModelEntry(folder.name, folder, read_card(folder))
@@ -96,23 +104,24 @@ def open_model(folder: Path) -> ModelEntry:
 
 
 def list_models() -> list[ModelEntry]:
-    """The bundled models, the default one first; damaged folders are left out."""
+    """The default model, then the other bundled and the imported ones; none that is damaged."""
     entries = []
-    root = model_root()
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.is_dir():
-            try:
-                entries.append(open_model(folder))
-            except ModelError:
-                continue
-    return sorted(entries, key=lambda entry: (entry.name != DEFAULT_MODEL, entry.name))
+    for root in (model_root(), user_model_root()):
+        for folder in sorted(root.iterdir()) if root.is_dir() else []:
+            if folder.is_dir() and not folder.name.startswith("."):
+                try:
+                    entries.append(open_model(folder))
+                except ModelError:
+                    continue
+    return sorted(entries, key=lambda entry: entry.name != DEFAULT_MODEL)
 
 
 def find_model(name_or_folder: str) -> ModelEntry:
-    """The bundled model of that name, else the model in that folder; raises `ModelError`."""
-    named = model_root() / name_or_folder
-    if Path(name_or_folder).name == name_or_folder and named.is_dir():
-        return open_model(named)
+    """The bundled or imported model of that name, else the one in that folder; or `ModelError`."""
+    if Path(name_or_folder).name == name_or_folder:
+        for root in (model_root(), user_model_root()):
+            if (root / name_or_folder).is_dir():
+                return open_model(root / name_or_folder)
     folder = Path(name_or_folder)
     if folder.is_dir():
         return open_model(folder.resolve())
@@ -146,24 +155,11 @@ def build_network(entry: ModelEntry) -> torch.nn.Module:
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Network weights of one fold, loaded without executing anything in the file."""
-    import torch
-
+    content = load_checkpoint(checkpoint)
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        weights = content["network_weights"]
-        weights = {str(key): value.float() for key, value in weights.items()}
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{checkpoint} holds more than weights and was not loaded, because it could run "
-            "code on this computer.",
-            "Use a model from a source you trust.",
-        ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"The weights in {checkpoint} cannot be read ({type(error).__name__}).",
-            "Copy the model anew.",
-        ) from error
-    return weights
+        return {str(key): value.float() for key, value in content["network_weights"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{checkpoint} holds no network.", "Copy the model anew.") from error
 
 
 def load_network(entry: ModelEntry) -> list[torch.nn.Module]:
