@@ -1,4 +1,4 @@
-"""`particleseg info`, `models` and `devices`: what is there to work with."""
+"""`particleseg info` and `devices`: what is there to work with."""
 
 from __future__ import annotations
 
@@ -31,18 +31,6 @@ def info(
         _model_info(open_model(path))
     else:
         _scan_info(path)
-
-
-def models(verbose: Verbose = False) -> None:
-    """List the installed models."""
-    from particleseg_app.models import list_models
-
-    entries = list_models()
-    if not entries:
-        typer.echo("No models are installed.")
-    for entry in entries:
-        card = entry.card
-        typer.echo(f"{entry.name}: {card.title}, version {card.version}")
 
 
 def devices(verbose: Verbose = False) -> None:

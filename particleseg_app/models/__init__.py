@@ -9,12 +9,14 @@ from particleseg_app.models.model_folder import (
     list_models,
     open_model,
 )
+from particleseg_app.models.model_import import ImportOptions, import_model, remove_model
 from particleseg_app.models.predictor import Predictor
 
 __all__ = [
     "DEFAULT_MODEL",
     "Device",
     "GreyScaling",
+    "ImportOptions",
     "ModelCard",
     "ModelEntry",
     "Normalisation",
@@ -22,6 +24,8 @@ __all__ = [
     "available_devices",
     "choose_device",
     "find_model",
+    "import_model",
     "list_models",
     "open_model",
+    "remove_model",
 ]

@@ -220,7 +220,7 @@ def test_verbose_shows_the_trace_and_unexpected_errors_are_named(monkeypatch, ca
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(particleseg_app.models, "list_models", broken)
-    assert main(["models"]) == 1
+    assert main(["model", "list"]) == 1
     error = capsys.readouterr().err
     assert "Unexpected error (RuntimeError: a bug)" in error
     assert "Traceback" not in error
@@ -315,8 +315,24 @@ def test_models_and_devices(tmp_path, monkeypatch, capsys):
     assert main(["devices"]) == 0
     assert "cpu: Processor" in capsys.readouterr().out
     monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
-    assert main(["models"]) == 0
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "data"))
+    assert main(["model", "list"]) == 0
     assert "No models" in capsys.readouterr().out
+
+
+def test_a_model_is_imported_listed_and_removed(tmp_path, monkeypatch, capsys):
+    from tests.models.tiny_model import write_tiny_model
+
+    monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "data"))
+    folder = str(write_tiny_model(tmp_path / "tiny").folder)
+    assert main(["model", "import", folder, "--name", "mine"]) == 0
+    assert main(["model", "list"]) == 0
+    assert "mine: mine, version imported" in capsys.readouterr().out
+    assert main(["model", "import", folder, "--name", "mine"]) == 1
+    assert "There is a model “mine” already." in capsys.readouterr().err
+    assert main(["model", "remove", "mine"]) == 0
+    assert main(["model", "remove", "mine"]) == 1
 
 
 def test_a_network_named_by_its_folder(scan, tmp_path, monkeypatch, capsys):

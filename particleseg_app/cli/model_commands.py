@@ -1,0 +1,76 @@
+"""`particleseg model …`: list the models, import one from elsewhere, remove an imported one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from particleseg_app.cli.options import Verbose
+
+app = typer.Typer(
+    help="List, import or remove models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("list")
+def list_all(verbose: Verbose = False) -> None:
+    """List the models that a run can use."""
+    from particleseg_app.models import list_models
+
+    entries = list_models()
+    if not entries:
+        typer.echo("No models are installed.")
+    for entry in entries:
+        card = entry.card
+        typer.echo(f"{entry.name}: {card.title}, version {card.version}")
+
+
+@app.command("import")
+def import_one(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER_OR_ZIP",
+            help="The ParticleSeg3D download, or an nnU-Net model of background, core and border.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Its name in the list; else that of the folder or file.")
+    ] = None,
+    target_diameter_voxels: Annotated[
+        float, typer.Option(help="Particle diameter it was trained with, in voxels.")
+    ] = 60.0,
+    border_thickness_voxels: Annotated[
+        float, typer.Option(help="Border thickness it was trained with, in voxels.")
+    ] = 3.0,
+    grey_mean: Annotated[
+        float | None, typer.Option(help="Mean grey value of its training scans.")
+    ] = None,
+    grey_std: Annotated[
+        float | None, typer.Option(help="Standard deviation of their grey values.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Convert a model from elsewhere and list it beside the others. Nothing in it is executed."""
+    from particleseg_app.models import ImportOptions, import_model
+
+    options = ImportOptions(
+        name, target_diameter_voxels, border_thickness_voxels, grey_mean, grey_std
+    )
+    entry = import_model(path, options)
+    folds = len(entry.checkpoints())
+    typer.echo(f"Imported “{entry.name}” with {folds} fold{'s' if folds > 1 else ''}.")
+
+
+@app.command("remove")
+def remove(name: str, verbose: Verbose = False) -> None:
+    """Remove an imported model."""
+    from particleseg_app.models import find_model, remove_model
+
+    remove_model(find_model(name))
+    typer.echo(f"Removed “{name}”.")
