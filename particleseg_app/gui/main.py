@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from particleseg_app.gui.main_window import MainWindow
 
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from particleseg_app.gui.main_window import MainWindow
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Open the window, with PATH in it when one is given; returns the exit code."""
@@ -41,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_window() -> tuple[QApplication, MainWindow]:
-    """The application with its log, crash report, look and one window, which is not shown yet."""
+    """The application and its window, not yet shown; errors are caught and logged from here on."""
     from PySide6.QtCore import Qt
     from PySide6.QtWidgets import QApplication
 
     from particleseg_app.gui.crash_handler import CrashHandler, start_log
 
     start_log()
-    # Lets 3D views be moved from one window to another; must be said before the first window.
+    # What Qt needs to know before the first window: sharing lets 3D views be moved about.
     QApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     app = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(app, QApplication)
