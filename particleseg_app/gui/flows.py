@@ -137,12 +137,16 @@ class Flows(QObject):
         wizard = SegmentationWizard(about, self._window)
         self.wizard = wizard
         wizard.answered.connect(lambda answers: self._start_run(scan_id, answers))
-        wizard.finished.connect(lambda _result: self._close_wizard(scan))
+        wizard.scan_released.connect(lambda: self._release(wizard, scan))
+        wizard.finished.connect(lambda _result: self._forget_wizard())
         wizard.open()
 
-    def _close_wizard(self, scan: Scan) -> None:
-        self._close_dialog("wizard")
+    def _forget_wizard(self) -> None:
+        self.wizard = None
+
+    def _release(self, wizard: SegmentationWizard, scan: Scan) -> None:
         scan.close()
+        wizard.deleteLater()
 
     def _start_run(self, scan_id: str, answers: dict[str, Any]) -> None:
         self._session.start_run(scan_id, answers)

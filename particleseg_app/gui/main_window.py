@@ -21,6 +21,7 @@ from particleseg_app.gui.reveal import reveal_in_file_manager
 from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.start_page import StartPage
+from particleseg_app.gui.style import controls_style
 from particleseg_app.gui.tasks import ProgressPanel, Task, running_tasks
 
 APPLICATION = "ParticleSeg"
@@ -54,6 +55,8 @@ class MainWindow(QMainWindow):
         self._layout.addWidget(self.progress)
         self.setCentralWidget(centre)
         self._veil = DropVeil(centre)
+        theme.notifier.changed.connect(self._take_colours)
+        self._take_colours()
         self._connect_session()
         self._connect_intents()
         self._restore()
@@ -109,6 +112,9 @@ class MainWindow(QMainWindow):
         actions.opacity_changed.connect(page.slices.set_overlay_opacity)
         actions.mode_changed.connect(page.slices.set_overlay_mode)
         actions.theme_changed.connect(self._set_theme)
+
+    def _take_colours(self) -> None:
+        self.setStyleSheet(controls_style())
 
     # --- what is shown -------------------------------------------------------------------------
 
@@ -263,6 +269,8 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self._closing = True
+        if self.flows.wizard is not None:
+            self.flows.wizard.reject()
         self.session.jobs.cancel_all()
         for task in running_tasks():
             task.cancel()

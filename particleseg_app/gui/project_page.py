@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEFT_WIDTH, RIGHT_WIDTH = 300, 420
+LEFT_WIDTH, RIGHT_WIDTH = 316, 420
 
 
 class ProjectPage(QWidget):
@@ -40,11 +40,15 @@ class ProjectPage(QWidget):
         self.selected: int | None = None
         self._shown: Shown | None = None
         self._no_3d = False
+        self._arranged = False
 
         self._grey_box = QWidget()
         greys = QVBoxLayout(self._grey_box)
         greys.setContentsMargins(12, 10, 12, 12)
         greys.addWidget(label("Grey values", "heading"))
+        self._grey_box.setStyleSheet(
+            "QPushButton {padding: 4px 6px} QAbstractScrollArea {background: transparent}"
+        )
         greys.addWidget(self.greys, 1)
         left = QFrame()
         left.setProperty("role", "bar")
@@ -55,7 +59,7 @@ class ProjectPage(QWidget):
         left_layout.addWidget(line())
         left_layout.addWidget(self._grey_box)
         self._grey_box.setFixedHeight(230)
-        left.setMinimumWidth(284)
+        left.setMinimumWidth(312)
 
         self._centre = QStackedWidget()
         empty = QWidget()
@@ -135,10 +139,20 @@ class ProjectPage(QWidget):
             self.slices.go_to(*place)
         self.slices.set_labels(shown.labels)
         self._side.setVisible(shown.table is not None)
+        if shown.table is not None and not self._arranged:
+            self._arrange()
         self.table.set_table(shown.table)
         self.sizes.set_table(shown.table)
         self._show_3d(shown)
         self.select(None)
+
+    def _arrange(self) -> None:
+        """Share out the window the first time that particles are shown."""
+        self._arranged = True
+        right = min(720, max(RIGHT_WIDTH, int(0.28 * self.width())))
+        self.splitter.setSizes([LEFT_WIDTH, self.width() - LEFT_WIDTH - right, right])
+        upper = min(440, int(0.46 * self.height()))
+        self.right.setSizes([upper, self.height() - upper])
 
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
         """Give lengths in µm from now on."""
@@ -216,8 +230,9 @@ class ProjectPage(QWidget):
 
     def save_layout(self) -> None:
         store = settings()
-        store.setValue("layout/splitter", self.splitter.saveState())
-        store.setValue("layout/right", self.right.saveState())
+        if self._arranged:
+            store.setValue("layout/splitter", self.splitter.saveState())
+            store.setValue("layout/right", self.right.saveState())
         store.setValue("plot/weighting", self.sizes.weighting)
 
     def restore_layout(self) -> None:
@@ -225,7 +240,7 @@ class ProjectPage(QWidget):
         for name, splitter in (("splitter", self.splitter), ("right", self.right)):
             state = store.value(f"layout/{name}")
             if state is not None:
-                splitter.restoreState(state)
+                self._arranged = splitter.restoreState(state)
         self.sizes.set_weighting(str(store.value("plot/weighting", "volume")))
 
     def stop(self) -> None:

@@ -16,7 +16,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from particleseg_app.gui.icons import icon
+from particleseg_app.gui import theme
+from particleseg_app.gui.icons import icon, resources_folder
 
 
 def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
@@ -66,6 +67,28 @@ def tool_button(
     if clicked is not None:
         result.clicked.connect(lambda _checked=False: clicked())
     return result
+
+
+def controls_style() -> str:
+    """Style sheet of a window for what the theme leaves to Qt: tick boxes and radio buttons."""
+    colours = theme.current()
+    mark = "check-on-light" if colours.dark else "check-on-dark"
+    picture = (resources_folder() / "icons" / f"{mark}.svg").as_posix()
+    return f"""
+QCheckBox, QRadioButton {{ spacing: 8px; background: transparent; }}
+QCheckBox::indicator, QRadioButton::indicator {{ width: 14px; height: 14px;
+    border: 1px solid {colours.muted}; background: {colours.panel}; }}
+QCheckBox::indicator {{ border-radius: 3px; }}
+QRadioButton::indicator {{ border-radius: 8px; }}
+QCheckBox::indicator:hover, QRadioButton::indicator:hover,
+QCheckBox::indicator:focus, QRadioButton::indicator:focus {{ border-color: {colours.accent}; }}
+QCheckBox::indicator:checked {{ background: {colours.accent}; border-color: {colours.accent};
+    image: url("{picture}"); }}
+QRadioButton::indicator:checked {{ border: 5px solid {colours.accent};
+    width: 6px; height: 6px; background: {colours.accent_text}; }}
+QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{
+    border-color: {colours.border}; background: {colours.raised}; }}
+"""
 
 
 class Card(QFrame):

@@ -82,9 +82,7 @@ class ProjectPanel(QWidget):
         self.tree.currentItemChanged.connect(self._on_current)
         self.new_run_button = button("New run…", self._new_run, icon_name="new-run")
         self.add_button = button("Add scan…", self.add_scan_wanted.emit, icon_name="add-scan")
-        self.continue_button = button(
-            "Continue this run", self._continue, icon_name="continue", primary=True
-        )
+        self.continue_button = button("Continue this run", self._continue, primary=True)
         self.continue_button.hide()
 
         top = row(self._name, None, self._more)

@@ -30,6 +30,8 @@ class _SizeAxis(pg.AxisItem):
             steps = (1, 2, 5) if high - low > 1.1 else (1, 1.5, 2, 3, 4, 5, 6, 8)
         labelled = [d + math.log10(s) for d in decades for s in steps]
         labelled = [v for v in labelled if low <= v <= high]
+        if len(labelled) < 3:
+            labelled = _even_ticks(10**low, 10**high)
         minor = [d + math.log10(s) for d in decades for s in range(1, 10)]
         return [(0.5, labelled), (0.1, [v for v in minor if low <= v <= high])]
 
@@ -37,6 +39,15 @@ class _SizeAxis(pg.AxisItem):
         if spacing < 0.5:
             return [""] * len(values)
         return [f"{10**value:.3g}" if 10**value < 1e4 else f"{10**value:.0f}" for value in values]
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of about four even sizes, for particles of nearly one size."""
+    rough = max(high - low, 1e-9 * high) / 4
+    decade = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * decade for s in (1, 2, 5, 10) if s * decade >= rough)
+    first = math.ceil(low / step)
+    return [math.log10(n * step) for n in range(first, math.floor(high / step) + 1) if n > 0]
 
 
 class _ShareAxis(pg.AxisItem):

@@ -7,6 +7,7 @@ from particleseg_app.gui.tasks.task import (
     Task,
     running_tasks,
     stop_all_tasks,
+    when_ended,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "Task",
     "running_tasks",
     "stop_all_tasks",
+    "when_ended",
 ]

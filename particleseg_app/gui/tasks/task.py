@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal
@@ -121,6 +121,22 @@ class Task(QObject):
 
 def running_tasks() -> tuple[Task, ...]:
     return tuple(_running)
+
+
+def when_ended(tasks: Iterable[Task], then: Callable[[], object]) -> None:
+    """Call `then` on the window's thread as soon as none of `tasks` runs (at once if none does)."""
+    left = {task for task in tasks if task.running}
+    if not left:
+        then()
+        return
+
+    def one_less(task: Task) -> None:
+        left.discard(task)
+        if not left:
+            then()
+
+    for task in list(left):
+        task.ended.connect(lambda task=task: one_less(task))
 
 
 def stop_all_tasks(milliseconds: int = 60_000) -> bool:

@@ -116,10 +116,12 @@ class DiameterPage(WizardPage):
             self._looking.failed.connect(self._on_not_proposed)
             self._looking.start()
 
-    def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
+    def stop(self) -> list[Task]:
         self.view.stop()
+        if self._looking is None:
+            return []
+        self._looking.cancel()
+        return [self._looking]
 
     def _propose(self, progress: Progress, cancel: CancelToken) -> DiameterProposal | None:
         from particleseg_app.volumes.granulometry import propose_diameter

@@ -220,8 +220,9 @@ class MethodPage(WizardPage):
     def leave(self) -> None:
         self.cost.stop()
 
-    def stop(self) -> None:
+    def stop(self) -> list[Task]:
         self.cost.stop()
+        return []
 
     def _on_method(self) -> None:
         network = self.method == NETWORK

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from particleseg_app.gui.tasks import Task
 from particleseg_app.volumes import Scan
 
 
@@ -59,5 +60,6 @@ class WizardPage(QWidget):
     def leave(self) -> None:
         """The page is no longer seen."""
 
-    def stop(self) -> None:
-        """The wizard closes: background work of the page is to end."""
+    def stop(self) -> list[Task]:
+        """The wizard closes: end background work; what still reads the scan for a moment."""
+        return []

@@ -88,9 +88,11 @@ class ScanPage(WizardPage):
             self._task.finished.connect(self.picture.set_image)
             self._task.start()
 
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+    def stop(self) -> list[Task]:
+        if self._task is None:
+            return []
+        self._task.cancel()
+        return [self._task]
 
     def _read_picture(self, progress: Progress, cancel: CancelToken) -> QImage:
         grey = self._scan.read_slice(0, self._scan.shape[0] // 2).astype(np.float32)

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.style import button, label, line, row
+from particleseg_app.gui.tasks import when_ended
 from particleseg_app.gui.wizard.diameter_page import DiameterPage
 from particleseg_app.gui.wizard.method_page import MethodPage
 from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
@@ -30,6 +31,7 @@ class SegmentationWizard(QDialog):
     """Emits `answered` with the run's settings when the user starts the run."""
 
     answered = Signal(dict)
+    scan_released = Signal()  # nothing of the wizard reads the scan any more
 
     def __init__(self, wizard_scan: WizardScan, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -125,8 +127,8 @@ class SegmentationWizard(QDialog):
         return self.answers.settings()
 
     def done(self, result: int) -> None:
-        for page in self.pages:
-            page.stop()
+        still_reading = [task for page in self.pages for task in page.stop()]
+        when_ended(still_reading, self.scan_released.emit)
         super().done(result)
         if result == QDialog.DialogCode.Accepted:
             self.answered.emit(self.settings())

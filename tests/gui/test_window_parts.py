@@ -1,0 +1,230 @@
+"""Smaller parts of the window: start page, dialogs, messages, panels, crash report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up_results import made_up_table, write_scan
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from pytestqt.qtbot import QtBot
+
+from particleseg_app.errors import ScanError
+from particleseg_app.gui.banner import Banner
+from particleseg_app.gui.crash_handler import CrashDialog, CrashHandler
+from particleseg_app.gui.formats import format_bytes, format_duration, parse_number
+from particleseg_app.gui.icons import icon
+from particleseg_app.gui.main import main
+from particleseg_app.gui.new_project_dialog import NewProjectDialog, folder_name
+from particleseg_app.gui.panels.particle_table import ParticleTablePanel
+from particleseg_app.gui.panels.project_panel import ProjectPanel, RunItem, ScanItem
+from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
+from particleseg_app.gui.settings import log_file, settings
+from particleseg_app.gui.start_page import StartPage
+from particleseg_app.volumes import inspect_source
+
+
+@dataclass
+class Recent:
+    folder: Path
+    name: str
+    opened_at: str
+    exists: bool
+
+
+def test_recent_projects_that_are_gone_cannot_be_opened(qtbot: QtBot, tmp_path: Path) -> None:
+    page = StartPage()
+    qtbot.addWidget(page)
+    opened: list[Path] = []
+    page.recent_opened.connect(opened.append)
+    there = Recent(tmp_path, "there", "2026-05-03T10:00:00+00:00", True)
+    gone = Recent(tmp_path / "gone", "gone", "2026-05-03T10:00:00+00:00", False)
+    page.set_recent([there, gone])
+    page.show()
+    first, second = (page._rows.itemAt(n).widget() for n in (0, 1))
+    qtbot.mouseClick(second, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
+    assert opened == [tmp_path]
+    page.set_recent([])
+    assert not page._scroll.isVisible()
+
+
+def test_a_new_project_needs_a_free_place(qtbot: QtBot, tmp_path: Path) -> None:
+    settings().setValue("last/projects_folder", str(tmp_path))
+    (tmp_path / "ore").mkdir()
+    (tmp_path / "ore" / "notes.txt").write_text("mine")
+    dialog = NewProjectDialog(inspect_source(write_scan(tmp_path / "scans" / "ore")))
+    qtbot.addWidget(dialog)
+    assert dialog.project_name == "ore 2"
+    assert dialog.create_button.isEnabled()
+    dialog.name_edit.setText("ore")
+    assert "not empty" in dialog.problem()
+    assert not dialog.create_button.isEnabled()
+    dialog.name_edit.setText("   ")
+    assert "name" in dialog.problem()
+    dialog.name_edit.setText("new")
+    dialog.place_edit.setText("somewhere")
+    assert not dialog.create_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("a/b:c", "a_b_c"), (" .x. ", "x"), ("Erz Süd 7", "Erz Süd 7")]
+)
+def test_folder_names_are_allowed_on_every_system(name: str, folder: str) -> None:
+    assert folder_name(name) == folder
+
+
+def test_errors_stay_and_good_news_leave(qtbot: QtBot) -> None:
+    banner = Banner()
+    qtbot.addWidget(banner)
+    banner.show_error(ScanError("slice_7.tif is cut off.", "Copy it again."))
+    assert banner.text == "slice_7.tif is cut off. Copy it again."
+    assert not banner._timer.isActive()
+    banner.show_success("Done.")
+    assert banner._timer.isActive()
+    banner.close_button.click()
+    assert banner.text == ""
+
+
+def test_a_bug_is_logged_and_shown_once(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    from particleseg_app.gui import crash_handler
+
+    handlers = list(crash_handler.logger.handlers)
+    crash_handler.start_log()
+    handler = CrashHandler()
+    for text in ("first", "second"):
+        try:
+            raise ValueError(text)
+        except ValueError as error:
+            handler.report(error)
+    qtbot.waitUntil(lambda: handler._dialog is not None)
+    qtbot.wait(20)
+    dialog = handler._dialog
+    assert isinstance(dialog, CrashDialog)
+    dialog.copy_button.click()
+    copied = QGuiApplication.clipboard().text()
+    assert "ValueError: first" in copied and "ValueError: second" in copied
+    assert "ValueError: first" in log_file().read_text()
+    dialog.accept()
+    assert handler._dialog is None
+    for added in set(crash_handler.logger.handlers) - set(handlers):
+        crash_handler.logger.removeHandler(added)
+        added.close()
+
+
+def test_the_project_panel_offers_what_fits_the_state(qtbot: QtBot) -> None:
+    panel = ProjectPanel()
+    qtbot.addWidget(panel)
+    runs = (
+        RunItem("r1", "Run 1", "finished", "340 particles"),
+        RunItem("r2", "Run 2", "unfinished", "unfinished"),
+        RunItem("r3", "Run 3", "working", "running"),
+    )
+    panel.set_project("Ore", [ScanItem("s1", "ore", "64 × 64 × 48", runs)])
+    panel.show()
+    texts = {}
+    scan = panel.tree.topLevelItem(0)
+    assert scan is not None
+    for number in range(3):
+        menu = panel.menu_for(scan.child(number))
+        texts[number] = [action.text() for action in menu.actions() if action.isEnabled()]
+    assert "Export…" in texts[0] and "Continue" not in texts[0]
+    assert "Continue" in texts[1] and "Export…" not in texts[1]
+    assert "Stop" in texts[2] and "Remove this run…" not in texts[2]
+    panel.choose("run", "r2")
+    assert panel.continue_button.isVisible()
+    assert panel.chosen_scan() == "s1"
+    with qtbot.waitSignal(panel.run_continued) as signal:
+        panel.continue_button.click()
+    assert signal.args == ["r2"]
+
+
+def test_the_table_keeps_its_particle_through_sorting_and_filtering(
+    qtbot: QtBot, table: pd.DataFrame
+) -> None:
+    panel = ParticleTablePanel()
+    qtbot.addWidget(panel)
+    panel.set_table(table)
+    panel.show()
+    chosen: list[int] = []
+    panel.particle_chosen.connect(chosen.append)
+    panel.select_label(17)
+    volume = panel.model.column_index("volume_um3") or 0
+    panel.sort_by(volume)
+    assert panel.model.label_of_row(0) == int(table.label[table.volume_um3.idxmax()])
+    assert panel.model.label_of_row(panel.view.currentIndex().row()) == 17
+    panel.filter_box.setText("#18")
+    panel.apply_filter()
+    assert "1 of 340" in panel.count_label.text() and "filtered out" in panel.count_label.text()
+    panel.filter_box.setText("nonsense >")
+    panel.apply_filter()
+    assert panel.problem_label.isVisible()
+    assert panel.model.shown_count == 1  # what was understood last still holds
+    panel.filter_box.clear()
+    panel.apply_filter()
+    assert panel.model.label_of_row(panel.view.currentIndex().row()) == 17
+    assert chosen == []  # nothing of this was the user's choice
+
+
+def test_the_filter_form_and_the_filter_text_say_the_same(
+    qtbot: QtBot, table: pd.DataFrame
+) -> None:
+    panel = ParticleTablePanel()
+    qtbot.addWidget(panel)
+    panel.set_table(table)
+    low, _high = panel._popup._fields["equivalent_diameter_um"]
+    qtbot.keyClicks(low, "150")
+    assert panel.filter_box.text() == "diameter >= 150"
+    assert panel.model.shown_count == int((table.equivalent_diameter_um >= 150).sum())
+
+
+def test_the_size_distribution_follows_weighting_and_filter(qtbot: QtBot) -> None:
+    table = made_up_table(340)
+    panel = SizeDistributionPanel()
+    qtbot.addWidget(panel)
+    panel.set_table(table)
+    panel.show()
+    by_volume = panel.distribution
+    panel.set_weighting("number")
+    by_number = panel.distribution
+    assert by_volume is not None and by_number is not None
+    assert by_number.d50 < by_volume.d50
+    panel.set_shown(table.label[table.equivalent_diameter_um > 200].to_numpy())
+    assert panel.distribution is not None and panel.distribution.d10 > 200
+    panel.select_label(1)
+    panel.set_table(table.iloc[:0])
+    assert panel.distribution is None
+    assert panel.grab().width() > 0
+
+
+def test_every_icon_can_be_drawn(qtbot: QtBot) -> None:
+    from particleseg_app.gui.icons import resources_folder
+
+    for path in (resources_folder() / "icons").glob("*.svg"):
+        picture = icon(path.stem).pixmap(24, 24).toImage()
+        drawn = any(picture.pixelColor(x, y).alpha() for x in range(24) for y in range(24))
+        assert drawn, path.name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.2, "8 s"), (200, "3 min 20 s"), (3900, "1 h 5 min"), (90_000, "1 day 1 h")],
+)
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def test_numbers_for_people() -> None:
+    assert format_bytes(2_140_000_000) == "2.1 GB"
+    assert parse_number("1 234,5") == 1234.5
+    assert parse_number("nan") is None
+
+
+def test_the_command_line_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert "ParticleSeg" in capsys.readouterr().out

@@ -1,0 +1,169 @@
+"""The wizard: what it shows, what it proposes, and which answers it does not take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_up_results import write_scan
+from pytestqt.qtbot import QtBot
+
+from particleseg_app.gui.tasks import running_tasks
+from particleseg_app.gui.viewers import Measurement
+from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.volumes import Scan, import_scan, inspect_source, open_scan
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Iterator[Scan]:
+    source = inspect_source(write_scan(tmp_path / "ore"))
+    import_scan(source, tmp_path / "scan.h5", Progress(), CancelToken())
+    with open_scan(tmp_path / "scan.h5") as opened:
+        yield opened
+
+
+@pytest.fixture
+def wizard(qtbot: QtBot, scan: Scan, tmp_path: Path) -> Iterator[SegmentationWizard]:
+    about = WizardScan(
+        "ore",
+        scan,
+        proposed_voxel_size_um=10.0,
+        voxel_size_origin="ImageJ metadata",
+        project_folder=tmp_path,
+    )
+    # Not given to qtbot, which would delete it while its tasks still end.
+    shown = SegmentationWizard(about)
+    shown.show()
+    yield shown
+    with qtbot.waitSignal(shown.scan_released, timeout=60_000):
+        shown.done(0)
+    qtbot.waitUntil(lambda: not running_tasks(), timeout=60_000)
+    shown.deleteLater()
+
+
+def test_page_1_warns_of_nothing_in_a_good_scan(wizard: SegmentationWizard) -> None:
+    assert wizard.scan_page.warnings == ()
+    assert wizard.next_button.isEnabled()
+    assert not wizard.back_button.isEnabled()
+
+
+def test_the_voxel_size_of_the_files_must_be_confirmed(wizard: SegmentationWizard) -> None:
+    wizard.forward()
+    page = wizard.voxel_size_page
+    assert page.field.empty
+    assert not wizard.next_button.isEnabled()
+    assert wizard.answers.voxel_size_um is None
+    page.use_button.click()
+    assert wizard.answers.voxel_size_um == 10.0
+    assert wizard.next_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("-4", "not possible"), ("0", "not possible"), ("ten", "not a number"), ("1e9", "between")],
+)
+def test_impossible_voxel_sizes_say_why_and_keep_one_there(
+    wizard: SegmentationWizard, text: str, reason: str
+) -> None:
+    wizard.forward()
+    field = wizard.voxel_size_page.field
+    field.edit.setText(text)
+    assert reason in field.problem
+    assert not wizard.next_button.isEnabled()
+    wizard.forward()
+    assert wizard.current == 1
+
+
+def test_a_decimal_comma_is_understood(wizard: SegmentationWizard) -> None:
+    wizard.forward()
+    wizard.voxel_size_page.field.edit.setText("13,15")
+    assert wizard.answers.voxel_size_um == pytest.approx(13.15)
+
+
+def answer_voxel_size(wizard: SegmentationWizard) -> None:
+    wizard.forward()
+    wizard.voxel_size_page.use_button.click()
+    wizard.forward()
+
+
+def test_the_program_proposes_a_diameter_that_one_click_takes(
+    wizard: SegmentationWizard, qtbot: QtBot
+) -> None:
+    answer_voxel_size(wizard)
+    page = wizard.diameter_page
+    qtbot.waitUntil(lambda: page.proposal is not None, timeout=60_000)
+    qtbot.waitUntil(page.use_proposal_button.isVisible)
+    page.use_proposal_button.click()
+    assert wizard.answers.particle_diameter_um == pytest.approx(120, rel=0.35)
+    assert wizard.next_button.isEnabled()
+
+
+def test_measurements_are_averaged_and_can_be_removed(wizard: SegmentationWizard) -> None:
+    answer_voxel_size(wizard)
+    page = wizard.diameter_page
+    for length in (10.0, 12.0, 17.0):
+        page.tool.add(Measurement("line", 0, 20, (20, 30, 20), (20, 30, 20 + length)))
+    assert page.field.value == pytest.approx(130)
+    page.tool.remove(2)
+    assert page.field.value == pytest.approx(110)
+    page.field.edit.setText("95")  # what is typed stands, whatever is measured then
+    page.tool.add(Measurement("line", 0, 20, (20, 30, 20), (20, 30, 40)))
+    assert page.field.value == pytest.approx(95)
+    page.use_measured_button.click()
+    assert page.field.value == pytest.approx(140)
+
+
+def test_a_diameter_of_two_voxels_is_refused(wizard: SegmentationWizard) -> None:
+    answer_voxel_size(wizard)
+    wizard.diameter_page.field.edit.setText("20")
+    assert "2 voxels" in wizard.diameter_page.field.problem
+    assert not wizard.next_button.isEnabled()
+
+
+def test_the_classical_method_gives_settings_and_a_cost(
+    wizard: SegmentationWizard, qtbot: QtBot
+) -> None:
+    from particleseg_app.segmentation import RunSettings
+
+    answer_voxel_size(wizard)
+    wizard.diameter_page.field.edit.setText("120")
+    wizard.forward()
+    page = wizard.method_page
+    qtbot.waitUntil(lambda: page.models_known, timeout=60_000)
+    page.classical_button.click()
+    qtbot.waitUntil(lambda: page.cost.estimate_shown is not None, timeout=60_000)
+    page.threshold.edit.setText("999999")
+    assert "No voxel" in page.threshold.problem
+    assert not wizard.next_button.isEnabled()
+    page.threshold.edit.setText("21000")
+    page.erosion.setValue(1)
+    settings = RunSettings(**wizard.settings())
+    assert (settings.method, settings.threshold, settings.erosion_radius) == (
+        "threshwater",
+        21000,
+        1,
+    )
+    with qtbot.waitSignal(wizard.answered) as signal:
+        wizard.forward()
+    assert signal.args[0]["particle_diameter_um"] == 120
+
+
+def test_a_full_disk_keeps_one_from_starting(
+    wizard: SegmentationWizard, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 10**12, 1000)
+    )
+    answer_voxel_size(wizard)
+    wizard.diameter_page.field.edit.setText("120")
+    wizard.forward()
+    page = wizard.method_page
+    qtbot.waitUntil(lambda: page.models_known, timeout=60_000)
+    page.classical_button.click()
+    qtbot.waitUntil(lambda: page.cost.estimate_shown is not None, timeout=60_000)
+    assert "too little space" in page.problem()
+    assert not wizard.next_button.isEnabled()
