@@ -1,5 +1,6 @@
 """Scans and label volumes on disk: TIFF import, the chunked store, grey statistics."""
 
+from particleseg_app.volumes.granulometry import DiameterProposal, propose_diameter
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 from particleseg_app.volumes.labels import LabelVolume, LabelWriter, open_labels, read_label_file
 from particleseg_app.volumes.scan import Scan, open_scan
@@ -7,6 +8,7 @@ from particleseg_app.volumes.scan_import import import_scan
 from particleseg_app.volumes.tiff_source import ScanSource, inspect_source
 
 __all__ = [
+    "DiameterProposal",
     "GreyStatistics",
     "LabelVolume",
     "LabelWriter",
@@ -16,5 +18,6 @@ __all__ = [
     "inspect_source",
     "open_labels",
     "open_scan",
+    "propose_diameter",
     "read_label_file",
 ]

@@ -66,7 +66,7 @@ class GreyStatistics:
         last = int(np.searchsorted(cumulative, 0.999 * cumulative[-1]))
         inner = counts[first : last + 1].astype(np.float64)
         edges = self.histogram_edges[first : last + 2].astype(np.float64)
-        return _otsu(inner, edges)
+        return otsu(inner, edges)
 
     def warnings(self) -> tuple[str, ...]:
         """Plain sentences about grey values that may spoil a segmentation; empty if all is well."""
@@ -201,7 +201,7 @@ def _stands_alone(counts: np.ndarray, index: int) -> bool:
     return beside.size == 0 or int(counts[index]) > 4 * int(beside.max())
 
 
-def _otsu(counts: np.ndarray, edges: np.ndarray) -> float:
+def otsu(counts: np.ndarray, edges: np.ndarray) -> float:
     """Edge between two classes with the largest variance between them."""
     if counts.size < 2:
         return float(edges[0] + edges[-1]) / 2
