@@ -15,12 +15,13 @@ from viewer_samples import MemoryLabels, MemoryScan
 
 from particleseg_app.gui.viewers import Particles3DView, colour_of
 from particleseg_app.gui.viewers.opengl import find_opengl
+from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
 from particleseg_app.gui.viewers.particle_surfaces import (
     count_surface_faces,
     particle_surfaces,
     surfaces_of_label,
 )
-from particleseg_app.gui.viewers.particles_3d import NOT_AVAILABLE, first_label_on_ray
+from particleseg_app.gui.viewers.particles_3d import NOT_AVAILABLE
 from particleseg_app.gui.viewers.scene_loader import DrawingBudget, particle_scene
 from particleseg_app.gui.viewers.volume_preview import (
     preview_step,

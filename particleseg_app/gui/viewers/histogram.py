@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QDoubleSpinBox,
-    QHBoxLayout,
+    QGridLayout,
     QLabel,
     QPushButton,
     QVBoxLayout,
@@ -57,7 +57,7 @@ class HistogramWindow(QWidget):
         self._plot.setMouseEnabled(False, False)
         self._plot.hideButtons()
         self._plot.hideAxis("left")
-        self._plot.setMinimumHeight(90)
+        self._plot.setMinimumHeight(70)
         self._plot.setMaximumHeight(200)
         self._plot.setAccessibleName("Histogram of the grey values")
         self._curve = self._plot.plot([0, 1], [0], stepMode="center", fillLevel=0)
@@ -72,18 +72,19 @@ class HistogramWindow(QWidget):
         self._full.setToolTip("Show every grey value of the scan")
         self._auto.clicked.connect(self.show_auto)
         self._full.clicked.connect(self.show_full)
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACING // 2)
-        for text, box in (("Black", self._low), ("White", self._high)):
+        row = QGridLayout()
+        row.setHorizontalSpacing(theme.SPACING // 2)
+        row.setVerticalSpacing(1)
+        for column, (text, box) in enumerate((("Black", self._low), ("White", self._high))):
             caption = QLabel(text)
             caption.setProperty("role", "muted")
-            row.addWidget(caption)
-            row.addWidget(box, 1)
-            row.addSpacing(theme.SPACING // 2)
-        for button in (self._auto, self._full):
-            button.setProperty("quiet", True)
-            button.setStyleSheet("padding-left: 8px; padding-right: 8px;")
-            row.addWidget(button)
+            caption.setBuddy(box)
+            row.addWidget(caption, 0, column)
+            row.addWidget(box, 1, column)
+            row.setColumnStretch(column, 1)
+        for column, button in enumerate((self._auto, self._full), start=2):
+            button.setStyleSheet("padding-left: 9px; padding-right: 9px;")
+            row.addWidget(button, 1, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.SPACING // 2)

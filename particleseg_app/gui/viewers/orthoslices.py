@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict
+from typing import Any
 
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtWidgets import (
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.formats import THIN_SPACE, format_count
-from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar, place_text
+from particleseg_app.gui.viewers.pointed import NOTHING_POINTED, Pointed, describe
+from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar
 from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, XZ, YZ, Plane, SliceCamera
 from particleseg_app.gui.viewers.slice_loader import SliceLoader
 from particleseg_app.gui.viewers.slice_picture import SlicePicture
-from particleseg_app.gui.viewers.slice_reader import SliceVolume
+from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
 from particleseg_app.gui.viewers.slice_view import SliceTool, SliceView
+from particleseg_app.gui.viewers.slices_help import slices_help
 
 PATIENCE_MS = 350  # a slice that takes longer is announced
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
 HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
-HELP = (
-    ("Scroll", "other slices"),
-    ("Ctrl + scroll", "zoom"),
-    ("Click or drag", "move the cross-hair"),
-    ("Right drag", "move the picture"),
-    ("Double click", "bring to the middle"),
-    ("Page keys", "other slices"),
-    ("Arrow keys", "move the cross-hair"),
-    ("Home", "show the whole scan"),
-)
-
-
-class GreyStatisticsLike(Protocol):
-    def display_range(self) -> tuple[float, float]: ...
-
-
-class ScanLike(SliceVolume, Protocol):
-    @property
-    def statistics(self) -> GreyStatisticsLike: ...
-
-
-class Pointed(TypedDict):
-    """What is under the mouse: voxel (z, y, x), its grey value and label, and a text of it all."""
-
-    position: tuple[int, int, int] | None
-    grey: float | None
-    label: int
-    text: str
-
-
-NOTHING_POINTED: Pointed = {"position": None, "grey": None, "label": 0, "text": ""}
 
 
 class OrthosliceView(QWidget):
@@ -100,7 +68,7 @@ class OrthosliceView(QWidget):
         self._grid.setSpacing(2)
         for plane, row, column in ((XY, 0, 0), (YZ, 0, 1), (XZ, 1, 0)):
             self._grid.addWidget(self._cells[plane], row, column)
-        self._empty_fourth = _help()
+        self._empty_fourth: QWidget = slices_help()
         self._grid.addWidget(self._empty_fourth, 1, 1)
         for place in (0, 1):
             self._grid.setRowStretch(place, 1)
@@ -453,51 +421,9 @@ class OrthosliceView(QWidget):
             self._say(NOTHING_POINTED)
             return
         grey, label = self._picture_values(view, voxel)
-        parts = []
-        if label:
-            parts.append(f"Particle {format_count(label)}")
-        elif self._labels is not None and grey is not None:
-            parts.append("Background")
-        if grey is not None:
-            parts.append(f"grey {_grey_text(grey)}")
-        z, y, x = voxel
-        if self._voxel_size_um is None:
-            parts.append(f"voxel ({x}, {y}, {z})")
-        else:
-            size = self._voxel_size_um
-            places = ", ".join(place_text((v + 0.5) * size) for v in (x, y, z))
-            parts.append(f"(x, y, z) = ({places}) µm")
-        self._say({"position": voxel, "grey": grey, "label": label, "text": " · ".join(parts)})
+        has_labels = self._labels is not None
+        self._say(describe(voxel, grey, label, self._voxel_size_um, has_labels))
 
     def _say(self, pointed: Pointed) -> None:
         self._pointed_text.setText(pointed["text"])
         self.hovered.emit(dict(pointed))
-
-
-def _help() -> QFrame:
-    """What mouse and keys do in the slices, for the cell that nothing else is in."""
-    frame = QFrame()
-    frame.setProperty("role", "bar")
-    rows = QGridLayout()
-    rows.setHorizontalSpacing(2 * theme.SPACING)
-    rows.setVerticalSpacing(theme.SPACING // 2)
-    for row, (what, effect) in enumerate(HELP):
-        name = QLabel(what)
-        name.setStyleSheet("font-weight: 600;")
-        meaning = QLabel(effect)
-        meaning.setProperty("role", "muted")
-        rows.addWidget(name, row, 0)
-        rows.addWidget(meaning, row, 1)
-    layout = QGridLayout(frame)
-    layout.addLayout(rows, 1, 1)
-    for side in (0, 2):
-        layout.setRowStretch(side, 1)
-        layout.setColumnStretch(side, 1)
-    frame.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-    return frame
-
-
-def _grey_text(grey: float) -> str:
-    if grey == int(grey) and abs(grey) < 1e12:
-        return format_count(int(grey))
-    return f"{grey:.5g}".replace(",", THIN_SPACE)

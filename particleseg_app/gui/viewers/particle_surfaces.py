@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from particleseg_app.progress import CancelToken
 
@@ -142,6 +141,8 @@ def _quads(padded: np.ndarray, cancel: CancelToken) -> tuple[np.ndarray, np.ndar
 
 def _smoothed(points: np.ndarray, quads: np.ndarray, cancel: CancelToken) -> np.ndarray:
     """Vertices after a few rounds of smoothing between the centres of their faces."""
+    from scipy import sparse  # heavy, and only needed once there are particles
+
     count = len(quads)
     rows = np.repeat(np.arange(count, dtype=np.int32), 4)
     member = sparse.csr_matrix(

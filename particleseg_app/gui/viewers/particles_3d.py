@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -20,7 +19,7 @@ from PySide6.QtWidgets import (
 from particleseg_app.gui import theme
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.viewers.opengl import find_opengl
-from particleseg_app.gui.viewers.orthoslices import ScanLike
+from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
 from particleseg_app.gui.viewers.scene_loader import (
     HARDWARE,
     SOFTWARE,
@@ -28,10 +27,10 @@ from particleseg_app.gui.viewers.scene_loader import (
     ParticleScene,
     SceneLoader,
 )
+from particleseg_app.gui.viewers.scene_texts import SceneTexts
 from particleseg_app.gui.viewers.slice_cell import ViewBar
-from particleseg_app.gui.viewers.slice_geometry import AXIS_NAMES
-from particleseg_app.gui.viewers.slice_reader import SliceVolume
-from particleseg_app.units import Shape, format_micrometres
+from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
+from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
     from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
@@ -75,13 +74,16 @@ class Particles3DView(QWidget):
         self._take_colours()
 
     def _build(self) -> None:
-        self.bar = ViewBar("3D")
+        self.bar = ViewBar("3D", narrow=330)
+        self.bar.layout_.setSpacing(theme.SPACING // 4)
         self._modes = QButtonGroup(self)
         self._mode_buttons: dict[str, QToolButton] = {}
         self.bar.add_stretch()
         for mode, text in ((PARTICLES, "Particles"), (SCAN, "Scan"), (BOTH, "Both")):
             button = QToolButton()
             button.setText(text)
+            button.setStyleSheet("padding: 3px 5px;")
+            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 14)
             button.setCheckable(True)
             button.setAutoRaise(True)
             button.clicked.connect(lambda _on=False, mode=mode: self.set_mode(mode))
@@ -102,11 +104,7 @@ class Particles3DView(QWidget):
         self._holder = QWidget()
         self._holder_layout = QVBoxLayout(self._holder)
         self._holder_layout.setContentsMargins(0, 0, 0, 0)
-        self._status = QLabel(self._holder)
-        self._sizes = [QLabel(self._holder) for _ in range(3)]
-        for label in (self._status, *self._sizes):
-            label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-            label.hide()
+        self._texts = SceneTexts(self._holder)
         self._stack = QStackedLayout()
         self._stack.addWidget(self._message)
         self._stack.addWidget(self._holder)
@@ -167,7 +165,7 @@ class Particles3DView(QWidget):
 
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
         self._voxel_size_um = voxel_size_um
-        self._place_sizes()
+        self._place_texts()
 
     def set_window(self, low: float, high: float) -> None:
         """Grey values of the scan shown black and white."""
@@ -220,7 +218,7 @@ class Particles3DView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        self._place_status()
+        self._texts.place_remark()
 
     def _shape(self) -> Shape | None:
         volume = self._scan or self._labels
@@ -270,10 +268,9 @@ class Particles3DView(QWidget):
         assert opengl is not None
         from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
 
-        self._scene = SceneCanvas(self._clicked, self._place_sizes, self._moving)
+        self._scene = SceneCanvas(self._clicked, self._place_texts, self._moving)
         self._holder_layout.addWidget(self._scene.canvas.native)
-        for label in (self._status, *self._sizes):
-            label.raise_()
+        self._texts.raise_all()
         self._loader = SceneLoader(SOFTWARE if opengl.software else HARDWARE, self)
         self._loader.particles_ready.connect(self._show_particles)
         self._loader.scan_ready.connect(self._show_scan)
@@ -310,7 +307,7 @@ class Particles3DView(QWidget):
     def _show_failure(self, what: str) -> None:
         self._waiting_for.discard(what)
         self._show_state()
-        self._say("The 3D view could not be prepared.")
+        self._texts.say("The 3D view could not be prepared.")
 
     def _show_state(self) -> None:
         """Bring buttons, message and status in line with what there is."""
@@ -330,12 +327,12 @@ class Particles3DView(QWidget):
             return
         self._stack.setCurrentWidget(self._holder)
         if self._waiting_for:
-            self._say("Preparing the 3D view …")
+            self._texts.say("Preparing the 3D view …")
         elif self._particles is not None and not len(self._particles.surfaces.triangles):
-            self._say("There are no particles to show.")
+            self._texts.say("There are no particles to show.")
         else:
-            self._say("")
-        self._place_sizes()
+            self._texts.say("")
+        self._place_texts()
 
     # --- mouse ---------------------------------------------------------------------------------
 
@@ -359,90 +356,19 @@ class Particles3DView(QWidget):
         if self._scene is not None:
             self._scene.set_motion(False)
 
-    # --- texts over the scene ------------------------------------------------------------------
+    # --- looks ---------------------------------------------------------------------------------
 
-    def _say(self, text: str) -> None:
-        self._status.setText(text)
-        self._status.setVisible(bool(text))
-        self._place_status()
-
-    def _place_status(self) -> None:
-        self._status.adjustSize()
-        self._status.move(theme.SPACING, self._holder.height() - self._status.height() - 8)
-
-    def _place_sizes(self) -> None:
-        """Write the lengths of the box beside the edges that are farthest out."""
+    def _place_texts(self) -> None:
         shape = self._shape()
         if self._scene is None or shape is None:
-            for label in self._sizes:
-                label.hide()
-            return
-        z, y, x = (float(n) for n in shape)
-        ends = np.array([x, y, z])
-        centre = self._scene.project(ends[None] / 2)[0]
-        for axis, label in enumerate(self._sizes):  # axis 0 is x here
-            others = [a for a in range(3) if a != axis]
-            middles = np.tile(ends / 2, (4, 1))
-            for place, (a, b) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-                middles[place, others[0]] = a * ends[others[0]]
-                middles[place, others[1]] = b * ends[others[1]]
-            pixels = self._scene.project(middles)
-            away = pixels - centre
-            distance = np.hypot(away[:, 0], away[:, 1])
-            best = int(np.argmax(distance))
-            outward = away[best] / max(float(distance[best]), 1e-6)
-            name = AXIS_NAMES[2 - axis]
-            label.setText(f"{name}  {self._length_text(ends[axis])}")
-            label.adjustSize()
-            place = pixels[best] + outward * (6 + 0.5 * label.width() * abs(outward[0]))
-            corner = QPoint(
-                round(float(place[0]) - label.width() / 2),
-                round(float(place[1]) - label.height() / 2 + 8 * float(outward[1])),
-            )
-            limit_x = max(2, self._holder.width() - label.width() - 2)
-            limit_y = max(2, self._holder.height() - label.height() - 2)
-            label.move(min(max(2, corner.x()), limit_x), min(max(2, corner.y()), limit_y))
-            label.show()
-
-    def _length_text(self, voxels: float) -> str:
-        if self._voxel_size_um is None:
-            return f"{voxels:.0f} voxels"
-        return format_micrometres(voxels * self._voxel_size_um)
+            self._texts.hide_sizes()
+        else:
+            self._texts.place(self._scene, shape, self._voxel_size_um)
 
     def _take_colours(self) -> None:
         colours = theme.current()
         self._message.setStyleSheet(f"background: {colours.canvas}; color: {colours.canvas_muted};")
         self._holder.setStyleSheet(f"background: {colours.canvas};")
-        self._status.setStyleSheet(f"color: {colours.canvas_muted}; background: transparent;")
-        for axis, label in enumerate(self._sizes):
-            label.setStyleSheet(
-                f"color: {colours.axes[2 - axis]}; background: transparent; font-size: 9pt;"
-            )
+        self._texts.take_colours()
         if self._scene is not None:
             self._scene.take_colours()
-
-
-def first_label_on_ray(
-    labels: np.ndarray, step: float, start: np.ndarray, direction: np.ndarray
-) -> int:
-    """First particle that a ray meets in a small label volume (z, y, x), 0 for none.
-
-    `start` and `direction` are (x, y, z) in voxels of the full volume, `step` of them a voxel of
-    `labels`.
-    """
-    ends = np.array(labels.shape[::-1], float)
-    origin = np.asarray(start, float) / step
-    slope = np.asarray(direction, float)
-    slope = slope / max(float(np.linalg.norm(slope)), 1e-12)
-    safe = np.where(np.abs(slope) < 1e-12, 1e-12, slope)
-    entries = np.sort(np.stack([(0 - origin) / safe, (ends - origin) / safe]), axis=0)
-    first, last = float(entries[0].max()), float(entries[1].min())
-    if last <= max(first, 0.0):
-        return 0
-    distances = np.arange(max(first, 0.0), last, 0.35)
-    places = np.floor(origin + distances[:, None] * slope).astype(np.int64)
-    inside = ((places >= 0) & (places < ends)).all(axis=1)
-    x, y, z = places[inside].T
-    met = labels[z, y, x]
-    hits = np.flatnonzero(met)
-    return int(met[hits[0]]) if hits.size else 0

@@ -57,6 +57,7 @@ class SceneCanvas:
         self._surfaces: ParticleSurfaceNode | None = None
         self._coarse: ParticleSurfaceNode | None = None
         self._ghost: ParticleSurfaceNode | None = None
+        self._ghost_box = (np.zeros(3), np.zeros(3))
         self._prepared: ParticleSurfaces | None = None
         self._selected = 0
         self._volume: scene.visuals.Volume | None = None
@@ -166,6 +167,7 @@ class SceneCanvas:
                 self._ghost = ParticleSurfaceNode(part, opacity=0.4, parent=self._view.scene)
                 self._ghost.set_gl_state("translucent", depth_test=False, cull_face="back")
                 self._ghost.order = 5
+                self._ghost_box = (part.vertices.min(axis=0), part.vertices.max(axis=0))
         self._apply_visibility()
 
     def set_motion(self, moving: bool) -> None:
@@ -191,7 +193,8 @@ class SceneCanvas:
         if self._ghost is not None:
             self._ghost.visible = particles
         if self._volume is not None:
-            self._volume.visible = scan
+            # Where surfaces must be coarser in motion, rays on top of them are too much.
+            self._volume.visible = scan and not (particles and coarse)
             step = MOTION_STEP if self._in_motion else REST_STEP
             beside_particles = particles and self._surfaces is not None
             self._volume.relative_step_size = step
@@ -205,8 +208,8 @@ class SceneCanvas:
         z, y, x = self._shape
         self._camera.azimuth, self._camera.elevation, self._camera.roll = -38.0, 28.0, 0.0
         self._camera.center = (x / 2, y / 2, z / 2)
-        # The box's diagonal fits, whichever way it is turned.
-        self._camera.scale_factor = 1.06 * float(np.sqrt(x * x + y * y + z * z))
+        # The box's diagonal and the texts beside it fit, whichever way it is turned.
+        self._camera.scale_factor = 1.18 * float(np.sqrt(x * x + y * y + z * z))
         self.canvas.update()
 
     def project(self, points: np.ndarray) -> np.ndarray:
@@ -214,6 +217,17 @@ class SceneCanvas:
         mapped = self._to_canvas().map(np.asarray(points, np.float64))
         pixels: np.ndarray = mapped[:, :2] / mapped[:, 3:4]
         return pixels
+
+    def selected_circle(self) -> tuple[float, float, float] | None:
+        """Middle and radius in pixels of a circle round the highlighted particle, or None."""
+        if self._ghost is None or not self._ghost.visible:
+            return None
+        low, high = self._ghost_box
+        corners = np.array([[(low, high)[(k >> a) & 1][a] for a in range(3)] for k in range(8)])
+        pixels = self.project(corners)
+        middle = (pixels.min(axis=0) + pixels.max(axis=0)) / 2
+        radius = float(np.linalg.norm(pixels - middle, axis=1).max())
+        return float(middle[0]), float(middle[1]), radius
 
     def ray(self, pixel: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
         """A point (x, y, z) in voxels seen at a pixel, and the unit vector away from the viewer."""

@@ -39,7 +39,7 @@ class DrawingBudget:
 
 
 HARDWARE = DrawingBudget(2_500_000, 2_500_000, 256**3)
-SOFTWARE = DrawingBudget(420_000, 110_000, 128**3)
+SOFTWARE = DrawingBudget(420_000, 80_000, 128**3)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -21,6 +22,9 @@ from particleseg_app.gui.viewers.slice_geometry import AXIS_NAMES, Plane, SliceC
 from particleseg_app.gui.viewers.slice_view import SliceView
 
 BAR_HEIGHT = 30
+NARROW = 150
+SLIDER_WIDTH = 40
+BESIDE_PLACE = 110  # name, button and gaps of the bar
 
 
 def place_text(value_um: float) -> str:
@@ -37,10 +41,14 @@ class ViewBar(QFrame):
 
     size_toggled = Signal(bool)
 
-    def __init__(self, name: str, colour: str = "") -> None:
+    def __init__(self, name: str, colour: str = "", narrow: int = NARROW) -> None:
+        """`narrow` is the width below which the name gives way to the other widgets."""
         super().__init__()
+        self._narrow = narrow
         self.setProperty("role", "bar")
         self.setFixedHeight(BAR_HEIGHT)
+        # A narrow window squeezes the bar; the bar must not keep the view wide.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.layout_ = QHBoxLayout(self)
         self.layout_.setContentsMargins(theme.SPACING, 0, 2, 0)
         self.layout_.setSpacing(theme.SPACING)
@@ -65,6 +73,10 @@ class ViewBar(QFrame):
         """Put a widget before the button for full size."""
         self.layout_.insertWidget(self.layout_.count() - 1, widget, stretch)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.name.setVisible(self.width() > self._narrow)
+
     def add_stretch(self) -> None:
         self.layout_.insertStretch(self.layout_.count() - 1, 1)
 
@@ -84,6 +96,7 @@ class SliceCell(QWidget):
     def __init__(self, plane: Plane, camera: SliceCamera) -> None:
         super().__init__()
         self.plane = plane
+        self._shown: tuple[int, int, float | None] | None = None
         self.view = SliceView(plane, camera)
         self.bar = ViewBar(plane.name, theme.current().axes[plane.axis])
         self.place = QLabel()
@@ -92,7 +105,7 @@ class SliceCell(QWidget):
         self.place.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.slider.setMinimumWidth(40)
+        self.slider.setMinimumWidth(SLIDER_WIDTH)
         self.slider.setMaximumWidth(260)
         self.slider.setAccessibleName(f"{plane.name} slice number")
         self.slider.valueChanged.connect(lambda value: self.index_wanted.emit(plane.axis, value))
@@ -110,6 +123,7 @@ class SliceCell(QWidget):
         """Say which of `count` slices is shown; None while there is no scan."""
         self.slider.setEnabled(count is not None and count > 1)
         if count is None:
+            self._shown = None
             self.place.setText("")
             self.place.setFixedWidth(0)
             return
@@ -121,15 +135,41 @@ class SliceCell(QWidget):
             self.slider.blockSignals(True)
             self.slider.setValue(index)
             self.slider.blockSignals(False)
-        self.place.setText(self._text(index, count, voxel_size_um))
-        widest = self._text(count - 1, count, voxel_size_um)
+        self._shown = (index, count, voxel_size_um)
+        self._write_place()
+
+    def _write_place(self) -> None:
+        """Write as much of the place as there is room for; the tool tip has all of it."""
+        if self._shown is None:
+            return
+        index, count, size = self._shown
         metrics = self.place.fontMetrics()
-        self.place.setFixedWidth(
-            max(metrics.horizontalAdvance(widest), metrics.horizontalAdvance(self.place.text())) + 2
-        )
+        room = self.width() - BESIDE_PLACE
+        self.slider.setVisible(room > 60)
+        room -= SLIDER_WIDTH if room > 60 else 0
+        text = width = None
+        for write in (self._text, self._short_text, self._shortest_text):
+            text = write(index, count, size)
+            # The room of the widest number, so that the slider does not move about.
+            width = max(metrics.horizontalAdvance(t) for t in (text, write(count - 1, count, size)))
+            if width <= room:
+                break
+        self.place.setText(text or "")
+        self.place.setFixedWidth((width or 0) + 2)
+        self.place.setToolTip(self._text(index, count, size))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._write_place()
+
+    def _short_text(self, index: int, count: int, _size: float | None) -> str:
+        return f"slice {format_count(index + 1)} of {format_count(count)}"
+
+    def _shortest_text(self, index: int, count: int, _size: float | None) -> str:
+        return f"{format_count(index + 1)} / {format_count(count)}"
 
     def _text(self, index: int, count: int, voxel_size_um: float | None) -> str:
-        text = f"slice {format_count(index + 1)} of {format_count(count)}"
+        text = self._short_text(index, count, None)
         if voxel_size_um is not None:
             name = AXIS_NAMES[self.plane.axis]
             text += f" · {name} {place_text((index + 0.5) * voxel_size_um)} µm"

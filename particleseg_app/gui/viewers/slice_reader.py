@@ -38,6 +38,15 @@ class SliceVolume(Protocol):
     def read_slice(self, axis: int, index: int) -> np.ndarray: ...
 
 
+class GreyStatisticsLike(Protocol):
+    def display_range(self) -> tuple[float, float]: ...
+
+
+class ScanLike(SliceVolume, Protocol):
+    @property
+    def statistics(self) -> GreyStatisticsLike: ...
+
+
 Key = tuple[int, int]
 Slices = tuple[np.ndarray, np.ndarray | None]
 
