@@ -133,12 +133,14 @@ def _open_with_cache(file: h5py.File, name: str) -> h5py.Dataset:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise KeyError(name)
-    chunks, shape = found.chunks, found.shape
+    chunks, shape, item_bytes = found.chunks, found.shape, found.dtype.itemsize
     if chunks is None or len(shape) != 3:
         return found
+    # While a dataset is open, HDF5 opens it again with the cache it has: so it is closed first.
+    del found
     counts = [math.ceil(n / c) for n, c in zip(shape, chunks, strict=True)]
     per_slice = math.prod(counts) // max(1, min(counts))
-    wanted = per_slice * math.prod(chunks) * found.dtype.itemsize
+    wanted = per_slice * math.prod(chunks) * item_bytes
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     cache_bytes = min(_LARGEST_CACHE_BYTES, max(_SMALLEST_CACHE_BYTES, wanted))
     # A prime number of slots, about a hundred a chunk, so that chunks do not push each other out.
