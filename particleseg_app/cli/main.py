@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 from particleseg_app import __version__
-from particleseg_app.cli import about_commands, model_commands, result_commands, segment_command
+from particleseg_app.cli import (
+    about_commands,
+    model_commands,
+    result_commands,
+    segment_command,
+    simulate_command,
+)
 from particleseg_app.cli.options import Verbose, verbosity
 from particleseg_app.errors import Cancelled, UserError
 
@@ -25,6 +31,7 @@ app = typer.Typer(
 app.command("segment")(segment_command.segment)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
+app.command("simulate")(simulate_command.simulate)
 app.command("info")(about_commands.info)
 app.command("devices")(about_commands.devices)
 app.add_typer(model_commands.app, name="model")

@@ -352,3 +352,19 @@ def test_a_network_named_by_its_folder(scan, tmp_path, monkeypatch, capsys):
     assert "Tiny test model" in capsys.readouterr().out
     assert main(["segment", str(scan), *arguments, "--device", "gpu9", "--out", "project"]) == 1
     assert "no device “gpu9”" in capsys.readouterr().err
+
+
+def test_a_simulated_scan_can_be_segmented_and_judged(tmp_path, capsys):
+    out = tmp_path / "simulated"
+    arguments = ["--preset", "soil", "--seed", "3", "--edge", "48", "--diameter-voxels", "12"]
+    assert main(["simulate", str(out), *arguments]) == 0
+    assert "120 µm wide" in capsys.readouterr().out
+    project = tmp_path / "project"
+    sizes = ["--voxel-size-um", "10", "--particle-diameter-um", "120", "--method", "threshwater"]
+    assert main(["segment", str(out / "scan"), *sizes, "--out", str(project)]) == 0
+    assert main(["evaluate", str(out / "labels.tif"), str(project / "labels.tif")]) == 0
+    assert "F1" in capsys.readouterr().out
+    assert main(["simulate", str(out), *arguments]) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert main(["simulate", str(tmp_path / "other"), "--preset", "cheese"]) == 1
+    assert "varied" in capsys.readouterr().err
