@@ -42,7 +42,5 @@ def simulate(
         progress.start("Simulating the scan")
         scan = simulate_scan(preset, seed, (edge, edge, edge), diameter_voxels)
         write_scan(scan, out / "scan", out / "labels.tif", voxel_size_um, progress, cancel)
-    count = int(scan.labels.max())
-    typer.echo(
-        f"{count} particles, {scan.diameter_voxels * voxel_size_um:.0f} µm wide on average, in {out}."
-    )
+    count, diameter_um = int(scan.labels.max()), scan.diameter_voxels * voxel_size_um
+    typer.echo(f"{count} particles, {diameter_um:.0f} µm wide on average, in {out}.")
