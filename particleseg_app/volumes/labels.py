@@ -24,6 +24,7 @@ from particleseg_app.volumes.chunked_store import (
     pack_chunk,
     stop_before_disk_is_full,
 )
+from particleseg_app.volumes.tiff_layout import examine_tiff
 
 LABEL_DATASET = "labels"
 FORMAT_VERSION = 1
@@ -178,14 +179,14 @@ def read_label_file(path: Path) -> np.ndarray:
         if suffix in (".h5", ".hdf5"):
             values = _read_hdf5_labels(path)
         elif suffix in (".tif", ".tiff"):
-            import tifffile
-
-            values = tifffile.imread(path)
+            values = _read_tiff_labels(path)
         else:
             raise ScanError(
                 f"{path.name} is not a label file.", "Give a .tif or .h5 file with labels."
             )
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except ScanError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes inside the readers
         raise ScanError(
             f"The label file {path} cannot be read.", "Check that it is a whole TIFF or HDF5 file."
         ) from error
@@ -204,6 +205,13 @@ def read_label_file(path: Path) -> np.ndarray:
                 "Labels are whole numbers, 0 for the background.",
             )
     return values.astype(np.uint32)
+
+
+def _read_tiff_labels(path: Path) -> np.ndarray:
+    import tifffile
+
+    examine_tiff(path, try_decoding=False)  # before memory is taken for what the file declares
+    return np.asarray(tifffile.imread(path))
 
 
 def _read_hdf5_labels(path: Path) -> np.ndarray:

@@ -59,14 +59,17 @@ def storage_dtype(stored: np.dtype) -> np.dtype:
     return stored.newbyteorder("=")
 
 
-def examine_tiff(path: Path) -> TiffLayout:
-    """Check one TIFF file from end to end and say where its slices are; raise `ScanError`."""
+def examine_tiff(path: Path, *, try_decoding: bool = True) -> TiffLayout:
+    """Check one TIFF file from end to end and say where its slices are; raise `ScanError`.
+
+    `try_decoding` decodes the first slice of a compressed file; once is enough for a whole folder.
+    """
     try:
         file_bytes = path.stat().st_size
         with open(path, "rb") as file:
             page_count = _count_pages(file, path, file_bytes)
         with tifffile.TiffFile(path, is_ome=False) as tiff:
-            return _examine(tiff, path, file_bytes, page_count)
+            return _examine(tiff, path, file_bytes, page_count, try_decoding)
     except ScanError:
         raise
     except PermissionError as error:
@@ -83,7 +86,9 @@ def examine_tiff(path: Path) -> TiffLayout:
         raise _damaged(path) from error
 
 
-def _examine(tiff: tifffile.TiffFile, path: Path, file_bytes: int, page_count: int) -> TiffLayout:
+def _examine(
+    tiff: tifffile.TiffFile, path: Path, file_bytes: int, page_count: int, try_decoding: bool
+) -> TiffLayout:
     pages: list[Any] = [tiff.pages[index] for index in range(page_count)]
     kept = [
         index
@@ -112,7 +117,8 @@ def _examine(tiff: tifffile.TiffFile, path: Path, file_bytes: int, page_count: i
     offsets = _plain_offsets([pages[i] for i in kept], tiff, path, file_bytes, shape, dtype)
     if offsets:
         return TiffLayout(*common, offsets=offsets, voxel_size=stated, remarks=remarks)
-    _decode_one(first, path, shape)
+    if try_decoding:
+        _decode_one(first, path, shape)
     return TiffLayout(*common, pages=tuple(kept), voxel_size=stated, remarks=remarks)
 
 

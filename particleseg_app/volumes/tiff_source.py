@@ -97,7 +97,9 @@ def _tiffs_in(folder: Path) -> list[Path]:
 
 def _inspect_files(name: str, files: list[Path], where: str) -> ScanSource:
     ordered, series_remarks = ordered_series(files, where)
-    layouts = tuple(examine_tiff(path) for path in ordered)
+    layouts = tuple(
+        examine_tiff(path, try_decoding=number == 0) for number, path in enumerate(ordered)
+    )
     if len(layouts) > 1:
         _check_single_slices(layouts, where)
         _check_same_slices(layouts)

@@ -1,0 +1,130 @@
+"""Grey statistics: histogram, percentiles, the threshold, and what the user is warned of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from particleseg_app.volumes import GreyStatistics
+from particleseg_app.volumes.grey_counting import GreyCounter
+
+
+def _statistics(*slices: np.ndarray) -> GreyStatistics:
+    counter = GreyCounter(slices[0].dtype)
+    for values in slices:
+        counter.add(values.copy())
+    return counter.result()
+
+
+def _two_peaks(dtype: str, low: float, high: float, width: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(low, width, 60_000), rng.normal(high, width, 40_000)])
+    if np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        values = values.round().clip(limits.min, limits.max)
+    return rng.permutation(values).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "width"),
+    [
+        ("uint8", 80, 160, 10),
+        ("int8", -60, 40, 10),
+        ("uint16", 9000, 21000, 1500),
+        ("int16", -12000, 3000, 1500),
+        ("uint32", 3e9, 4e9, 5e7),
+        ("int32", -5e8, 5e8, 5e7),
+        ("float32", 0.1, 0.4, 0.04),
+        ("float32", -3e-6, 2e-6, 5e-7),
+    ],
+)
+def test_threshold_lies_between_two_peaks(
+    dtype: str, low: float, high: float, width: float
+) -> None:
+    values = _two_peaks(dtype, low, high, width)
+    statistics = _statistics(*values.reshape(10, -1))
+    middle = (low + high) / 2
+    assert abs(statistics.matrix_and_particle_threshold() - middle) < 0.15 * (high - low)
+    assert statistics.percentile(50) == pytest.approx(
+        float(np.percentile(values.astype(float), 50)), abs=0.05 * width + 1
+    )
+    darkest, brightest = statistics.display_range()
+    assert low - 5 * width < darkest < low
+    assert high < brightest < high + 5 * width
+    assert statistics.warnings() == ()
+
+
+def test_padding_around_the_sample_does_not_move_the_threshold() -> None:
+    values = _two_peaks("uint16", 20000, 30000, 1000)
+    padded = np.concatenate([values, np.zeros(values.size, np.uint16)])
+    statistics = _statistics(padded)
+    assert 23000 < statistics.matrix_and_particle_threshold() < 27000
+    assert statistics.display_range()[0] > 15000
+    assert statistics.warnings() == ()
+
+
+def test_rare_outliers_do_not_move_the_threshold() -> None:
+    values = _two_peaks("uint16", 2000, 3000, 100)
+    values[:20] = 65535
+    assert 2300 < _statistics(values).matrix_and_particle_threshold() < 2700
+
+
+def test_one_wild_value_does_not_spoil_the_histogram() -> None:
+    values = _two_peaks("float32", 0.1, 0.4, 0.04)
+    values[17], values[-5] = 1e30, -1e25
+    statistics = _statistics(*values.reshape(10, -1))
+    assert statistics.maximum == np.float32(1e30)
+    assert 0.2 < statistics.matrix_and_particle_threshold() < 0.3
+    assert statistics.percentile(50) == pytest.approx(float(np.median(values)), abs=0.01)
+
+
+def test_clipped_grey_values_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(200, 40, 100_000).clip(0, 255).astype(np.uint8)
+    statistics = _statistics(values)
+    assert statistics.clipped_high == pytest.approx(np.mean(values == 255))
+    assert statistics.clipped_low == 0
+    (warning,) = statistics.warnings()
+    assert "brightest" in warning
+
+
+def test_nearly_empty_grey_range_is_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(1000, 2.5, 100_000).astype(np.uint16)
+    (warning,) = _statistics(values).warnings()
+    assert "almost empty" in warning
+
+
+def test_segmented_and_constant_scans_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    two = (rng.random(10_000) > 0.4).astype(np.uint8)
+    assert "two grey values" in _statistics(two).warnings()[0]
+    assert _statistics(two).matrix_and_particle_threshold() == 0.5
+    for dtype in ("uint8", "float32"):
+        constant = _statistics(np.full(1000, 7, dtype))
+        assert "same grey value" in constant.warnings()[0]
+        assert constant.display_range()[0] < constant.display_range()[1]
+        assert np.isfinite(constant.matrix_and_particle_threshold())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    slices=st.lists(
+        st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40), min_size=1, max_size=8
+    )
+)
+def test_every_voxel_is_counted_whatever_the_range(slices: list[list[float]]) -> None:
+    arrays = [np.array(values, np.float32) for values in slices]
+    everything = np.concatenate(arrays).astype(np.float64)
+    statistics = _statistics(*arrays)
+    assert statistics.voxel_count == everything.size
+    assert statistics.minimum == everything.min()
+    assert statistics.maximum == everything.max()
+    spread = float(np.abs(everything).max())
+    assert statistics.mean == pytest.approx(everything.mean(), rel=1e-5, abs=1e-5 * spread + 1e-30)
+    assert statistics.std == pytest.approx(everything.std(), rel=1e-3, abs=1e-5 * spread + 1e-30)
+    assert np.all(np.diff(statistics.histogram_edges) > 0)
+    assert statistics.minimum <= statistics.percentile(30) <= statistics.percentile(70)
+    assert statistics.percentile(70) <= statistics.maximum
