@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEFT_WIDTH, RIGHT_WIDTH = 316, 420
+LEFT_WIDTH, RIGHT_WIDTH = 290, 420
 
 
 class ProjectPage(QWidget):
@@ -59,7 +59,7 @@ class ProjectPage(QWidget):
         left_layout.addWidget(line())
         left_layout.addWidget(self._grey_box)
         self._grey_box.setFixedHeight(230)
-        left.setMinimumWidth(312)
+        left.setMinimumWidth(270)
 
         self._centre = QStackedWidget()
         empty = QWidget()

@@ -74,6 +74,8 @@ def controls_style() -> str:
     colours = theme.current()
     mark = "check-on-light" if colours.dark else "check-on-dark"
     picture = (resources_folder() / "icons" / f"{mark}.svg").as_posix()
+    ground = "dark" if colours.dark else "light"
+    chevron = (resources_folder() / "icons" / f"chevron-on-{ground}.svg").as_posix()
     return f"""
 QCheckBox, QRadioButton {{ spacing: 8px; background: transparent; }}
 QCheckBox::indicator, QRadioButton::indicator {{ width: 14px; height: 14px;
@@ -88,6 +90,13 @@ QRadioButton::indicator:checked {{ border: 5px solid {colours.accent};
     width: 6px; height: 6px; background: {colours.accent_text}; }}
 QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{
     border-color: {colours.border}; background: {colours.raised}; }}
+QComboBox {{ background: {colours.panel}; color: {colours.text};
+    border: 1px solid {colours.border}; border-radius: 5px; padding: 2px 8px; }}
+QComboBox:hover, QComboBox:focus {{ border-color: {colours.accent}; }}
+QComboBox::drop-down {{ border: none; width: 24px; }}
+QComboBox::down-arrow {{ image: url("{chevron}"); width: 12px; height: 12px; }}
+QComboBox QAbstractItemView {{ background: {colours.panel}; border: 1px solid {colours.border};
+    selection-background-color: {colours.selection}; selection-color: {colours.text}; }}
 """
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLineEdit, QVBoxLayout, QWidget
 
@@ -13,6 +13,9 @@ from particleseg_app.gui.formats import parse_number
 from particleseg_app.gui.panels.table_filter import Condition
 from particleseg_app.gui.style import button, label, row
 from particleseg_app.particles import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILTERED = (
     "equivalent_diameter_um",

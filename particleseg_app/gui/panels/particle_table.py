@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
@@ -22,6 +23,9 @@ from particleseg_app.gui.panels.filter_popup import FilterPopup
 from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
 from particleseg_app.gui.panels.table_filter import TableFilter, parse_conditions
 from particleseg_app.gui.style import label, row, tool_button
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What people look at first stands on the left; the rest follows in the table's own order.
 FIRST_COLUMNS = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel, QVBoxLayout, QWidget
 
@@ -12,6 +13,9 @@ from particleseg_app.gui.panels.size_plot import SizePlot
 from particleseg_app.gui.style import button, label, row
 from particleseg_app.particles import SizeDistribution, size_distribution
 from particleseg_app.units import format_micrometres
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIGURES = (
     ("D10", "d10", "10 % is finer than this size."),

@@ -17,7 +17,7 @@ from particleseg_app.units import format_micrometres
 MARKS = (("D10", 10.0), ("D50", 50.0), ("P80", 80.0), ("D90", 90.0))
 # The histogram's highest bar reaches this share of the height, so that the curve stays in front.
 BAR_HEIGHT = 62.0
-TOP = 114.0  # room above 100 % for the name of the particle chosen
+TOP = 120.0  # room above 100 % for the name of the particle chosen
 
 
 class _SizeAxis(pg.AxisItem):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.gui.formats import parse_number
 from particleseg_app.particles import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What people call a column when its title is longer.
 SPOKEN_NAMES = {

@@ -8,8 +8,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
-    QFormLayout,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QRadioButton,
     QScrollArea,
@@ -101,16 +101,18 @@ class MethodPage(WizardPage):
         card = Card()
         self.model_box, self.device_box = QComboBox(), QComboBox()
         self._model_text = label("", "muted", wrap=True)
-        form = QFormLayout()
+        form = QGridLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("Model", self.model_box)
-        form.addRow("", self._model_text)
-        form.addRow("Runs on", self.device_box)
+        form.setColumnStretch(1, 1)
+        form.addWidget(label("Model"), 0, 0)
+        form.addWidget(self.model_box, 0, 1)
+        form.addWidget(self._model_text, 1, 1)
+        form.addWidget(label("Runs on"), 2, 0)
+        form.addWidget(self.device_box, 2, 1)
         card.body.addLayout(form)
         card.body.addSpacing(8)
-        card.body.addWidget(label("Care", "heading"))
+        card.body.addWidget(label("Speed and quality", "heading"))
         self._presets = QButtonGroup(self)
         last = str(settings().value("wizard/preset", "standard"))
         for key, title, text in PRESETS:
@@ -149,6 +151,7 @@ class MethodPage(WizardPage):
         self.opening, self.erosion = QSpinBox(), QSpinBox()
         for box, value in ((self.opening, 1), (self.erosion, 2)):
             box.setRange(0, 50)
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             box.setValue(value)
             box.setSuffix(" voxels" if value != 1 else " voxel")
             box.setFixedWidth(130)
@@ -158,14 +161,21 @@ class MethodPage(WizardPage):
             box.valueChanged.connect(lambda _value: self._on_answer())
         self.opening.setToolTip("Bridges and specks thinner than this are removed first.")
         self.erosion.setToolTip("How far particles are shrunk to find where they touch.")
-        form = QFormLayout()
+        form = QGridLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
-        form.addRow("Threshold", self.threshold)
+        form.setColumnStretch(1, 1)
         hint = f"Brighter voxels are particles. Proposed by Otsu’s method: {proposed:.6g}"
-        form.addRow("", label(hint, "muted", wrap=True))
-        form.addRow("Opening", self.opening)
-        form.addRow("Erosion", self.erosion)
+        name = label("Threshold")
+        name.setContentsMargins(0, 5, 0, 0)  # on the line of the field's text
+        form.addWidget(name, 0, 0, Qt.AlignmentFlag.AlignTop)
+        form.addWidget(self.threshold, 0, 1)
+        form.addWidget(label(hint, "muted", wrap=True), 1, 1)
+        left = Qt.AlignmentFlag.AlignLeft
+        form.addWidget(label("Opening"), 2, 0)
+        form.addWidget(self.opening, 2, 1, left)
+        form.addWidget(label("Erosion"), 3, 0)
+        form.addWidget(self.erosion, 3, 1, left)
         card.body.addWidget(self.histogram)
         card.body.addLayout(form)
         self.threshold.changed.connect(self._on_answer)
