@@ -55,11 +55,11 @@ class MainWindow(QMainWindow):
         self._layout.addWidget(self.progress)
         self.setCentralWidget(centre)
         self._veil = DropVeil(centre)
-        theme.notifier.changed.connect(self._take_colours)
-        self._take_colours()
         self._connect_session()
         self._connect_intents()
         self._restore()
+        theme.notifier.changed.connect(self._take_colours)
+        self._take_colours()
         self._show_project()
         self._show_recent()
 
@@ -115,6 +115,7 @@ class MainWindow(QMainWindow):
 
     def _take_colours(self) -> None:
         self.setStyleSheet(controls_style())
+        self._show_items()
 
     # --- what is shown -------------------------------------------------------------------------
 
@@ -226,7 +227,6 @@ class MainWindow(QMainWindow):
         app = QApplication.instance()
         if isinstance(app, QApplication):
             theme.apply_theme(app, {"light": False, "dark": True}.get(key))
-        self._show_items()
 
     # --- drag and drop -------------------------------------------------------------------------
 
