@@ -121,9 +121,12 @@ def test_a_run_stopped_by_closing_can_be_continued(
     driver.answer_wizard()
     asked: list[str] = []
     answers = iter([False, True])
-    monkeypatch.setattr(
-        window.flows, "_sure", lambda title, text, yes: asked.append(title) or next(answers)
-    )
+
+    def sure(title: str, text: str, yes: str) -> bool:
+        asked.append(title)
+        return next(answers)
+
+    monkeypatch.setattr(window.flows, "_sure", sure)
     assert window.session.jobs.busy
     window.close()
     assert window.isVisible() and not window._closing  # the user thought better of it

@@ -22,12 +22,12 @@ def endless(progress: Progress, cancel: CancelToken) -> None:
 
 
 def test_a_task_hands_back_the_result_on_the_windows_thread(qtbot: QtBot) -> None:
-    seen: list[object] = []
+    seen: list[tuple[int, int]] = []
     task = Task("Count", lambda progress, cancel: threading.get_ident())
     task.finished.connect(lambda result: seen.append((result, threading.get_ident())))
     with qtbot.waitSignal(task.ended):
         task.start()
-    (worker, window) = seen[0]  # type: ignore[misc]
+    worker, window = seen[0]
     assert worker != window == threading.get_ident()
     assert not running_tasks()
 

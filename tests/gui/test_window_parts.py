@@ -10,6 +10,7 @@ import pytest
 from made_up_results import made_up_table, write_scan
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFrame
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.errors import ScanError
@@ -44,7 +45,7 @@ def test_recent_projects_that_are_gone_cannot_be_opened(qtbot: QtBot, tmp_path: 
     gone = Recent(tmp_path / "gone", "gone", "2026-05-03T10:00:00+00:00", False)
     page.set_recent([there, gone])
     page.show()
-    first, second = (page._rows.itemAt(n).widget() for n in (0, 1))
+    first, second = page._list.findChildren(QFrame, "recentRow")
     qtbot.mouseClick(second, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
     assert opened == [tmp_path]
@@ -129,7 +130,9 @@ def test_the_project_panel_offers_what_fits_the_state(qtbot: QtBot) -> None:
     scan = panel.tree.topLevelItem(0)
     assert scan is not None
     for number in range(3):
-        menu = panel.menu_for(scan.child(number))
+        run = scan.child(number)
+        assert run is not None
+        menu = panel.menu_for(run)
         texts[number] = [action.text() for action in menu.actions() if action.isEnabled()]
     assert "Export…" in texts[0] and "Continue" not in texts[0]
     assert "Continue" in texts[1] and "Export…" not in texts[1]
@@ -154,7 +157,7 @@ def test_the_table_keeps_its_particle_through_sorting_and_filtering(
     panel.select_label(17)
     volume = panel.model.column_index("volume_um3") or 0
     panel.sort_by(volume)
-    assert panel.model.label_of_row(0) == int(table.label[table.volume_um3.idxmax()])
+    assert panel.model.label_of_row(0) == int(table.label.iloc[int(table.volume_um3.argmax())])
     assert panel.model.label_of_row(panel.view.currentIndex().row()) == 17
     panel.filter_box.setText("#18")
     panel.apply_filter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -87,7 +88,7 @@ class Driver:
         session = self.window.session
         self.wait(lambda: session.shown is not None and session.shown.table is not None)
 
-    def wait(self, condition: object) -> None:
+    def wait(self, condition: Callable[[], bool | None]) -> None:
         self.qtbot.waitUntil(condition, timeout=LONG_MS)
 
     def close(self) -> None:
