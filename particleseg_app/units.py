@@ -122,7 +122,9 @@ def format_micrometres(value_um: float) -> str:
 
 
 def _three_digits(value: float) -> str:
-    if value == 0:
+    rounded = float(f"{value:.3g}")
+    if rounded == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
-    return f"{value:.{decimals}f}"
+    # Of the rounded value, because rounding may have carried it to the next power of ten.
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded)) + 1e-9))
+    return f"{rounded:.{decimals}f}"

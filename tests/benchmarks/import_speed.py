@@ -24,6 +24,9 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.volumes import import_scan, inspect_source
 
 
+KINDS = ("16 bit", "16 bit, padded", "8 bit", "32 bit")
+
+
 def make_slices(count: int, edge: int, kind: str) -> list[np.ndarray]:
     """Slices (y, x) with blobs and noise, a few different ones in turn."""
     rng = np.random.default_rng(1)
@@ -78,13 +81,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slices", type=int, default=512)
     parser.add_argument("--edge", type=int, default=1000)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's own)")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         place = Path(temporary)
-        for kind in ("16 bit", "16 bit, padded", "8 bit", "32 bit"):
+        for kind in arguments.kinds:
             slices = make_slices(arguments.slices, arguments.edge, kind)
             for form, write in (("folder", write_folder), ("BigTIFF", write_stack)):
                 source = write(slices, place / ("source" if form == "folder" else "source.tif"))
