@@ -45,9 +45,8 @@ class GreyCounter:
 
 
 def _all_finite(values: np.ndarray) -> bool:
-    """Whether there is neither NaN nor infinity: both show in the sum, which is quick to take."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(values.sum()) or bool(np.isfinite(values).all())
+    """Whether there is neither NaN nor infinity: both show in the quickly found extremes."""
+    return math.isfinite(values.min()) and math.isfinite(values.max())
 
 
 class _ExactBins:
@@ -92,11 +91,10 @@ class _AdaptiveBins:
 
     def __init__(self, *, integer: bool) -> None:
         self._integer = integer
-        self._counts = np.zeros(_BINS, np.int64)
+        # One place more at each end, for values below and above all bins.
+        self._counts = np.zeros(_BINS + 2, np.int64)
         self._origin = 0.0
         self._width = 0.0
-        self._below = 0
-        self._above = 0
         self._minimum, self._maximum = math.inf, -math.inf
         self._at_minimum = self._at_maximum = 0
         self._total = 0
@@ -115,23 +113,14 @@ class _AdaptiveBins:
             self._begin(values, low, high)
         elif low < self._origin or high >= self._end:
             self._widen_if_worth_it(values)
-        counts = np.zeros(_BINS + 2, np.int64)
-        count_in_bins(values, self._origin, 1 / self._width, counts)
-        self._below += int(counts[0])
-        self._above += int(counts[-1])
-        self._counts += counts[1:-1]
+        count_in_bins(values, self._origin, 1 / self._width, self._counts)
 
     def result(self, not_finite: int) -> GreyStatistics:
-        edges = self._origin + self._width * np.arange(_BINS + 1)
-        counts = self._counts
-        if self._below:
-            counts = np.concatenate([[self._below], counts])
-            edges = np.concatenate([[min(self._minimum, edges[0] - self._width)], edges])
-        if self._above:
-            counts = np.concatenate([counts, [self._above]])
-            edges = np.concatenate([edges, [max(self._maximum, edges[-1] + self._width)]])
+        edges = self._origin + self._width * np.arange(-1, _BINS + 2)
+        edges[0] = min(self._minimum, edges[0])
+        edges[-1] = max(self._maximum, edges[-1])
         return statistics_from_histogram(
-            counts,
+            self._counts,
             edges,
             minimum=self._minimum,
             maximum=self._maximum,
@@ -195,11 +184,12 @@ class _AdaptiveBins:
 
     def _double(self, *, downwards: bool) -> None:
         """Make every bin twice as wide, and put the room gained below or above."""
-        merged = self._counts.reshape(-1, 2).sum(axis=1)
-        self._counts = np.zeros(_BINS, np.int64)
+        bins = self._counts[1:-1]
+        merged = bins.reshape(-1, 2).sum(axis=1)
+        bins[:] = 0
         if downwards:
-            self._counts[_BINS // 2 :] = merged
+            bins[_BINS // 2 :] = merged
             self._origin -= self._width * _BINS
         else:
-            self._counts[: _BINS // 2] = merged
+            bins[: _BINS // 2] = merged
         self._width *= 2

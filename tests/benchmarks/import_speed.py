@@ -23,7 +23,6 @@ from scipy import ndimage
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.volumes import import_scan, inspect_source
 
-
 KINDS = ("16 bit", "16 bit, padded", "8 bit", "32 bit")
 
 
