@@ -1,5 +1,6 @@
 """Training room: simulated scans with perfect labels, and the network that learns from them."""
 
+from particleseg_app.training.calibration import calibrate
 from particleseg_app.training.export import ModelFacts, export_checked, export_model
 from particleseg_app.training.patches import PatchSource
 from particleseg_app.training.sample import sample_scan, write_sample, write_scan
@@ -14,6 +15,7 @@ __all__ = [
     "SimulatedScan",
     "Trainer",
     "TrainingSettings",
+    "calibrate",
     "export_checked",
     "export_model",
     "fill_pool",

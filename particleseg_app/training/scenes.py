@@ -113,7 +113,7 @@ def random_scene(
         surroundings = random_surroundings(rng, shape, diameter, edge=1.0)
         surroundings = replace(
             surroundings,
-            wall=log_uniform(rng, 8, 50),
+            wall=log_uniform(rng, 8, 90),
             wall_level=float(rng.uniform(0.7, 2.6)),
             air_level=float(-rng.uniform(0.0, 0.4)),
             bubbles=0.0,
