@@ -63,10 +63,11 @@ def import_scan(
 def check_disk_space(needed_bytes: int, folder: Path) -> None:
     """Raise `ScanError` when `folder` has no room for `needed_bytes` and a little more."""
     free = shutil.disk_usage(folder).free
-    if free < needed_bytes + _SPARE_DISK_BYTES:
+    wanted = needed_bytes + _SPARE_DISK_BYTES
+    if free < wanted:
         raise ScanError(
-            f"The scan needs {_gigabytes(needed_bytes)} of disk space, but {folder} has only "
-            f"{_gigabytes(free)} free.",
+            f"The scan needs {wanted / 1e9:.2f} GB of disk space, but {folder} has only "
+            f"{free / 1e9:.2f} GB free.",
             "Free some space, or put the project on another disk.",
         )
 
@@ -238,7 +239,3 @@ def _disk_errors_in_words(destination: Path) -> Iterator[None]:
 
 def _is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
