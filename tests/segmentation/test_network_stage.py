@@ -105,7 +105,7 @@ def test_blending_equals_the_weighted_mean_of_all_tiles(tmp_path):
     np.testing.assert_array_equal(classes[clear], np.argmax(total, axis=0)[clear])
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 5, 9, 14])
+@pytest.mark.parametrize("stop_after", [0, 1, 9])
 def test_an_interrupted_stage_goes_on_to_the_same_result(tmp_path, stop_after):
     volume = scan()
     whole = make_stage(tmp_path / "whole", volume, SmallNetwork(), 1)
