@@ -45,7 +45,7 @@ def _project_info(path: Path) -> None:
     from particleseg_app.projects import Project
     from particleseg_app.segmentation import run_state
 
-    with Project.open(path) as project:
+    with Project.open(path, read_only=True) as project:
         typer.echo(f"Project {project.name}")
         for scan in project.scans:
             typer.echo(f"Scan {scan.id}: {scan.name}")

@@ -105,7 +105,7 @@ def export(
     from particleseg_app.volumes import open_labels
 
     written: list[Path] = []
-    with Project.open(project) as opened, long_work() as (progress, cancel):
+    with Project.open(project, read_only=True) as opened, long_work() as (progress, cancel):
         run_id = _finished_run(opened, run)
         provenance = run_provenance(opened, run_id)
         if csv is not None:

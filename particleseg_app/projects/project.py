@@ -42,10 +42,13 @@ _LEFTOVERS = {LOCK_NAME, ".lock.takeover", f"{PROJECT_FILE}.part", "scans", "run
 
 
 class Project:
-    """An open project; holds its lock until `close`. A context manager, usable from threads."""
+    """An open project; holds its lock until `close`. A context manager, usable from threads.
 
-    def __init__(self, folder: Path, content: ProjectContent, lock: ProjectLock) -> None:
-        """Use `Project.create` or `Project.open` instead."""
+    Opened to be read only it holds no lock and shows the project as it was at that moment.
+    """
+
+    def __init__(self, folder: Path, content: ProjectContent, lock: ProjectLock | None) -> None:
+        """Use `Project.create` or `Project.open` instead. Without a lock it is read only."""
         self.folder = folder
         self._content = content
         self._lock = lock
@@ -84,16 +87,20 @@ class Project:
         return Project(folder, content, lock)
 
     @staticmethod
-    def open(folder: Path) -> Project:
+    def open(folder: Path, *, read_only: bool = False) -> Project:
         """Open a project folder (or its `project.json`) and lock it.
 
         Raises `ProjectError` when it is no project, damaged, from a newer version, or open
-        elsewhere. What an interrupted import or removal left behind is tidied up.
+        elsewhere. What an interrupted import or removal left behind is tidied up. With
+        `read_only` nothing is locked or written, so that it may be open elsewhere; what would
+        change the project raises `ProjectError`.
         """
         folder = Path(folder).absolute()
         if folder.name == PROJECT_FILE:
             folder = folder.parent
-        _read_content(folder)  # say "not a project" before a lock file is put into the folder
+        content = _read_content(folder)  # before a lock file is put into what is no project
+        if read_only:
+            return Project(folder, content, None)
         lock = ProjectLock(folder)
         lock.acquire()
         try:
@@ -103,6 +110,10 @@ class Project:
         except BaseException:
             lock.release()
             raise
+
+    @property
+    def read_only(self) -> bool:
+        return self._lock is None
 
     @property
     def name(self) -> str:
@@ -243,8 +254,10 @@ class Project:
             return entry
 
     def run_folder(self, run_id: str) -> Path:
-        """The folder of a run; it is made when it is missing."""
+        """The folder of a run; it is made when it is missing, unless the project is read only."""
         folder = self.folder / "runs" / self.run(run_id).id
+        if self.read_only:
+            return folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -281,15 +294,25 @@ class Project:
         with self._changing:
             if not self._closed:
                 self._closed = True
-                self._lock.release()
+                if self._lock is not None:
+                    self._lock.release()
+
+    def check_writable(self) -> None:
+        """Raise `ProjectError` when the project is closed or was opened to be read only."""
+        if self._closed:
+            raise ProjectError(f"The project {self.name} is closed.", "Open it again.")
+        if self.read_only:
+            raise ProjectError(
+                f"The project {self.name} was opened to be read only and cannot be changed.",
+                "Open it for changes.",
+            )
 
     def _replace_scan(self, entry: ScanEntry) -> None:
         scans = tuple(entry if s.id == entry.id else s for s in self.scans)
         self._save(replace(self._content, scans=scans))
 
     def _save(self, content: ProjectContent) -> None:
-        if self._closed:
-            raise ProjectError(f"The project {self.name} is closed.", "Open it again.")
+        self.check_writable()
         try:
             write_json(self.folder / PROJECT_FILE, to_json(content))
         except OSError as error:

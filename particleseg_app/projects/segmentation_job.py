@@ -41,6 +41,7 @@ def run_segmentation_job(
     """
     from particleseg_app.segmentation import RunSettings, segment
 
+    project.check_writable()
     run, scan_entry = run_and_scan(project, run_id)
     folder = project.run_folder(run_id)
     settings = RunSettings.from_dict(run.settings)
@@ -94,6 +95,7 @@ def write_main_results(
     project: Project, run_id: str, progress: Progress, cancel: CancelToken
 ) -> list[Path]:
     """Write `particles.csv`, `particles.json` and `labels.tif` into the project's own folder."""
+    project.check_writable()
     table = run_table(project, run_id)
     provenance = run_provenance(project, run_id)
     labels_path = project.folder / "labels.tif"

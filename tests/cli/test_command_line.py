@@ -301,6 +301,15 @@ def test_a_project_open_elsewhere_is_not_touched(project, scan, capsys):
     assert "open" in capsys.readouterr().err
 
 
+def test_a_project_open_in_the_window_can_be_looked_at_and_exported(project, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    with Project.open(project):
+        assert main(["info", str(project)]) == 0
+        assert "finished, 4 particles" in capsys.readouterr().out
+        assert main(["export", str(project), "--csv", str(table)]) == 0
+    assert table.read_bytes() == (project / "particles.csv").read_bytes()
+
+
 def test_info_of_a_project_and_a_scan(project, scan, capsys):
     assert main(["info", str(project)]) == 0
     about = capsys.readouterr().out

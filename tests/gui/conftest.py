@@ -15,7 +15,8 @@ from particleseg_app.gui.tasks import running_tasks, stop_all_tasks
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's own settings are never touched."""
+    """The user's own settings and models are never touched."""
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "user data"))
     folder = tmp_path / "settings"
     monkeypatch.setenv("PARTICLESEG_CONFIG_DIR", str(folder))
     return folder
