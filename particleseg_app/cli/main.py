@@ -16,6 +16,7 @@ from particleseg_app.cli import (
     result_commands,
     segment_command,
     simulate_command,
+    train_command,
 )
 from particleseg_app.cli.options import Verbose, verbosity
 from particleseg_app.errors import Cancelled, UserError
@@ -32,6 +33,7 @@ app.command("segment")(segment_command.segment)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
 app.command("simulate")(simulate_command.simulate)
+app.command("train")(train_command.train)
 app.command("info")(about_commands.info)
 app.command("devices")(about_commands.devices)
 app.add_typer(model_commands.app, name="model")

@@ -2,6 +2,8 @@
 
 from particleseg_app.training.calibration import calibrate
 from particleseg_app.training.export import ModelFacts, export_checked, export_model
+from particleseg_app.training.lab_patches import LabPatchSource
+from particleseg_app.training.model_training import TrainingPlan, train_model
 from particleseg_app.training.patches import PatchSource
 from particleseg_app.training.sample import sample_scan, write_sample, write_scan
 from particleseg_app.training.scene_pool import fill_pool
@@ -10,10 +12,12 @@ from particleseg_app.training.trainer import Trainer, TrainingSettings
 
 __all__ = [
     "PRESETS",
+    "LabPatchSource",
     "ModelFacts",
     "PatchSource",
     "SimulatedScan",
     "Trainer",
+    "TrainingPlan",
     "TrainingSettings",
     "calibrate",
     "export_checked",
@@ -21,6 +25,7 @@ __all__ = [
     "fill_pool",
     "sample_scan",
     "simulate_scan",
+    "train_model",
     "write_sample",
     "write_scan",
 ]

@@ -99,7 +99,8 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
         ) from error
     settings = figures["settings"]
     features = tuple(settings["features"])
-    plain = folded_network(network, features)
+    normalised = settings.get("normalised", True)
+    plain = folded_network(network, features) if normalised else network
     with torch.no_grad():
         last = plain.get_submodule("decoder.seg_layers")[-1]  # type: ignore[index]
         last.bias += torch.tensor(facts.class_offsets)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.training.augmentation import random_grey_values, random_orientation
 from particleseg_app.training.scene_pool import TrainingScene, load_scene
+
+
+class BatchSource(Protocol):
+    """Where a training takes its batches from."""
+
+    @property
+    def scene_count(self) -> int: ...
+
+    def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class PatchSource:
@@ -58,9 +68,7 @@ class PatchSource:
         greys, targets = [], []
         for _ in range(size):
             scene = self._scenes[names[int(rng.integers(len(names)))]]
-            corner = self._corner(rng, scene, edge)
-            window = tuple(slice(c, c + edge) for c in corner)
-            grey, target = random_orientation(rng, scene.grey[window], scene.target[window])
+            grey, target = random_orientation(rng, *self._patch(rng, scene, edge))
             greys.append(random_grey_values(rng, grey))
             targets.append(target)
         return np.stack(greys)[:, None], np.stack(targets)
@@ -74,6 +82,18 @@ class PatchSource:
         window = tuple(slice(c, c + edge) for c in corner)
         return scene.grey[window].astype(np.float32)[None, None], scene.target[window]
 
+    def _patch(
+        self, rng: np.random.Generator, scene: TrainingScene, edge: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Grey and encoded target (edge³) cut from a scene, before they are turned and changed."""
+        window = self._window(rng, scene, edge)
+        return scene.grey[window], scene.target[window]
+
+    def _window(
+        self, rng: np.random.Generator, scene: TrainingScene, edge: int
+    ) -> tuple[slice, ...]:
+        return tuple(slice(c, c + edge) for c in self._corner(rng, scene, edge))
+
     def _corner(self, rng: np.random.Generator, scene: TrainingScene, edge: int) -> np.ndarray:
         """Patch corner: anywhere, around a particle voxel, or around a contact."""
         most = np.array(scene.grey.shape) - edge
@@ -85,10 +105,35 @@ class PatchSource:
         return np.clip(point - rng.integers(edge // 4, 3 * edge // 4, 3), 0, most)
 
 
+class MixedSource:
+    """Patches of two sources in one batch; on average `share` of them from the second."""
+
+    def __init__(self, first: BatchSource, second: BatchSource, share: float, seed: int) -> None:
+        self._sources = (first, second)
+        self._share = share
+        self._seed = seed
+
+    @property
+    def scene_count(self) -> int:
+        return sum(source.scene_count for source in self._sources)
+
+    def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `PatchSource.batch`; depends on the seed, the step and the two sources."""
+        rng = np.random.default_rng([self._seed, step, 1])
+        of_second = int((rng.random(size) < self._share).sum())
+        parts = [
+            source.batch(step, count, edge)
+            for source, count in zip(self._sources, (size - of_second, of_second), strict=True)
+            if count
+        ]
+        greys, targets = zip(*parts, strict=True)
+        return np.concatenate(greys), np.concatenate(targets)
+
+
 class Prefetcher:
     """Prepares the batch of the next step in a thread while the present one is trained on."""
 
-    def __init__(self, source: PatchSource, sizes: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, source: BatchSource, sizes: tuple[tuple[int, int], ...]) -> None:
         self._source = source
         self._sizes = sizes
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="patches")

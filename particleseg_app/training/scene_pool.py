@@ -52,13 +52,20 @@ def _some_points(mask: np.ndarray, most: int = 3000) -> np.ndarray:
 
 
 def training_scene(
-    name: str, grey: np.ndarray, labels: np.ndarray, border_thickness: float
+    name: str,
+    grey: np.ndarray,
+    labels: np.ndarray,
+    border_thickness: float,
+    normalise: bool = True,
 ) -> TrainingScene:
-    """Prepare a labelled scan, already at the working scale, for training."""
+    """Prepare a labelled scan, already at the working scale, for training.
+
+    `normalise`: bring the grey values to the "scan_clipped" normalisation; else they are there.
+    """
     target = encoded_target(labels, border_thickness)
     return TrainingScene(
         name,
-        normalise_scan(grey).astype(np.float16),
+        (normalise_scan(grey) if normalise else grey).astype(np.float16),
         target,
         _some_points((target & 3) > 0),
         _some_points(target & CONTACT_BIT > 0),

@@ -12,7 +12,7 @@ from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.network import build_network
-from particleseg_app.training.patches import PatchSource, Prefetcher
+from particleseg_app.training.patches import BatchSource, PatchSource, Prefetcher
 from particleseg_app.training.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class TrainingSettings:
     """How a network is trained; lengths in voxels at the working scale."""
 
     features: tuple[int, ...] = (16, 32, 64, 128, 128)
+    normalised: bool = True  # with batch normalisation; False: as a shipped network, to go on from
     border_thickness: float = 2.0
     steps: int | None = None  # give one of steps and minutes
     minutes: float | None = 75.0
@@ -46,7 +47,13 @@ class TrainingSettings:
 class Trainer:
     """A network on its way: its weights, their running average, and where the plan stands."""
 
-    def __init__(self, folder: Path, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: TrainingSettings,
+        initial: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Go on with the training in `folder`, or begin one there from the weights `initial`."""
         import torch
 
         self.folder = folder
@@ -54,10 +61,12 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.device = torch.device(settings.device)
-        self.network = build_network(settings.features, deep_supervision=True)
+        self.network = build_network(settings.features, settings.normalised, deep_supervision=True)
+        if initial is not None:
+            self.network.load_state_dict(initial)
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.average = build_network(settings.features).to(self.device)
+        self.average = build_network(settings.features, settings.normalised).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -77,14 +86,17 @@ class Trainer:
 
     def run(
         self,
-        source: PatchSource,
+        source: BatchSource,
         validation: PatchSource | None,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
         """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
         batches = Prefetcher(source, self.settings.batches)
-        progress.start("Training", self.settings.steps or 0, "steps", done=self.step)
+        by_steps = self.settings.steps is not None
+        planned = self.settings.steps or round(60 * (self.settings.minutes or 0))
+        shown = self.step if by_steps else int(self.elapsed_s)
+        progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
         losses: list[float] = []
         try:
             while self.done < 1:
@@ -92,7 +104,9 @@ class Trainer:
                 began = time.monotonic()
                 losses.append(self.train_step(*batches.get(self.step)))
                 self.elapsed_s += time.monotonic() - began
-                progress.advance()
+                now = self.step if by_steps else int(self.elapsed_s)
+                progress.advance(now - shown)
+                shown = now
                 if self.step % 25 == 0:
                     mean = sum(losses) / len(losses)
                     self.log(
@@ -209,7 +223,8 @@ def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     import torch
 
     state = torch.load(path, map_location="cpu", weights_only=True)
-    network = build_network(tuple(state["settings"]["features"]))
+    settings = state["settings"]
+    network = build_network(tuple(settings["features"]), settings.get("normalised", True))
     network.load_state_dict(state["average"])
     figures = {key: state[key] for key in ("step", "elapsed_s", "settings")}
     return network.eval(), figures

@@ -1,0 +1,70 @@
+"""`particleseg train`: a model from a lab's own labelled patches, from simulated scans, or both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from particleseg_app.cli.options import Verbose
+from particleseg_app.cli.progress_display import long_work
+
+DEFAULT_MINUTES = 60.0
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the model to make.")],
+    patches: Annotated[
+        Path | None, typer.Option(help="Folder of labelled patches (docs/training.md).")
+    ] = None,
+    simulated: Annotated[int, typer.Option(min=0, help="Train on this many simulated scans.")] = 0,
+    simulated_share: Annotated[
+        float, typer.Option(help="Share of simulated patches where there are both.")
+    ] = 0.5,
+    preset: Annotated[str, typer.Option(help="Kind of simulated scans.")] = "varied",
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", help="Model to start from: “default”, another one, or a folder."),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checkpoint and log; else beside the model."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the training in steps.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Length of the training in minutes; else one hour.")
+    ] = None,
+    touching: Annotated[
+        float, typer.Option(help="Chance that a labelled patch gets a touching particle more.")
+    ] = 0.5,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Patches in one step.")] = 2,
+    edge: Annotated[
+        int, typer.Option(min=16, max=256, help="Edge of a training patch in voxels.")
+    ] = 64,
+    device: Annotated[str, typer.Option(help="“auto”, “cpu”, “cuda:0”.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model. The same command goes on with a training that was stopped."""
+    from particleseg_app.models import choose_device, find_model
+    from particleseg_app.training import TrainingPlan, train_model
+
+    plan = TrainingPlan(
+        patches=patches,
+        simulated=simulated,
+        simulated_share=simulated_share,
+        preset=preset,
+        base=None if start_from is None else find_model(start_from).folder,
+        steps=steps,
+        minutes=DEFAULT_MINUTES if steps is None and minutes is None else minutes,
+        touching=touching,
+        batch=batch,
+        edge=edge,
+        seed=seed,
+    )
+    work = work or out.with_name(f"{out.name}_training")
+    chosen = choose_device(device)
+    with long_work() as (progress, cancel):
+        entry = train_model(plan, out, work, chosen.id, progress, cancel)
+    typer.echo(f"The model is in {entry.folder}, the loss curve in {work / 'log.txt'}.")

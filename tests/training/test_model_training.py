@@ -1,0 +1,230 @@
+"""`particleseg train`: labelled patches and simulated scans become a model folder, resumably."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from particleseg_app.cli import main
+from particleseg_app.errors import Cancelled, InvalidValueError, ModelError, ScanError, UserError
+from particleseg_app.models import open_model
+from particleseg_app.models.model_folder import load_network
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.training import LabPatchSource, TrainingPlan, train_model
+from particleseg_app.training.lab_patches import at_working_scale, read_lab_patch
+from particleseg_app.training.scene_pool import CONTACT_BIT
+
+DIAMETER = 13
+
+
+def write_patch(folder: Path, name: str, seed: int = 0, **changes: object) -> None:
+    """Four balls of 13 voxels, two of them touching, in noise; 10 µm voxels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((40, 44, 48), np.uint16)
+    mask = ((np.indices((DIAMETER,) * 3) - 6.0) ** 2).sum(0) <= 6.5**2
+    for number, corner in enumerate([(4, 4, 4), (4, 4, 17), (24, 20, 8), (20, 28, 30)], start=1):
+        labels[tuple(slice(c, c + DIAMETER) for c in corner)][mask] = number
+    grey = (rng.normal(2000, 200, labels.shape) + 4000 * (labels > 0)).astype(np.uint16)
+    tifffile.imwrite(folder / f"{name}_image.tif", grey, photometric="minisblack")
+    tifffile.imwrite(folder / f"{name}_labels.tif", labels, photometric="minisblack")
+    about = {"voxel_size_um": 10, "particle_diameter_um": 130, **changes}
+    (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+@pytest.fixture
+def patches(tmp_path: Path) -> Path:
+    write_patch(tmp_path / "patches", "one")
+    write_patch(tmp_path / "patches", "two", seed=1)
+    return tmp_path / "patches"
+
+
+def tiny_plan(folder: Path | None, **changes: object) -> TrainingPlan:
+    plan = TrainingPlan(
+        patches=folder, steps=4, features=(4, 8), target_diameter=13.0, edge=16, seed=2
+    )
+    return replace(plan, **changes)  # type: ignore[arg-type]
+
+
+def train(plan: TrainingPlan, folder: Path, cancel: CancelToken | None = None) -> Path:
+    out = folder / "model"
+    train_model(plan, out, folder / "work", "cpu", Progress(), cancel or CancelToken())
+    return out
+
+
+class CancelAfter(CancelToken):
+    def __init__(self, checks: int) -> None:
+        super().__init__()
+        self._left = checks
+
+    def check(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            self.cancel()
+        super().check()
+
+
+def predict(folder: Path) -> torch.Tensor:
+    (network,) = load_network(open_model(folder))
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        return network(torch.randn(1, 1, 32, 32, 32))
+
+
+def test_lab_patches_become_a_model_and_fine_tune_it(
+    tmp_path: Path, patches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train(tiny_plan(patches, steps=25), tmp_path)
+    card = open_model(first).card
+    assert card.target_diameter_voxels == 13
+    assert "2 labelled patches" in card.made_from
+    assert predict(first).isfinite().all()
+    assert "step 25  loss" in (tmp_path / "work" / "log.txt").read_text(encoding="utf-8")
+
+    tuned = tmp_path / "tuned"
+    command = ["train", "--patches", str(patches), "--from", str(first), "--out", str(tuned),
+               "--steps", "3", "--edge", "16", "--device", "cpu"]  # fmt: skip
+    assert main(command) == 0
+    assert str(tuned) in capsys.readouterr().out
+    assert open_model(tuned).card.target_diameter_voxels == 13
+    before, after = predict(first), predict(tuned)
+    assert not torch.equal(before, after)
+    # Three small steps from the weights of the first, not from random ones.
+    assert (before - after).abs().mean() < 0.2 * before.std()
+
+    assert main(command) == 0  # finished: only writes the model again
+    assert torch.equal(predict(tuned), after)
+    assert main([*command, "--seed", "9"]) == 1
+    assert "begun with other settings (seed)" in capsys.readouterr().err
+
+
+def test_trained_model_segments_a_scan(tmp_path: Path, patches: Path) -> None:
+    model = train(tiny_plan(patches), tmp_path)
+    assert main(["segment", str(patches / "one_image.tif"), "--voxel-size-um", "10",
+                 "--particle-diameter-um", "130", "--model", str(model), "--preset", "fast",
+                 "--device", "cpu", "--out", str(tmp_path / "project")]) == 0  # fmt: skip
+
+
+def test_cancelled_training_goes_on_to_the_same_model(tmp_path: Path, patches: Path) -> None:
+    plan = tiny_plan(patches, features=(4, 8), steps=5)
+    whole = train(plan, tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        train(plan, tmp_path / "broken", CancelAfter(2 + 3))  # two patches, then three steps
+    assert not (tmp_path / "broken" / "model").exists()
+    state = torch.load(tmp_path / "broken" / "work" / "checkpoint_latest.pth", weights_only=True)
+    assert state["step"] == 3
+    resumed = train(plan, tmp_path / "broken")
+    assert torch.allclose(predict(whole), predict(resumed), atol=1e-2)
+
+
+def test_simulated_scans_alone_and_beside_patches(tmp_path: Path, patches: Path) -> None:
+    plan = tiny_plan(None, simulated=2, preset="touching", scene_shape=(32, 32, 32), steps=2)
+    assert "2 simulated scans" in open_model(train(plan, tmp_path / "alone")).card.made_from
+    both = replace(plan, patches=patches, steps=3)
+    made_from = open_model(train(both, tmp_path / "both")).card.made_from
+    assert "2 labelled patches and up to 2 simulated" in made_from
+
+
+def test_patches_come_to_the_target_diameter(patches: Path) -> None:
+    patch = read_lab_patch(patches, "one")
+    grey, labels = at_working_scale(patch, 26.0)
+    assert grey.shape == labels.shape == (80, 88, 96)
+    assert abs(float(grey.mean())) < 0.1
+    ratio = np.bincount(labels.ravel())[1:] / np.bincount(patch.labels.ravel())[1:]
+    assert np.allclose(ratio, 8)
+
+
+def test_small_patches_are_continued_and_contacts_are_added(patches: Path) -> None:
+    never = LabPatchSource(patches, 13.0, 2.0, 1, edge=64, touching=0.0)
+    always = LabPatchSource(patches, 13.0, 2.0, 1, edge=64, touching=1.0)
+    contacts = []
+    for source in (never, always):
+        grey, target = source.batch(0, 4, 64)
+        assert grey.shape == (4, 1, 64, 64, 64)
+        assert set(np.unique(target & 3)) == {0, 1, 2}
+        contacts.append(int((target & CONTACT_BIT > 0).sum()))
+    assert contacts[1] > contacts[0]
+
+
+def break_labels(folder: Path) -> None:
+    tifffile.imwrite(folder / "one_labels.tif", np.ones((6, 7, 8), np.uint8))
+
+
+def empty_labels(folder: Path) -> None:
+    tifffile.imwrite(folder / "one_labels.tif", np.zeros((40, 44, 48), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "words"),
+    [
+        (lambda f: (f / "one_labels.tif").unlink(), ScanError, "has no one_labels.tif"),
+        (lambda f: (f / "one_image.tif").unlink(), ScanError, "has no one_image.tif"),
+        (lambda f: (f / "one.json").unlink(), ScanError, "one.json is missing"),
+        (lambda f: (f / "one.json").write_text("{}"), ScanError, "does not say voxel_size_um"),
+        (break_labels, ScanError, "has the shape (6, 7, 8)"),
+        (empty_labels, ScanError, "holds no particle"),
+        (lambda f: (f / "one_image.tif").write_bytes(b"II*"), ScanError, "one_image.tif"),
+        (lambda f: write_patch(f, "one", voxel_size_um=-1), InvalidValueError, "one.json"),
+        (
+            lambda f: write_patch(f, "one", voxel_size_um=1, particle_diameter_um=130),
+            InvalidValueError,
+            "13.1 µm wide on average, but one.json says 130 µm",
+        ),
+    ],
+)
+def test_bad_patches_are_named(patches: Path, spoil, kind: type[UserError], words: str) -> None:  # type: ignore[no-untyped-def]
+    spoil(patches)
+    with pytest.raises(kind) as caught:
+        LabPatchSource(patches, 13.0, 2.0, 1, edge=16)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"patches": None}, "nothing to train on"),
+        ({"minutes": 3.0}, "length of the training"),
+        ({"steps": 0}, "at least one step"),
+        ({"edge": 17}, "do not fit"),
+        ({"touching": 1.5}, "share of 1.5"),
+    ],
+)
+def test_bad_plans_are_explained(tmp_path: Path, patches: Path, changes, words: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InvalidValueError, match=words):
+        train(tiny_plan(patches, **changes), tmp_path)
+    assert not (tmp_path / "work").exists()
+
+
+def test_settings_may_be_corrected_until_the_first_step(tmp_path: Path, patches: Path) -> None:
+    with pytest.raises(ScanError):
+        train(tiny_plan(tmp_path / "elsewhere"), tmp_path)
+    train(tiny_plan(patches, steps=1), tmp_path)
+    with pytest.raises(InvalidValueError, match=r"other settings \(steps\)"):
+        train(tiny_plan(patches, steps=2), tmp_path)
+
+
+def test_full_folders_and_foreign_models_are_refused(tmp_path: Path, patches: Path) -> None:
+    model = train(tiny_plan(patches, steps=1), tmp_path)
+    with pytest.raises(InvalidValueError, match="not an empty folder"):
+        train_model(tiny_plan(patches), model, tmp_path / "other", "cpu", Progress(), CancelToken())
+    plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))
+    kind = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    kind["nonlin"] = "torch.nn.ReLU"
+    (model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
+    with pytest.raises(ModelError, match="not trained by this program"):
+        train(tiny_plan(patches, base=model), tmp_path / "again")
+
+
+def test_the_default_model_can_be_trained_on() -> None:
+    from particleseg_app.models import find_model
+    from particleseg_app.training.model_training import starting_point
+
+    features, weights = starting_point(find_model("default"))
+    assert features == (16, 32, 64, 128, 128)
+    assert all(value.dtype == torch.float32 for value in weights.values())
