@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 from particleseg_app import __version__
 from particleseg_app.gui.icons import application_icon
-from particleseg_app.gui.settings import log_file
 from particleseg_app.gui.style import button, label, row
+from particleseg_app.user_folders import log_file
 
 
 class AboutDialog(QDialog):

@@ -17,8 +17,8 @@ from PySide6.QtWidgets import QApplication, QDialog, QPlainTextEdit, QVBoxLayout
 from particleseg_app import __version__
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.reveal import reveal_in_file_manager
-from particleseg_app.gui.settings import log_file
 from particleseg_app.gui.style import button, label, row
+from particleseg_app.user_folders import log_file
 
 logger = logging.getLogger("particleseg_app")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from particleseg_app.errors import ModelError
 from particleseg_app.models.model_card import CLASSES, ModelCard, read_card, read_small_json
 from particleseg_app.models.safe_loading import load_checkpoint
+from particleseg_app.user_folders import data_folder
 
 if TYPE_CHECKING:
     import torch
@@ -79,11 +80,8 @@ def model_root() -> Path:
 
 
 def user_model_root() -> Path:
-    """Folder of the imported models (PARTICLESEG_DATA_DIR names another place)."""
-    from platformdirs import user_data_path
-
-    override = os.environ.get("PARTICLESEG_DATA_DIR")
-    return (Path(override) if override else user_data_path("ParticleSeg", False)) / "models"
+    """Folder of the imported models."""
+    return data_folder() / "models"
 
 
 def open_model(folder: Path) -> ModelEntry:

@@ -10,13 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from particleseg_app.durable_files import write_json
 from particleseg_app.projects.project import PROJECT_FILE
+from particleseg_app.user_folders import config_folder
 
 MOST_REMEMBERED = 12
-CONFIG_VARIABLE = "PARTICLESEG_CONFIG_DIR"
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,6 @@ class RecentProject:
     name: str
     opened_at: str
     exists: bool
-
-
-def config_folder() -> Path:
-    """Where the program keeps what it remembers for this user."""
-    override = os.environ.get(CONFIG_VARIABLE)
-    return Path(override) if override else Path(platformdirs.user_config_dir("particleseg", False))
 
 
 class RecentProjects:

@@ -23,8 +23,9 @@ from particleseg_app.gui.new_project_dialog import NewProjectDialog, folder_name
 from particleseg_app.gui.panels.particle_table import ParticleTablePanel
 from particleseg_app.gui.panels.project_panel import ProjectPanel, RunItem, ScanItem
 from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
-from particleseg_app.gui.settings import log_file, settings
+from particleseg_app.gui.settings import settings
 from particleseg_app.gui.start_page import StartPage
+from particleseg_app.user_folders import log_file
 from particleseg_app.volumes import inspect_source
 
 

@@ -1,0 +1,31 @@
+"""Where the program keeps what belongs to the user and to no project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+FOLDER_NAME = "particleseg"
+CONFIG_VARIABLE = "PARTICLESEG_CONFIG_DIR"
+DATA_VARIABLE = "PARTICLESEG_DATA_DIR"
+
+
+def config_folder() -> Path:
+    """Settings and recent projects; PARTICLESEG_CONFIG_DIR moves it (tests, portable use)."""
+    override = os.environ.get(CONFIG_VARIABLE)
+    return Path(override) if override else platformdirs.user_config_path(FOLDER_NAME, False)
+
+
+def log_file() -> Path:
+    """The log; beside the settings where PARTICLESEG_CONFIG_DIR moves these."""
+    override = os.environ.get(CONFIG_VARIABLE)
+    folder = Path(override) if override else platformdirs.user_log_path(FOLDER_NAME, False)
+    return folder / "particleseg.log"
+
+
+def data_folder() -> Path:
+    """Imported models; PARTICLESEG_DATA_DIR moves it."""
+    override = os.environ.get(DATA_VARIABLE)
+    return Path(override) if override else platformdirs.user_data_path(FOLDER_NAME, False)
