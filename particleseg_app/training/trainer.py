@@ -107,7 +107,7 @@ class Trainer:
                 now = self.step if by_steps else int(self.elapsed_s)
                 progress.advance(now - shown)
                 shown = now
-                if self.step % 25 == 0:
+                if self.step % 25 == 0 or self.done >= 1:
                     mean = sum(losses) / len(losses)
                     self.log(
                         f"step {self.step}  loss {mean:.4f}  rate {self._rate():.2e}  "
