@@ -26,6 +26,7 @@ from particleseg_app.segmentation.run_folder import (
     SUMMARY,
     WORK,
     RunResult,
+    check_same_settings,
     claim,
     read_run_json,
 )
@@ -55,7 +56,7 @@ def segment(
     """
     settings.check()
     if (run_folder / SUMMARY).exists():
-        claim(run_folder, settings, read_run_json(run_folder / "origin.json"))
+        check_same_settings(run_folder, settings)
         return finished_result(run_folder)
     try:
         return _segment(

@@ -76,13 +76,18 @@ def read_run_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def claim(folder: Path, settings: RunSettings, origin: dict[str, Any]) -> None:
-    """Write down what the run is, or check that an earlier attempt was the same."""
-    folder.mkdir(parents=True, exist_ok=True)
+def check_same_settings(folder: Path, settings: RunSettings) -> None:
+    """Raise `RunError` when the run in `folder` was started with settings that differ."""
     if (folder / SETTINGS).exists() and not stored_settings(folder).same_result(settings):
         raise RunError(
             f"The run in {folder} was started with other settings.", "Start a new run for these."
         )
+
+
+def claim(folder: Path, settings: RunSettings, origin: dict[str, Any]) -> None:
+    """Write down what the run is, or check that an earlier attempt was the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    check_same_settings(folder, settings)
     if (folder / ORIGIN).exists():
         if read_run_json(folder / ORIGIN) != origin:
             raise RunError(
