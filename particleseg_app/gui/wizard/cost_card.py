@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel
 
 from particleseg_app.errors import UserError
@@ -27,18 +27,22 @@ if TYPE_CHECKING:
 
 LINES = (
     ("scale", "Scale"),
+    ("size", "Size"),
     ("tiles", "Tiles"),
     ("time", "Time"),
     ("disk", "Disk"),
     ("memory", "Memory"),
+    ("device", "Runs on"),
 )
 SETTLE_MS = 300
 EXPLANATIONS = {
     "scale": "The network has learned on particles of a certain size; the scan is brought to it.",
+    "size": "What the network works on, across × down × slices.",
     "tiles": "The network looks at the scan tile by tile; finished tiles are never lost.",
     "time": "Measured just now on this computer with a tile; other programs may slow it down.",
     "disk": "The most that is needed at one time. Most of it is freed when the run is finished.",
     "memory": "The most that is needed at one time.",
+    "device": "What the time was measured on, and what the run will use.",
 }
 
 
@@ -63,8 +67,8 @@ class CostCard(Card):
             name = label(title, "muted")
             for text in (value, name):
                 text.setToolTip(EXPLANATIONS[key])
-            grid.addWidget(name, number, 0)
-            grid.addWidget(value, number, 1)
+            grid.addWidget(name, number, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(value, number, 1, Qt.AlignmentFlag.AlignTop)
             self._values[key] = value
             self._names[key] = name
         grid.setColumnStretch(1, 1)
@@ -137,10 +141,11 @@ class CostCard(Card):
             word = (
                 "enlarged" if factor > 1.005 else "reduced" if factor < 0.995 else "kept as it is"
             )
-            scale = f"{scale}, {word} to {size}" if word[0] != "k" else f"{scale}, {word}"
+            self._values["size"].setText(size)
+            scale = f"{scale}, {word}"
         self._values["scale"].setText(scale)
         self._values["tiles"].setText(format_count(cost.tiles))
-        for key in ("scale", "tiles"):
+        for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)
         seconds = cost.seconds
@@ -148,6 +153,7 @@ class CostCard(Card):
             format_rough_duration(seconds) if seconds is not None else "unknown"
         )
         self._values["time"].setStyleSheet("font-weight: 600")
+        self._values["device"].setText(cost.device_title)
         self._show_room(cost)
         self.changed.emit()
 
@@ -174,7 +180,7 @@ class CostCard(Card):
         elif warnings:
             self._say(" ".join(warnings), "warning")
         else:
-            self._say(f"Runs on: {cost.device_title}")
+            self._say("")
 
     def _on_failed(self, task: Task, error: Exception) -> None:
         if task is not self._task:

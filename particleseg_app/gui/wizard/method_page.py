@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
     QRadioButton,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from particleseg_app.errors import UserError
-from particleseg_app.gui.number_field import NumberField
+from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.style import Card, label, row
 from particleseg_app.gui.tasks import Task
+from particleseg_app.gui.wizard.classical_card import ClassicalCard
 from particleseg_app.gui.wizard.cost_card import CostCard
-from particleseg_app.gui.wizard.grey_histogram import GreyHistogram
+from particleseg_app.gui.wizard.model_chooser import ModelChooser
 from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.gui.wizard.wide_box import WideBox
 from particleseg_app.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ class MethodPage(WizardPage):
     def __init__(self, wizard_scan: WizardScan, answers: Answers) -> None:
         super().__init__()
         self._answers = answers
-        self._models: list[ModelEntry] | None = None
         self._models_problem = ""
         self._looking: Task | None = None
         self.network_button = QRadioButton("Neural network (recommended)")
@@ -72,7 +73,8 @@ class MethodPage(WizardPage):
                 self._network_missing.hide()
                 choice.body.addWidget(self._network_missing)
         self._network = self._network_card()
-        self._classical = self._classical_card(wizard_scan)
+        self._classical = ClassicalCard(wizard_scan.scan.statistics)
+        self.threshold, self.erosion = self._classical.threshold, self._classical.erosion
         self.cost = CostCard(wizard_scan.scan.shape, wizard_scan.project_folder)
         left = QVBoxLayout()
         left.setContentsMargins(0, 0, 8, 0)
@@ -91,23 +93,28 @@ class MethodPage(WizardPage):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addWidget(scroll, 3)
-        layout.addWidget(self.cost, 2, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(scroll, 5)
+        layout.addWidget(self.cost, 3, Qt.AlignmentFlag.AlignTop)
         self.network_button.toggled.connect(self._on_method)
         self.cost.changed.connect(self.changed)
+        self._classical.changed.connect(self._on_answer)
         self._classical.hide()
+        self._veil = DropVeil(self)
+        self.setAcceptDrops(True)
 
     def _network_card(self) -> Card:
         card = Card()
-        self.model_box, self.device_box = QComboBox(), QComboBox()
+        self.model_chooser, self.device_box = ModelChooser(), WideBox("Runs on")
         self._model_text = label("", "muted", wrap=True)
+        name = label("Model")
+        name.setFixedHeight(self.model_chooser.box.sizeHint().height())
         form = QGridLayout()
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
         form.setColumnStretch(1, 1)
-        form.addWidget(label("Model"), 0, 0)
-        form.addWidget(self.model_box, 0, 1)
-        form.addWidget(self._model_text, 1, 1)
+        form.addWidget(name, 0, 0, Qt.AlignmentFlag.AlignTop)
+        form.addWidget(self.model_chooser, 0, 1)
+        form.addWidget(self._model_text, 1, 0, 1, 2)
         form.addWidget(label("Runs on"), 2, 0)
         form.addWidget(self.device_box, 2, 1)
         card.body.addLayout(form)
@@ -127,58 +134,9 @@ class MethodPage(WizardPage):
         if self._presets.checkedButton() is None:
             self._presets.buttons()[1].setChecked(True)
         self._presets.buttonClicked.connect(lambda _box: self._on_answer())
-        self.model_box.currentIndexChanged.connect(lambda _n: self._on_answer())
+        self.model_chooser.changed.connect(self._on_models)
+        self.model_chooser.imported.connect(lambda: self.network_button.setChecked(True))
         self.device_box.currentIndexChanged.connect(lambda _n: self._on_answer())
-        return card
-
-    def _classical_card(self, wizard_scan: WizardScan) -> Card:
-        card = Card()
-        statistics = wizard_scan.scan.statistics
-        proposed = statistics.matrix_and_particle_threshold()
-        low, high = statistics.minimum, statistics.maximum
-
-        def inside(value: float) -> None:
-            if not low <= value <= high:
-                raise UserError(
-                    f"No voxel has the grey value {value:g}.", f"Enter {low:g} to {high:g}."
-                )
-
-        self.histogram = GreyHistogram()
-        self.histogram.set_statistics(statistics)
-        self.histogram.setFixedHeight(120)
-        self.threshold = NumberField("grey value", inside, "Threshold")
-        self.threshold.set_value(proposed)
-        self.opening, self.erosion = QSpinBox(), QSpinBox()
-        for box, value in ((self.opening, 1), (self.erosion, 2)):
-            box.setRange(0, 50)
-            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-            box.setValue(value)
-            box.setSuffix(" voxels" if value != 1 else " voxel")
-            box.setFixedWidth(130)
-            box.valueChanged.connect(
-                lambda value, box=box: box.setSuffix(" voxels" if value != 1 else " voxel")
-            )
-            box.valueChanged.connect(lambda _value: self._on_answer())
-        self.opening.setToolTip("Bridges and specks thinner than this are removed first.")
-        self.erosion.setToolTip("How far particles are shrunk to find where they touch.")
-        form = QGridLayout()
-        form.setHorizontalSpacing(16)
-        form.setVerticalSpacing(8)
-        form.setColumnStretch(1, 1)
-        hint = f"Brighter voxels are particles. Proposed by Otsu’s method: {proposed:.6g}"
-        name = label("Threshold")
-        name.setContentsMargins(0, 5, 0, 0)  # on the line of the field's text
-        form.addWidget(name, 0, 0, Qt.AlignmentFlag.AlignTop)
-        form.addWidget(self.threshold, 0, 1)
-        form.addWidget(label(hint, "muted", wrap=True), 1, 1)
-        left = Qt.AlignmentFlag.AlignLeft
-        form.addWidget(label("Opening"), 2, 0)
-        form.addWidget(self.opening, 2, 1, left)
-        form.addWidget(label("Erosion"), 3, 0)
-        form.addWidget(self.erosion, 3, 1, left)
-        card.body.addWidget(self.histogram)
-        card.body.addLayout(form)
-        self.threshold.changed.connect(self._on_answer)
         return card
 
     # --- answers -------------------------------------------------------------------------------
@@ -186,7 +144,7 @@ class MethodPage(WizardPage):
     @property
     def models_known(self) -> bool:
         """Whether models and devices have been looked for."""
-        return self._models is not None
+        return self.model_chooser.models is not None
 
     @property
     def method(self) -> str:
@@ -195,16 +153,11 @@ class MethodPage(WizardPage):
     def run_answers(self) -> dict[str, Any]:
         """The answers of this page as keyword arguments of a run's settings."""
         if self.method == CLASSICAL:
-            return {
-                "method": CLASSICAL,
-                "threshold": self.threshold.value,
-                "opening_radius": self.opening.value(),
-                "erosion_radius": self.erosion.value(),
-            }
+            return {"method": CLASSICAL, **self._classical.answers()}
         preset = self._presets.checkedButton()
         return {
             "method": NETWORK,
-            "model": str(self.model_box.currentData() or "default"),
+            "model": str(self.model_chooser.box.currentData() or "default"),
             "preset": str(preset.property("preset")) if preset else "standard",
             "device": str(self.device_box.currentData() or "auto"),
         }
@@ -213,14 +166,16 @@ class MethodPage(WizardPage):
         if self.method == CLASSICAL:
             if self.threshold.value is None:
                 return "Enter a threshold to go on."
-        elif self._models is None:
+        elif not self.models_known:
             return "Looking for models and devices…"
-        elif not self._models:
+        elif self.model_chooser.busy:
+            return "The list of models is being changed…"
+        elif not self.model_chooser.models:
             return self._models_problem or "No model was found."
         return self.cost.problem()
 
     def enter(self) -> None:
-        if self._models is None and self._looking is None:
+        if not self.models_known and self._looking is None:
             self._looking = Task("Looking for models", _find_models_and_devices)
             self._looking.finished.connect(self._on_found)
             self._looking.failed.connect(self._on_not_found)
@@ -234,6 +189,31 @@ class MethodPage(WizardPage):
         self.cost.stop()
         return []
 
+    # --- a model dropped on the page -----------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        if self._dropped_model(event) is not None:
+            event.acceptProposedAction()
+            self._veil.show_over(self, "Let go to import the model")
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802
+        self._veil.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        self._veil.hide()
+        path = self._dropped_model(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.network_button.setChecked(True)  # where the import shows how it goes
+            self.model_chooser.import_path(path)
+
+    def _dropped_model(self, event: QDropEvent) -> Path | None:
+        paths = dropped_paths(event.mimeData())
+        usable = len(paths) == 1 and self.models_known and self.network_button.isEnabled()
+        return paths[0] if usable and self.model_chooser.takes(paths[0]) else None
+
+    # --- what happens --------------------------------------------------------------------------
+
     def _on_method(self) -> None:
         network = self.method == NETWORK
         self._network.setVisible(network)
@@ -246,11 +226,11 @@ class MethodPage(WizardPage):
         preset = self._presets.checkedButton()
         if preset is not None:
             settings().setValue("wizard/preset", preset.property("preset"))
-        self.histogram.set_threshold(self.threshold.value)
         self._show_model()
         self._answers.run = self.run_answers()
         ready = self.method == CLASSICAL and self.threshold.value is not None
-        ready = ready or (self.method == NETWORK and bool(self._models))
+        chooser = self.model_chooser
+        ready = ready or (self.method == NETWORK and bool(chooser.models) and not chooser.busy)
         if ready and self.isVisible() and self._answers.voxel_size_um:
             self.cost.estimate(self._answers.settings())
         else:
@@ -260,44 +240,47 @@ class MethodPage(WizardPage):
     def _on_found(self, found: tuple[list[ModelEntry], list[Device]]) -> None:
         self._looking = None
         models, devices = found
-        self._models = models
-        for box in (self.model_box, self.device_box):
-            box.blockSignals(True)
-            box.clear()
-        for entry in models:
-            self.model_box.addItem(entry.card.title, entry.name)
+        self.device_box.blockSignals(True)
+        self.device_box.clear()
         self.device_box.addItem(f"Automatic: {devices[0].title}" if devices else "", "auto")
         for device in devices:
             self.device_box.addItem(device.title, device.id)
         self.device_box.setCurrentIndex(0)
-        for box in (self.model_box, self.device_box):
-            box.blockSignals(False)
+        self.device_box.blockSignals(False)
+        self.device_box.fit_popup()
+        self.model_chooser.set_models(models)
         if not models:
-            self._no_models("No model is installed, so only the classical method can be used.")
-        self._on_answer()
+            self.classical_button.setChecked(True)
 
     def _on_not_found(self, error: Exception) -> None:
         self._looking = None
-        self._models = []
         text = str(error) if isinstance(error, UserError) else f"{error!r}"
-        self._no_models(f"The neural network cannot be used: {text}")
+        self.network_button.setEnabled(False)
+        self.classical_button.setChecked(True)
+        self.model_chooser.set_models([])
+        self._show_missing(f"The neural network cannot be used: {text}")
+
+    def _on_models(self) -> None:
+        if self.models_known and not self.model_chooser.models:
+            self._show_missing("No model is installed. Import one, or use the classical method.")
+        else:
+            self._show_missing("")
         self._on_answer()
 
-    def _no_models(self, text: str) -> None:
+    def _show_missing(self, text: str) -> None:
         self._models_problem = text
-        self.network_button.setEnabled(False)
-        self.network_button.setToolTip(text)
         self._network_missing.setText(text)
-        self._network_missing.show()
-        self.classical_button.setChecked(True)
+        self._network_missing.setVisible(bool(text))
 
     def _show_model(self) -> None:
-        name = self.model_box.currentData()
-        entry = next((e for e in self._models or [] if e.name == name), None)
+        entry = self.model_chooser.chosen
+        self._model_text.setVisible(entry is not None or not self.models_known)
         if entry is None:
-            self._model_text.setText("Looking for models…" if self._models is None else "")
+            self._model_text.setText("Looking for models…")
             return
-        parts = [f"Version {entry.card.version}.", entry.card.made_from, entry.card.limits]
+        card = entry.card
+        version = "" if card.version == "imported" else f"Version {card.version}."
+        parts = [version, card.made_from, card.limits]
         self._model_text.setText(" ".join(part for part in parts if part))
 
 

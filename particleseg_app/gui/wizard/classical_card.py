@@ -1,0 +1,79 @@
+"""What the classical method asks: the grey value of particles, and how touching ones are parted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QSpinBox
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.number_field import NumberField
+from particleseg_app.gui.style import Card, label
+from particleseg_app.gui.wizard.grey_histogram import GreyHistogram
+from particleseg_app.volumes import GreyStatistics
+
+
+class ClassicalCard(Card):
+    changed = Signal()
+
+    def __init__(self, statistics: GreyStatistics) -> None:
+        super().__init__()
+        proposed = statistics.matrix_and_particle_threshold()
+        low, high = statistics.minimum, statistics.maximum
+
+        def inside(value: float) -> None:
+            if not low <= value <= high:
+                raise UserError(
+                    f"No voxel has the grey value {value:g}.", f"Enter {low:g} to {high:g}."
+                )
+
+        self.histogram = GreyHistogram()
+        self.histogram.set_statistics(statistics)
+        self.histogram.setFixedHeight(120)
+        self.threshold = NumberField("grey value", inside, "Threshold")
+        self.threshold.set_value(proposed)
+        self.opening, self.erosion = QSpinBox(), QSpinBox()
+        for box, value in ((self.opening, 1), (self.erosion, 2)):
+            box.setRange(0, 50)
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            box.setValue(value)
+            box.setSuffix(" voxels" if value != 1 else " voxel")
+            box.setFixedWidth(130)
+            box.valueChanged.connect(
+                lambda value, box=box: box.setSuffix(" voxels" if value != 1 else " voxel")
+            )
+            box.valueChanged.connect(lambda _value: self.changed.emit())
+        self.opening.setToolTip("Bridges and specks thinner than this are removed first.")
+        self.erosion.setToolTip("How far particles are shrunk to find where they touch.")
+        form = QGridLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(8)
+        form.setColumnStretch(1, 1)
+        hint = f"Brighter voxels are particles. Proposed by Otsu’s method: {proposed:.6g}"
+        name = label("Threshold")
+        name.setContentsMargins(0, 5, 0, 0)  # on the line of the field's text
+        form.addWidget(name, 0, 0, Qt.AlignmentFlag.AlignTop)
+        form.addWidget(self.threshold, 0, 1)
+        form.addWidget(label(hint, "muted", wrap=True), 1, 1)
+        left = Qt.AlignmentFlag.AlignLeft
+        form.addWidget(label("Opening"), 2, 0)
+        form.addWidget(self.opening, 2, 1, left)
+        form.addWidget(label("Erosion"), 3, 0)
+        form.addWidget(self.erosion, 3, 1, left)
+        self.body.addWidget(self.histogram)
+        self.body.addLayout(form)
+        self.threshold.changed.connect(self._on_threshold)
+        self._on_threshold()
+
+    def answers(self) -> dict[str, Any]:
+        """What the card asks, as keyword arguments of a run's settings."""
+        return {
+            "threshold": self.threshold.value,
+            "opening_radius": self.opening.value(),
+            "erosion_radius": self.erosion.value(),
+        }
+
+    def _on_threshold(self) -> None:
+        self.histogram.set_threshold(self.threshold.value)
+        self.changed.emit()
