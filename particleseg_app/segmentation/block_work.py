@@ -6,10 +6,9 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from particleseg_app.errors import RunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_file import read_block_file, write_block_file
 from particleseg_app.segmentation.block_grid import BlockGrid
+from particleseg_app.segmentation.workers import ThreadWorkers, Workers
 from particleseg_app.units import Box, Shape
 
 # What a thread holds at its peak, per voxel of a block (states, queue, labels twice, classes).
@@ -38,13 +38,18 @@ class ClassesVolume(Protocol):
 
 @dataclass
 class BlockWork:
-    """Where the pieces of one conversion lie, and how they are made."""
+    """Where the pieces of one conversion lie, and how they are made.
+
+    `workers` are None for the threads of this process. A copy of it works in the processes of a
+    cluster, with locks of its own.
+    """
 
     classes: ClassesVolume
     grid: BlockGrid
     folder: Path
     progress: Progress
     cancel: CancelToken
+    workers: Workers | None = None
     _reading: threading.Lock = field(default_factory=threading.Lock)
     # A file is not replaced while it is being read (Windows refuses that), per block number.
     _locks: tuple[threading.Lock, ...] = field(
@@ -80,33 +85,42 @@ class BlockWork:
     def missing(self, kind: str) -> list[int]:
         return [number for number in range(len(self.grid)) if not self.has(kind, number)]
 
-    def each(self, stage: str, numbers: Sequence[int], do: Callable[[int], None]) -> None:
-        """Call `do` for each block number, in threads; show the finished ones as progress.
+    def each(
+        self,
+        stage: str,
+        numbers: Sequence[int],
+        do: Callable[[int], Any],
+        *,
+        here: bool = False,
+    ) -> list[Any]:
+        """Call `do` for each block number, many at once; show the finished ones as progress.
 
-        The results of `do` must not depend on the order of the calls.
+        The results of `do`, which are returned in the order of `numbers`, must not depend on the
+        order of the calls, and `do` must leave nothing but files and its result, since it may run
+        in another process. With `here` it runs in threads of this process in any case.
         """
         self.progress.start(stage, total=len(numbers), unit="blocks")
-        if not numbers:
-            return
+        results: dict[int, Any] = {}
 
-        def one(number: int) -> None:
-            self.cancel.check()
-            do(number)
+        def done(number: int, result: Any) -> tuple[()]:
+            results[number] = result
             self.progress.advance()
+            return ()
 
-        with ThreadPoolExecutor(self._threads()) as pool:
-            futures = [pool.submit(one, number) for number in numbers]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            pool.shutdown(cancel_futures=True)
-        for future in done:
-            future.result()
+        workers = None if here else self.workers
+        if workers is None:
+            workers = ThreadWorkers(os.cpu_count() or 1)
+        if numbers:
+            workers.each(do, numbers, self.cancel, done, at_once=self.most_at_once)
+        return [results[number] for number in numbers]
 
-    def _threads(self) -> int:
+    def most_at_once(self) -> int:
+        """How many blocks fit the memory that is free where this is called."""
         import psutil
 
         voxels = np.prod([n + 2 for n in self.grid.block_shape], dtype=float)
         fitting = int(psutil.virtual_memory().available / 2 / (voxels * _BYTES_PER_VOXEL))
-        return max(1, min(os.cpu_count() or 1, fitting))
+        return max(1, fitting)
 
     def remove_pieces(self) -> None:
         """Remove every piece, finished or half-written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,9 @@ class ClassPieces:
         self.boxes = boxes
         # Mapped, not read: a box with a halo touches up to 27 pieces, but few bytes of most.
         self._piece = lru_cache(maxsize=64)(self._open_piece)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClassPieces, (self.folder, self.shape, self.boxes)
 
     def path(self, index: int) -> Path:
         return self.folder / f"classes_{index:06d}.npy"

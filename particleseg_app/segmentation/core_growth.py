@@ -38,18 +38,15 @@ def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray
     def grow(number: int) -> None:
         _grow_one(work, scan_grid, ranks_of(number), number)
 
+    def can_improve(number: int) -> bool:
+        return _can_improve(work, number)
+
     missing = work.missing("grown")
     work.each("Growing particles", missing, grow)
     unsettled = list(range(len(work.grid)))
     while unsettled:
-        waiting: list[int] = []
-
-        def check(number: int, waiting: list[int] = waiting) -> None:
-            if _can_improve(work, number):
-                waiting.append(number)
-
-        work.each("Checking particles across blocks", unsettled, check)
-        waiting.sort()
+        improvable = work.each("Checking particles across blocks", unsettled, can_improve)
+        waiting = [number for number, can in zip(unsettled, improvable, strict=True) if can]
         work.each("Growing particles across blocks", waiting, grow)
         unsettled = sorted({near for one in waiting for _, near in work.grid.neighbours(one)})
 

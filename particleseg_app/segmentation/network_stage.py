@@ -2,8 +2,9 @@
 
 Class probabilities are weighted by a Gaussian (a tile is surest in its middle) and summed as whole
 numbers. Sums of whole numbers do not depend on their order, so neither chunk size nor an
-interruption can change a single voxel. Unlike the chunk sampling of 000, no tile is predicted
-twice: what a chunk's tiles say of later chunks is kept in a seam file until those are done.
+interruption, nor the machine that does a chunk, can change a single voxel. Unlike the chunk
+sampling of 000, no tile is predicted twice: what a chunk's tiles say of later chunks is kept in a
+seam file until those are done (`chunk_sums`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 from particleseg_app.errors import RunError
 from particleseg_app.models import GreyScaling
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
+from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
 from particleseg_app.segmentation.working_scale import GreyVolume, read_at_working_scale
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 FIXED_POINT = 1 << 20
 SMALLEST_WEIGHT = 1e-3
 GPU_BATCH = 8
+STAGE_NAME = "Finding particles with the network"
 
 
 class TilePredictor(Protocol):
@@ -53,72 +56,47 @@ def gaussian_weights(tile_shape: Shape) -> np.ndarray:
     return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
 
 
-@dataclass
-class NetworkStage:
-    """The network stage of one run; `run` does what is not yet done."""
+class ChunkPredictor:
+    """A model over the tiles of single chunks; knows nothing of files and of other chunks.
 
-    plan: NetworkPlan
-    scan: GreyVolume
-    scaling: GreyScaling
-    predictor: TilePredictor
-    folder: Path
+    One process has one of them for a run, also on the workers of a cluster. `read` may be called
+    from a thread while `sums` works on another chunk; `sums` is called by one thread at a time.
+    """
 
-    def __post_init__(self) -> None:
-        self.pieces = class_pieces(self.folder, self.plan)
-        self._batch = GPU_BATCH if self.predictor.device.type == "cuda" else 1
-
-    def run(self, progress: Progress, cancel: CancelToken) -> ClassPieces:
-        """Predict all chunks that are missing; a later call goes on where this one ended."""
-        import torch
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        chunks = self.plan.chunks
-        finished = [chunk for chunk in chunks if self.pieces.finished(chunk.index)]
-        progress.start(
-            "Finding particles with the network",
-            total=self.plan.tile_count,
-            unit="tiles",
-            done=sum(len(chunk.tiles) for chunk in finished),
-        )
-        self._remove_spent_seams()
-        weights = torch.from_numpy(gaussian_weights(self.plan.tile_shape) * FIXED_POINT)
-        weights = weights.to(self.predictor.device)
-        missing = [chunk for chunk in chunks if not self.pieces.finished(chunk.index)]
-        with _reading_ahead() as executor:
-            upcoming = self._read(executor, missing[0]) if missing else None
-            for position, chunk in enumerate(missing):
-                assert upcoming is not None
-                grey = upcoming.result()
-                following = position + 1 < len(missing)
-                upcoming = self._read(executor, missing[position + 1]) if following else None
-                self._predict_chunk(chunk, grey, weights, progress, cancel)
-        return self.pieces
-
-    def _read(self, executor: ThreadPoolExecutor, chunk: Chunk) -> Future[torch.Tensor]:
-        return executor.submit(
-            read_at_working_scale,
-            self.scan,
-            self.plan.working_shape,
-            chunk.reach,
-            self.scaling,
-            self.predictor.device,
-        )
-
-    def _predict_chunk(
-        self,
-        chunk: Chunk,
-        grey: torch.Tensor,
-        weights: torch.Tensor,
-        progress: Progress,
-        cancel: CancelToken,
+    def __init__(
+        self, plan: NetworkPlan, scan: GreyVolume, scaling: GreyScaling, predictor: TilePredictor
     ) -> None:
         import torch
 
-        sums = torch.zeros((3, *chunk.reach.shape), dtype=torch.int32, device=weights.device)
+        self.plan = plan
+        self.scan = scan
+        self.scaling = scaling
+        self.predictor = predictor
+        self.batch = GPU_BATCH if predictor.device.type == "cuda" else 1
+        weights = torch.from_numpy(gaussian_weights(plan.tile_shape) * FIXED_POINT)
+        self._weights = weights.to(predictor.device)
+
+    def read(self, chunk: Chunk) -> torch.Tensor:
+        """Normalised grey values of `chunk.reach` at working scale, on the device."""
+        return read_at_working_scale(
+            self.scan, self.plan.working_shape, chunk.reach, self.scaling, self.predictor.device
+        )
+
+    def sums(
+        self, chunk: Chunk, grey: torch.Tensor, progress: Progress, cancel: CancelToken
+    ) -> np.ndarray:
+        """Weighted probabilities of the chunk's tiles, int32 (class, z, y, x) over its reach.
+
+        `progress` advances by each tile. Raises `Cancelled`, and `RunError` without enough memory
+        for a single tile.
+        """
+        import torch
+
+        sums = torch.zeros((3, *chunk.reach.shape), dtype=torch.int32, device=self.predictor.device)
         first = 0
         while first < len(chunk.tiles):
             cancel.check()
-            starts = chunk.tiles[first : first + self._batch]
+            starts = chunk.tiles[first : first + self.batch]
             boxes = [
                 Box(start, tuple(a + n for a, n in zip(start, self.plan.tile_shape, strict=True)))  # type: ignore[arg-type]
                 for start in starts
@@ -130,58 +108,77 @@ class NetworkStage:
                 self._take_smaller_batch(progress)
                 continue
             for box, share in zip(boxes, shares, strict=True):
-                sums[(slice(None), *box.within(chunk.reach))] += torch.round(share * weights).int()
+                part = torch.round(share * self._weights).int()
+                sums[(slice(None), *box.within(chunk.reach))] += part
             first += len(starts)
             progress.advance(len(starts))
-        self._finish_chunk(chunk, sums.cpu().numpy())
+        return sums.cpu().numpy()
 
     def _take_smaller_batch(self, progress: Progress) -> None:
         import torch
 
-        if self._batch == 1:
+        if self.batch == 1:
             raise RunError(
                 "The graphics card has too little free memory for this model.",
                 "Close other programs that use it, or choose the processor as device.",
             )
-        self._batch //= 2
+        self.batch //= 2
         torch.cuda.empty_cache()
-        tiles = "tile" if self._batch == 1 else "tiles"
+        tiles = "tile" if self.batch == 1 else "tiles"
         progress.note(
             "The graphics card ran out of memory; the run goes on with "
-            f"{self._batch} {tiles} at a time."
+            f"{self.batch} {tiles} at a time."
         )
 
-    def _finish_chunk(self, chunk: Chunk, sums: np.ndarray) -> None:
-        """Hand on what belongs to later chunks, add what earlier ones left, decide the classes."""
-        for later in self.plan.chunks[chunk.index + 1 :]:
-            shared = chunk.reach.intersection(later.box)
-            if shared.size:
-                part = sums[(slice(None), *shared.within(chunk.reach))]
-                write_array(self._seam(chunk, later), np.ascontiguousarray(part))
-        total = sums[(slice(None), *chunk.box.within(chunk.reach))].copy()
-        for earlier in self.plan.chunks[: chunk.index]:
-            shared = earlier.reach.intersection(chunk.box)
-            if shared.size:
-                seam = np.load(self._seam(earlier, chunk), allow_pickle=False)
-                total[(slice(None), *shared.within(chunk.box))] += seam
-        # The order of the classes decides between equal sums: background before core and border.
-        self.pieces.write(chunk.index, np.argmax(total, axis=0))
-        self._remove_spent_seams()
 
-    def _seam(self, source: Chunk, target: Chunk) -> Path:
-        return self.folder / f"seam_{source.index:06d}_{target.index:06d}.npy"
+@dataclass
+class NetworkStage:
+    """The network stage of one run on this machine; `run` does what is not yet done."""
 
-    def _remove_spent_seams(self) -> None:
-        """Remove seams whose target is finished, and those of a chunk that must be done again."""
-        for path in self.folder.glob("seam_*.npy"):
-            source, target = (int(part) for part in path.stem.split("_")[1:])
-            if self.pieces.finished(target) or not self.pieces.finished(source):
-                path.unlink(missing_ok=True)
+    plan: NetworkPlan
+    scan: GreyVolume
+    scaling: GreyScaling
+    predictor: TilePredictor
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.files = ChunkSums(self.folder, self.plan)
+        self.chunks = ChunkPredictor(self.plan, self.scan, self.scaling, self.predictor)
+
+    def run(self, progress: Progress, cancel: CancelToken) -> ClassPieces:
+        """Predict all chunks that are missing; a later call goes on where this one ended."""
+        missing = begin(self.files, progress)
+        with _reading_ahead() as executor:
+            upcoming = self._read(executor, missing[0]) if missing else None
+            for position, chunk in enumerate(missing):
+                assert upcoming is not None
+                grey = upcoming.result()
+                following = position + 1 < len(missing)
+                upcoming = self._read(executor, missing[position + 1]) if following else None
+                sums = self.chunks.sums(chunk, grey, progress, cancel)
+                # In order, so that every earlier chunk is predicted and this one can be closed.
+                self.files.hand_on(chunk, sums)
+                self.files.close(chunk, sums)
+        # What workers of a cluster had predicted before the run was continued here.
+        for index in self.files.ready():
+            cancel.check()
+            self.files.close(self.plan.chunks[index])
+        return self.files.pieces
+
+    def _read(self, executor: ThreadPoolExecutor, chunk: Chunk) -> Future[torch.Tensor]:
+        return executor.submit(self.chunks.read, chunk)
 
 
-def class_pieces(folder: Path, plan: NetworkPlan) -> ClassPieces:
-    """The classes that a network stage with this plan leaves in `folder`."""
-    return ClassPieces(folder, plan.working_shape, [chunk.box for chunk in plan.chunks])
+def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
+    """Tidy up after an earlier attempt; the chunks that are not predicted, in order."""
+    files.folder.mkdir(parents=True, exist_ok=True)
+    files.remove_spent()
+    chunks = files.plan.chunks
+    missing = [chunk for chunk in chunks if not files.predicted(chunk.index)]
+    tiles = files.plan.tile_count
+    done = tiles - sum(len(chunk.tiles) for chunk in missing)
+    progress.start(STAGE_NAME, total=tiles, unit="tiles", done=done)
+    return missing
 
 
 @contextmanager

@@ -227,4 +227,4 @@ def _write_labels(
             work.cancel.check()
             writer.write(box, labels)
 
-        work.each("Writing labels", range(len(work.grid)), write)
+        work.each("Writing labels", range(len(work.grid)), write, here=True)

@@ -128,7 +128,7 @@ def test_too_little_graphics_memory_means_smaller_batches_and_the_same_result(tm
     )
     network, progress = SmallNetwork(most_tiles=3), Progress()
     stage = make_stage(tmp_path / "small", volume, network, 2)
-    stage._batch = 8
+    stage.chunks.batch = 8
     np.testing.assert_array_equal(classes_of(stage.run(progress, CancelToken())), expected)
     assert max(network.batches) == 2
     assert "2 tiles at a time" in progress.snapshot().messages[-1]

@@ -1,0 +1,130 @@
+"""What the tiles of the chunks add up to, on its way from the network to classes.
+
+The tiles of a chunk reach into later chunks. What they say there is kept in a seam file until the
+later chunk is closed: its own sums and all seams are added and the classes decided. Sums are whole
+numbers, so chunks may be predicted in any order, by any process that sees the folder.
+
+seam_<source>_<target>.npy   sums of one chunk's tiles inside a later chunk
+sums_<chunk>.npy             sums inside the chunk itself, written last: the chunk is predicted
+classes_<chunk>.npy          the chunk is closed (see `class_pieces`)
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from particleseg_app.errors import RunError
+from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
+from particleseg_app.segmentation.plan import NetworkPlan
+from particleseg_app.segmentation.tiles import Chunk
+
+
+class ChunkSums:
+    """The files of one network stage. Sums are int32 (class, z, y, x) at working scale."""
+
+    def __init__(self, folder: Path, plan: NetworkPlan) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.pieces = class_pieces(folder, plan)
+
+    def predicted(self, index: int) -> bool:
+        """Whether the network has nothing more to do for this chunk."""
+        return self.pieces.finished(index) or self._sums(index).exists()
+
+    def ready(self) -> list[int]:
+        """Predicted chunks, in order, that can be closed: so is every chunk that reaches in."""
+        predicted = [self.predicted(chunk.index) for chunk in self.plan.chunks]
+        return [
+            chunk.index
+            for chunk in self.plan.chunks
+            if predicted[chunk.index]
+            and not self.pieces.finished(chunk.index)
+            and all(predicted[source] for source in self.sources[chunk.index])
+        ]
+
+    def keep(self, chunk: Chunk, sums: np.ndarray) -> None:
+        """Store the sums over `chunk.reach`; the chunk then counts as predicted."""
+        self.hand_on(chunk, sums)
+        own = sums[(slice(None), *chunk.box.within(chunk.reach))]
+        write_array(self._sums(chunk.index), np.ascontiguousarray(own))
+
+    def hand_on(self, chunk: Chunk, sums: np.ndarray) -> None:
+        """Store what the sums over `chunk.reach` say of later chunks."""
+        for target in self.targets[chunk.index]:
+            shared = chunk.reach.intersection(self.plan.chunks[target].box)
+            part = sums[(slice(None), *shared.within(chunk.reach))]
+            write_array(self._seam(chunk.index, target), np.ascontiguousarray(part))
+
+    def close(self, chunk: Chunk, sums: np.ndarray | None = None) -> None:
+        """Decide the classes of a chunk that is ready, and remove what is no longer needed.
+
+        `sums` are those over `chunk.reach`, where they were handed on but not kept.
+        """
+        if sums is None:
+            total = self._read(self._sums(chunk.index), (3, *chunk.box.shape))
+        else:
+            total = sums[(slice(None), *chunk.box.within(chunk.reach))].copy()
+        for source in self.sources[chunk.index]:
+            shared = self.plan.chunks[source].reach.intersection(chunk.box)
+            seam = self._read(self._seam(source, chunk.index), (3, *shared.shape))
+            total[(slice(None), *shared.within(chunk.box))] += seam
+        # The order of the classes decides between equal sums: background before core and border.
+        self.pieces.write(chunk.index, np.argmax(total, axis=0))
+        for source in self.sources[chunk.index]:
+            self._seam(source, chunk.index).unlink(missing_ok=True)
+        self._sums(chunk.index).unlink(missing_ok=True)
+
+    def remove_spent(self) -> None:
+        """Remove what a killed process left: files of closed chunks, seams of unfinished ones."""
+        for path in self.folder.glob("seam_*.npy"):
+            source, target = (int(part) for part in path.stem.split("_")[1:])
+            if self.pieces.finished(target) or not self.predicted(source):
+                path.unlink(missing_ok=True)
+        for path in self.folder.glob("sums_*.npy"):
+            if self.pieces.finished(int(path.stem.split("_")[1])):
+                path.unlink(missing_ok=True)
+
+    @cached_property
+    def targets(self) -> list[list[int]]:
+        """For each chunk the later ones that its tiles reach into."""
+        chunks = self.plan.chunks
+        return [
+            [
+                later.index
+                for later in chunks[chunk.index + 1 :]
+                if chunk.reach.intersection(later.box).size
+            ]
+            for chunk in chunks
+        ]
+
+    @cached_property
+    def sources(self) -> list[list[int]]:
+        """For each chunk the earlier ones whose tiles reach into it."""
+        sources: list[list[int]] = [[] for _ in self.plan.chunks]
+        for source, targets in enumerate(self.targets):
+            for target in targets:
+                sources[target].append(source)
+        return sources
+
+    def _seam(self, source: int, target: int) -> Path:
+        return self.folder / f"seam_{source:06d}_{target:06d}.npy"
+
+    def _sums(self, index: int) -> Path:
+        return self.folder / f"sums_{index:06d}.npy"
+
+    def _read(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+        try:
+            sums: np.ndarray = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise RunError(f"{path} is damaged.", "Remove this run and start it again.") from error
+        if sums.shape != shape or sums.dtype != np.int32:
+            raise RunError(f"{path} does not fit the run.", "Remove this run and start it again.")
+        return sums
+
+
+def class_pieces(folder: Path, plan: NetworkPlan) -> ClassPieces:
+    """The classes that a network stage with this plan leaves in `folder`."""
+    return ClassPieces(folder, plan.working_shape, [chunk.box for chunk in plan.chunks])
