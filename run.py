@@ -156,7 +156,7 @@ def demo() -> None:
 
 def test(arguments: list[str]) -> None:
     install_system_packages(SYSTEM_PACKAGES + TEST_SYSTEM_PACKAGES)
-    install_python_packages(["program", "tests"])
+    install_python_packages(["program", "cluster", "tests"])
     python = python_of_environment()
     if not arguments:
         call([python, "-m", "ruff", "check", HERE])
