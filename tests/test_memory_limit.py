@@ -41,7 +41,7 @@ def test_other_words_are_refused(text):
 
 @pytest.mark.parametrize("text", ["0", "0.3", "900MB"])
 def test_a_limit_below_the_program_itself_is_refused(text):
-    with pytest.raises(InvalidValueError, match="Allow at least 1.2 GB"):
+    with pytest.raises(InvalidValueError, match=r"Allow at least 1\.2 GB"):
         parse_memory(text)
 
 

@@ -1,48 +1,53 @@
-"""Seconds and memory of turning border-core classes into particles, block by block and in memory.
+"""Border-core classes into particles: block by block, in memory, and as particleseg3d does it.
 
-    python -m tests.benchmarks.border_core_speed [--size 256] [--block 256] [--no-oracle]
+    python -m tests.benchmarks.border_core_speed [--size 512] [--scene packed] [--peer] [--oracle]
 
-Makes its own packed particles. Memory is the process's peak above its level before the step, from
-the system's own count (so it holds for threads and native code too).
+Makes its own particles: `packed` (touching, 71 % filled, all of it one region) or `scattered` (most
+stand alone, about a quarter filled). Each method runs in a process of its own on the same classes,
+which lie in memory and are not counted; extra memory is the peak above the level before the step.
+`--peer` adds particleseg3d 0.2.16's `border_core2instance`, with its own default of 4 processes,
+and how well the particles agree (F1_match).
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import psutil
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
-from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.border_core import (
     border_core_to_particles,
     labels_to_border_core,
 )
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.units import Box, Shape
-from particleseg_app.volumes.labels import open_labels
+from tests.benchmarks.measuring import StageClock, machine, measured_apart, step
+
+SCENES = {"packed": 0.62, "scattered": 0.45}
+_MODULE = "tests.benchmarks.border_core_speed"
 
 
-def packed_particles(size: int, spacing: int = 36, seed: int = 0) -> np.ndarray:
-    """Touching irregular particles: cells around jittered points, cut by a smooth random field."""
+def made_particles(size: int, scene: str, spacing: int = 36, seed: int = 0) -> np.ndarray:
+    """Irregular particles: cells around jittered points, cut by a smooth random field."""
+    from scipy import ndimage
+    from scipy.spatial import cKDTree
+
     rng = np.random.default_rng(seed)
     axis = np.arange(spacing // 2, size, spacing)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     tree = cKDTree(points + rng.uniform(-spacing / 3, spacing / 3, points.shape))
     labels = np.zeros((size, size, size), np.uint32)
-    field = ndimage.zoom(rng.standard_normal((size // 8,) * 3), 8, order=1)
+    field = ndimage.zoom(rng.standard_normal((size // 8,) * 3).astype(np.float32), 8, order=1)
     plane = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)
     for z in range(size):
         where = np.concatenate([np.full((size, size, 1), z), plane], -1)
         distance, nearest = tree.query(where)
-        labels[z] = np.where(distance + 3 * field[z] < 0.62 * spacing, nearest + 1, 0)
+        labels[z] = np.where(distance + 3 * field[z] < SCENES[scene] * spacing, nearest + 1, 0)
     return labels
 
 
@@ -59,92 +64,133 @@ class InMemory:
         return self.classes[box.slices]
 
 
-class StageClock(Progress):
-    """Progress that remembers how long each stage took."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages: list[tuple[str, float, int]] = []
-
-    def start(self, stage: str, total: int = 0, unit: str = "", done: int = 0) -> None:
-        self.stages.append((stage, time.perf_counter(), total))
-        super().start(stage, total, unit, done)
-
-    def seconds(self) -> dict[str, tuple[float, int]]:
-        ends = [start for _, start, _ in self.stages[1:]] + [time.perf_counter()]
-        result: dict[str, tuple[float, int]] = {}
-        for (stage, start, total), end in zip(self.stages, ends, strict=True):
-            seconds, blocks = result.get(stage, (0.0, 0))
-            result[stage] = (seconds + end - start, blocks + total)
-        return result
+def make(folder: Path, size: int, scene: str, border: float) -> None:
+    labels = made_particles(size, scene)
+    np.save(folder / "classes.npy", labels_to_border_core(labels, border))
 
 
-def measured(step: Callable[[], object]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak extra MiB of `step`."""
-    process, done, peak = psutil.Process(), threading.Event(), [0]
-    before = process.memory_info().rss
+def run_ours(folder: Path, block: int) -> None:
+    classes = np.load(folder / "classes.npy")
 
-    def watch() -> None:
-        while not done.wait(0.01):
-            peak[0] = max(peak[0], process.memory_info().rss)
+    def convert(classes: np.ndarray, clock: StageClock, block: int = block) -> int:
+        return particles_from_classes(
+            InMemory(classes),
+            classes.shape,
+            1.0,
+            folder / "work",
+            folder / "labels.h5",
+            0.005,
+            clock,
+            CancelToken(),
+            block_shape=(block,) * 3,
+        )
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        step()
-    finally:
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        done.set()
-        watcher.join()
-    return wall, cpu, max(0, peak[0] - before) / 2**20
+    # Compiles the loops: with several blocks, so that those across blocks are among them.
+    convert(classes[:48, :48, :48], StageClock(), 24)
+    clock = StageClock()
+    with step() as found:
+        found["particles"] = convert(classes, clock)
+    print_stages(clock)
+
+
+def print_stages(clock: StageClock) -> None:
+    for stage, (wall, cpu, count) in clock.seconds().items():
+        print(f"    {f'{stage} ({count})':44}{wall:9.2f}{cpu:9.2f}")
+
+
+def run_oracle(folder: Path) -> None:
+    classes = np.load(folder / "classes.npy")
+    with step() as found:
+        found["particles"] = int(border_core_to_particles(classes).max())
+
+
+def run_peer(folder: Path, processes: int) -> None:
+    from tests.benchmarks.particleseg3d_peer import prepare
+
+    prepare()
+    from particleseg3d.inference.border_core2instance import border_core2instance
+
+    classes = np.load(folder / "classes.npy")
+    with step() as found:
+        labels, count = border_core2instance(
+            classes, str(folder / "peer_tmp.zarr"), processes or None, progressbar=False
+        )
+        found["particles"] = int(count)
+    np.save(folder / "peer.npy", labels)
+
+
+def agreement(folder: Path) -> float:
+    """F1_match between our particles and the peer's (its mask tells which labels are small)."""
+    from particleseg_app.evaluation import evaluate
+    from particleseg_app.progress import Progress
+    from particleseg_app.volumes.labels import open_labels
+
+    with open_labels(folder / "labels.h5") as labels:
+        ours = labels.read(Box.whole(labels.shape))
+    peer = np.load(folder / "peer.npy").astype(np.uint32)
+    return float(evaluate(peer, ours, Progress(), CancelToken()).f1_match)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--scene", choices=SCENES, default="packed")
     parser.add_argument("--block", type=int, default=256)
     parser.add_argument("--border", type=float, default=4)
-    parser.add_argument("--no-oracle", action="store_true")
+    parser.add_argument("--oracle", action="store_true", help="the whole volume in memory, too")
+    parser.add_argument("--peer", action="store_true", help="particleseg3d 0.2.16, too")
+    parser.add_argument("--peer-processes", type=int, default=4)
+    parser.add_argument("--folder", type=Path, help="where to work (default: the system's own)")
+    parser.add_argument("--only", choices=["make", "ours", "oracle", "peer"], help="(internal)")
     choice = parser.parse_args()
+    if choice.only:
+        _one(choice)
+        return
+    with tempfile.TemporaryDirectory(dir=choice.folder) as name:
+        _compare(choice, Path(name))
 
-    labels = packed_particles(choice.size)
-    classes = labels_to_border_core(labels, choice.border)
-    del labels
-    block = (choice.block,) * 3
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
 
-        def convert(classes: np.ndarray, progress: Progress) -> None:
-            particles_from_classes(
-                InMemory(classes),
-                classes.shape,
-                1.0,
-                folder / "work",
-                folder / "labels.h5",
-                0.005,
-                progress,
-                CancelToken(),
-                block_shape=block,
-            )
+def _one(choice: argparse.Namespace) -> None:
+    if choice.only == "make":
+        with step():
+            make(choice.folder, choice.size, choice.scene, choice.border)
+    elif choice.only == "ours":
+        run_ours(choice.folder, choice.block)
+    elif choice.only == "oracle":
+        run_oracle(choice.folder)
+    else:
+        run_peer(choice.folder, choice.peer_processes)
 
-        convert(classes[:16, :16, :16], Progress())  # compiles the kernels
-        clock = StageClock()
-        wall, cpu, memory = measured(lambda: convert(classes, clock))
-        with open_labels(folder / "labels.h5") as volume:
-            print(
-                f"{choice.size}³ voxels, {np.mean(classes > 0):.0%} filled, "
-                f"{np.mean(classes == 2):.0%} border, {volume.count} particles, "
-                f"blocks of {choice.block}³, {psutil.cpu_count()} cores, "
-                f"load {psutil.getloadavg()[0]:.1f}\n"
-            )
-    print(f"{'':42}{'wall s':>8}{'CPU s':>8}{'MiB':>8}")
-    print(f"{'block by block on disk':42}{wall:8.2f}{cpu:8.2f}{memory:8.0f}")
-    for stage, (seconds, count) in clock.seconds().items():
-        print(f"{f'  {stage} ({count} blocks)':42}{seconds:8.2f}")
-    if not choice.no_oracle:
-        wall, cpu, memory = measured(lambda: border_core_to_particles(classes))
-        print(f"{'in memory (plain reference)':42}{wall:8.2f}{cpu:8.2f}{memory:8.0f}")
+
+def _compare(choice: argparse.Namespace, folder: Path) -> None:
+    def apart(what: str) -> dict[str, Any]:
+        arguments = [*sys.argv[1:], "--only", what, "--folder", str(folder)]
+        return measured_apart(_MODULE, *arguments)
+
+    apart("make")
+    classes = np.load(folder / "classes.npy", mmap_mode="r")
+    print(
+        f"{choice.size}³ voxels, {choice.scene}, {np.mean(classes > 0):.0%} filled, "
+        f"{np.mean(classes == 2):.0%} border, blocks of {choice.block}³, {machine()}\n"
+    )
+    print(f"{'':48}{'wall s':>9}{'CPU s':>9}{'MiB':>9}{'particles':>11}", flush=True)
+    ours = _row("block by block on disk", apart("ours"))
+    if choice.oracle:
+        _row("in memory (plain reference)", apart("oracle"))
+    if choice.peer:
+        peer = _row(f"particleseg3d, {choice.peer_processes} processes", apart("peer"))
+        ratios = (peer[name] / ours[name] for name in ("wall_s", "cpu_s", "extra_bytes"))
+        print(f"{'particleseg3d / ours':48}" + "".join(f"{ratio:>8.1f}×" for ratio in ratios))
+        print(f"F1_match between the two: {agreement(folder):.4f}", flush=True)
+
+
+def _row(title: str, found: dict[str, Any]) -> dict[str, Any]:
+    print(
+        f"{title:48}{found['wall_s']:9.2f}{found['cpu_s']:9.2f}"
+        f"{found['extra_bytes'] / 2**20:9.0f}{found['particles']:11}",
+        flush=True,
+    )
+    return found
 
 
 if __name__ == "__main__":
