@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
 
 from particleseg_app.models.model_folder import ModelEntry, load_network
 from particleseg_app.progress import CancelToken
@@ -12,13 +13,60 @@ if TYPE_CHECKING:
     import torch
 
 
-class Predictor:
-    """The folds of one model on one device.
+class TilePredictor(Protocol):
+    """What predicts tiles: normalised grey values in, probabilities of the classes out.
 
-    `predict` takes normalised grey tiles at working scale, float32 (batch, 1, z, y, x) on the
-    device, and returns the classes' probabilities, float32 (batch, 3, z, y, x), averaged over
-    folds and, with `mirroring`, over the eight mirrored copies. A set cancel token ends a
-    prediction between two layers, because one tile may take seconds on a slow processor.
+    `predict` takes float32 (batch, 1, z, y, x) at working scale on `device` and returns float32
+    (batch, 3, z, y, x) on the same device.
+    """
+
+    device: torch.device
+
+    def predict(self, tiles: torch.Tensor) -> torch.Tensor: ...
+
+
+class FoldsAndFlips(ABC):
+    """The mean over the folds of a model and, with `mirroring`, over eight mirrored copies."""
+
+    device: torch.device
+
+    def __init__(self, folds: int, mirroring: bool) -> None:
+        self._folds = folds
+        self._flips: list[tuple[int, ...]] = [()]
+        if mirroring:
+            axes = (2, 3, 4)
+            self._flips += [f for n in (1, 2, 3) for f in itertools.combinations(axes, n)]
+
+    @property
+    def passes(self) -> int:
+        """How often each tile goes through a network."""
+        return self._folds * len(self._flips)
+
+    def predict(self, tiles: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        total: torch.Tensor | None = None
+        with torch.inference_mode():
+            for fold in range(self._folds):
+                for flip in self._flips:
+                    logits = self._logits(fold, torch.flip(tiles, flip) if flip else tiles)
+                    share = torch.softmax(logits.float(), dim=1)
+                    if flip:
+                        share = torch.flip(share, flip)
+                    total = share if total is None else total.add_(share)
+        assert total is not None
+        return total / self.passes if self.passes > 1 else total
+
+    @abstractmethod
+    def _logits(self, fold: int, tiles: torch.Tensor) -> torch.Tensor:
+        """What the network of one fold says, (batch, 3, z, y, x), in any floating-point type."""
+
+
+class Predictor(FoldsAndFlips):
+    """The folds of one model on one device, computed by torch.
+
+    A set cancel token ends a prediction between two layers, because one tile may take seconds on
+    a slow processor.
     """
 
     def __init__(
@@ -26,42 +74,28 @@ class Predictor:
     ) -> None:
         import torch
 
-        self.device = torch.device(device_id)
         self._networks = load_network(entry)
-        self._reduced = _reduced_precision(self.device)
-        self._flips: list[tuple[int, ...]] = [()]
-        if mirroring:
-            axes = (2, 3, 4)
-            self._flips += [f for n in (1, 2, 3) for f in itertools.combinations(axes, n)]
+        super().__init__(len(self._networks), mirroring)
+        self.device = torch.device(device_id)
+        self._reduced = reduced_precision(self.device)
         for network in self._networks:
             network.to(self.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             for layer in network.modules():
                 if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
                     layer.register_forward_pre_hook(lambda *_: cancel.check())
 
-    def predict(self, tiles: torch.Tensor) -> torch.Tensor:
+    def _logits(self, fold: int, tiles: torch.Tensor) -> torch.Tensor:
         import torch
 
-        total: torch.Tensor | None = None
         tiles = tiles.to(self.device).contiguous(memory_format=torch.channels_last_3d)
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                self.device.type, dtype=self._reduced, enabled=self._reduced is not None
-            ),
+        with torch.autocast(
+            self.device.type, dtype=self._reduced, enabled=self._reduced is not None
         ):
-            for network in self._networks:
-                for flip in self._flips:
-                    logits = network(torch.flip(tiles, flip) if flip else tiles)
-                    share = torch.softmax(logits.float(), dim=1)
-                    if flip:
-                        share = torch.flip(share, flip)
-                    total = share if total is None else total.add_(share)
-        assert total is not None
-        return total / (len(self._networks) * len(self._flips))
+            logits: torch.Tensor = self._networks[fold](tiles)
+        return logits
 
 
-def _reduced_precision(device: torch.device) -> torch.dtype | None:
+def reduced_precision(device: torch.device) -> torch.dtype | None:
     """Half precision where the hardware computes in it, else None for float32."""
     import torch
 
