@@ -2,7 +2,7 @@
 
 from particleseg_app.training.calibration import calibrate
 from particleseg_app.training.export import ModelFacts, export_checked, export_model
-from particleseg_app.training.lab_patches import LabPatchSource
+from particleseg_app.training.lab_source import LabPatchSource
 from particleseg_app.training.model_training import TrainingPlan, train_model
 from particleseg_app.training.patches import PatchSource
 from particleseg_app.training.sample import sample_scan, write_sample, write_scan

@@ -1,4 +1,4 @@
-"""A lab's own labelled patches: reading, checking, size normalisation, and drawing from them.
+"""A lab's own labelled patches: reading and checking them.
 
 A folder holds, for each patch, `NAME_image.tif`, `NAME_labels.tif` and `NAME.json` with
 `voxel_size_um` and `particle_diameter_um`.
@@ -14,19 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError, ScanError, UserError
-from particleseg_app.models import GreyScaling
-from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.working_scale import read_at_working_scale, working_shape
-from particleseg_app.training.patches import PatchSource
-from particleseg_app.training.scene_pool import (
-    HIGH_PERCENTILE,
-    LOW_PERCENTILE,
-    TrainingScene,
-    encoded_target,
-    training_scene,
-)
-from particleseg_app.training.touching import Donor, add_touching_particle, whole_particles
-from particleseg_app.units import Box, Shape, scale_factor
+from particleseg_app.units import scale_factor
 from particleseg_app.volumes import inspect_source, read_label_file
 
 SUFFIXES = (".tif", ".tiff")
@@ -43,18 +31,6 @@ class LabPatch:
     labels: np.ndarray  # uint32, 0 background
     voxel_size_um: float
     particle_diameter_um: float
-
-
-@dataclass(frozen=True)
-class _ArrayVolume:
-    values: np.ndarray
-
-    @property
-    def shape(self) -> Shape:
-        return self.values.shape
-
-    def read(self, box: Box) -> np.ndarray:
-        return self.values[box.slices]
 
 
 def patch_names(folder: Path) -> list[str]:
@@ -150,105 +126,3 @@ def _read_image(path: Path) -> np.ndarray:
     if not np.isfinite(grey).all():
         raise ScanError(f"{path.name} holds grey values that are no numbers.", "Export it anew.")
     return grey
-
-
-def at_working_scale(
-    patch: LabPatch, target_diameter_voxels: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised grey (float32) and labels (uint32) with particles of the target diameter.
-
-    000 §3.2.1, resampled as in a run: grey as `read_at_working_scale` does, labels by the nearest
-    voxel. Clipped and z-scored with the patch's own statistics ("scan_clipped").
-    """
-    import torch
-
-    factor = scale_factor(target_diameter_voxels, patch.particle_diameter_um, patch.voxel_size_um)
-    shape = working_shape(patch.grey.shape, factor)
-    if math.prod(shape) > MAX_PATCH_VOXELS:
-        raise InvalidValueError(
-            f"The patch {patch.name} would have {shape} voxels once enlarged.",
-            "Cut it into smaller ones.",
-        )
-    if min(shape) < target_diameter_voxels:
-        raise InvalidValueError(
-            f"The patch {patch.name} is thinner than one average particle.",
-            "Cut patches of at least three particle diameters along each axis.",
-        )
-    low, high = (float(v) for v in np.percentile(patch.grey, [LOW_PERCENTILE, HIGH_PERCENTILE]))
-    clipped = np.clip(patch.grey.astype(np.float32), low, high)
-    spread = float(clipped.std())
-    scaling = GreyScaling(low, high, float(clipped.mean()), spread if spread > 0 else 1.0)
-    grey = read_at_working_scale(
-        _ArrayVolume(patch.grey), shape, Box.whole(shape), scaling, torch.device("cpu")
-    ).numpy()
-    nearest = np.ix_(
-        *(
-            np.minimum(((np.arange(w) + 0.5) * n / w).astype(np.int64), n - 1)
-            for w, n in zip(shape, patch.labels.shape, strict=True)
-        )
-    )
-    return grey, patch.labels[nearest]
-
-
-def _mirrored_up_to(volume: np.ndarray, edge: int) -> np.ndarray:
-    """`volume`, continued by its mirror image along the axes that are shorter than `edge`."""
-    return np.pad(volume, [(0, max(0, edge - n)) for n in volume.shape], mode="symmetric")
-
-
-class LabPatchSource(PatchSource):
-    """Batches of augmented patches from a folder of labelled ones, all of them in memory.
-
-    `touching`: chance that a patch gets one more particle against one of its own (000 §3.2.4).
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        target_diameter_voxels: float,
-        border_thickness: float,
-        seed: int,
-        edge: int = 64,
-        touching: float = 0.5,
-        progress: Progress | None = None,
-        cancel: CancelToken | None = None,
-    ) -> None:
-        self._diameter = target_diameter_voxels
-        self._edge = edge
-        self._touching = touching
-        self._progress, self._cancel = progress or Progress(), cancel or CancelToken()
-        self._labels: dict[str, np.ndarray] = {}
-        self._donors: list[Donor] = []
-        super().__init__(folder, border_thickness, seed)
-
-    def look_for_scenes(self, most_new: int = 10_000) -> None:
-        """Load the patches of the folder, once: a training keeps those it was begun with."""
-        if self._scenes:
-            return
-        names = patch_names(self._folder)
-        self._progress.start("Reading labelled patches", len(names), "patches")
-        for name in names:
-            self._cancel.check()
-            patch = read_lab_patch(self._folder, name)
-            grey, labels = at_working_scale(patch, self._diameter)
-            self._donors += whole_particles(grey, labels)
-            grey, labels = (_mirrored_up_to(volume, self._edge) for volume in (grey, labels))
-            self._scenes[name] = training_scene(name, grey, labels, self._border, normalise=False)
-            self._labels[name] = labels
-            self._progress.advance()
-
-    def _patch(
-        self, rng: np.random.Generator, scene: TrainingScene, edge: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        window = self._window(rng, scene, edge)
-        grey, target = scene.grey[window], scene.target[window]
-        if not self._donors or rng.random() >= self._touching:
-            return grey, target
-        labels = self._labels[scene.name][window]
-        donor = self._donors[int(rng.integers(len(self._donors)))]
-        changed = add_touching_particle(rng, grey, labels, donor)
-        if changed is None:
-            return grey, target
-        # Only where something changed: near its faces a cut-out knows less than the whole patch.
-        before = encoded_target(labels, self._border)
-        after = encoded_target(changed[1], self._border)
-        return changed[0], np.where(after != before, after, target)

@@ -37,10 +37,10 @@ def deep_supervision_loss(outputs: list[torch.Tensor], target: torch.Tensor) -> 
     """Loss over the finest three resolutions, each half the weight of the one before."""
     import torch
 
-    total, weights = torch.zeros(()), 0.0
+    total, weights = torch.zeros((), device=target.device), 0.0
     for level, logits in enumerate(outputs[:3]):
-        step = 2**level
+        z, y, x = (n // m for n, m in zip(target.shape[1:], logits.shape[2:], strict=True))
         weight = 0.5**level
-        total = total + weight * dice_and_cross_entropy(logits, target[:, ::step, ::step, ::step])
+        total = total + weight * dice_and_cross_entropy(logits, target[:, ::z, ::y, ::x])
         weights += weight
     return total / weights

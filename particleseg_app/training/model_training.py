@@ -16,7 +16,7 @@ from particleseg_app.errors import Cancelled, InvalidValueError, ModelError
 from particleseg_app.models import ModelEntry, open_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.export import ModelFacts, export_checked
-from particleseg_app.training.lab_patches import LabPatchSource
+from particleseg_app.training.lab_source import LabPatchSource
 from particleseg_app.training.network import architecture
 from particleseg_app.training.patches import BatchSource, MixedSource, PatchSource
 from particleseg_app.training.scene_pool import HIGH_PERCENTILE, LOW_PERCENTILE, fill_pool

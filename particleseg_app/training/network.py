@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NETWORK_CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 IMPORTED = ["conv_op", "norm_op", "dropout_op", "nonlin"]
 CLASS_COUNT = 3
+PUBLISHED_FEATURES = (32, 64, 128, 256, 320, 320)
 
 
 def architecture(features: tuple[int, ...], normalised: bool) -> dict[str, Any]:
@@ -42,17 +43,46 @@ def architecture(features: tuple[int, ...], normalised: bool) -> dict[str, Any]:
     }
 
 
+def published_architecture(
+    features: tuple[int, ...] = PUBLISHED_FEATURES,
+) -> dict[str, Any]:
+    """nnU-Net's own network with instance normalisation, as the published model has it (000).
+
+    With the default features it is what nnU-Net plans for an isotropic volume and a card with
+    8 GB: six stages of 32 to 320 features, two convolutions each.
+    """
+    own = architecture(features, normalised=True)
+    own["arch_kwargs"].update(
+        norm_op="torch.nn.modules.instancenorm.InstanceNorm3d",
+        norm_op_kwargs={"eps": 1e-5, "affine": True},
+    )
+    return own
+
+
+def total_stride(network: dict[str, Any]) -> tuple[int, int, int]:
+    """By how much the deepest stage of an `architecture` is coarser than the patch (z, y, x)."""
+    stride = [1, 1, 1]
+    for step in network["arch_kwargs"]["strides"]:
+        along = [step] * 3 if isinstance(step, int) else step
+        stride = [a * int(b) for a, b in zip(stride, along, strict=True)]
+    return stride[0], stride[1], stride[2]
+
+
 def build_network(
     features: tuple[int, ...], normalised: bool = True, deep_supervision: bool = False
 ) -> torch.nn.Module:
-    """nnU-Net's own builder on that architecture; one grey channel in, three classes out."""
+    """The network of `architecture`; one grey channel in, three classes out."""
+    return network_of(architecture(features, normalised), deep_supervision)
+
+
+def network_of(network: dict[str, Any], deep_supervision: bool = False) -> torch.nn.Module:
+    """nnU-Net's own builder on an `architecture` entry that is known to be safe."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    plan = architecture(features, normalised)
     return get_network_from_plans(
-        plan["network_class_name"],
-        plan["arch_kwargs"],
-        plan["_kw_requires_import"],
+        network["network_class_name"],
+        network["arch_kwargs"],
+        network["_kw_requires_import"],
         input_channels=1,
         output_channels=CLASS_COUNT,
         deep_supervision=deep_supervision,

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.training.augmentation import random_grey_values, random_orientation
-from particleseg_app.training.scene_pool import TrainingScene, load_scene
+from particleseg_app.training.augmentation import Augmentation, vary_patch
+from particleseg_app.training.scene_pool import SIMULATED, SceneForm, TrainingScene, load_scene
 
 
 class BatchSource(Protocol):
-    """Where a training takes its batches from."""
+    """Where a training takes its batches from; may be asked from several threads.
+
+    `state` is what the batches before `step` were drawn from, in plain lists, for a checkpoint;
+    `restore` makes a new source go on from there.
+    """
 
     @property
     def scene_count(self) -> int: ...
 
     def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def state(self, step: int) -> list[Any]: ...
+
+    def restore(self, state: list[Any]) -> None: ...
+
+
+class HeldBackPatches(Protocol):
+    """Labelled patches that take no part in the training."""
+
+    def plain_patch(self, index: int, edge: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class PatchSource:
@@ -32,14 +48,25 @@ class PatchSource:
     LOOK_EVERY = 25  # steps between looks for new scenes
 
     def __init__(
-        self, folder: Path, border_thickness: float, seed: int, most_scenes: int = 400
+        self,
+        folder: Path,
+        border_thickness: float,
+        seed: int,
+        most_scenes: int = 400,
+        form: SceneForm = SIMULATED,
+        augmentation: Augmentation = vary_patch,
     ) -> None:
         self._folder = folder
         self._border = border_thickness
         self._seed = seed
         self._most = most_scenes
+        self._form = form
+        self._augment = augmentation
         self._scenes: dict[str, TrainingScene] = {}
+        self._taken: list[tuple[int, list[str]]] = []  # at which look, and which scenes
+        self._lock = threading.Lock()
         self.look_for_scenes(10)
+        self._taken.append((-1, sorted(self._scenes)))
         if not self._scenes:
             raise InvalidValueError(
                 f"{folder} holds no training scenes.", "Simulate scans into it first."
@@ -56,20 +83,41 @@ class PatchSource:
             if most_new <= 0 or len(self._scenes) >= self._most:
                 return
             if path.stem not in self._scenes:
-                self._scenes[path.stem] = load_scene(path, self._border)
+                self._scenes[path.stem] = load_scene(path, self._border, self._form)
                 most_new -= 1
+
+    def _known(self, step: int) -> list[str]:
+        """Names of the scenes that step draws from, whichever thread asks first."""
+        look = step - step % self.LOOK_EVERY
+        with self._lock:
+            if look > self._taken[-1][0]:
+                before = set(self._scenes)
+                self.look_for_scenes(6)
+                self._taken.append((look, sorted(set(self._scenes) - before)))
+            return sorted(name for at, names in self._taken if at <= look for name in names)
+
+    def state(self, step: int) -> list[Any]:
+        return [[at, list(names)] for at, names in self._taken if at < step]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take up the scenes a training had before it stopped; those that are gone stay away."""
+        wanted = {name for _, names in state for name in names}
+        for name in sorted(wanted - set(self._scenes)):
+            path = self._folder / f"{name}.npz"
+            if path.exists():
+                self._scenes[name] = load_scene(path, self._border, self._form)
+        self._scenes = {name: self._scenes[name] for name in wanted if name in self._scenes}
+        self._taken = [(int(at), [n for n in names if n in self._scenes]) for at, names in state]
 
     def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
         """Greys (size, 1, edge³) float32 and encoded targets (size, edge³) uint8 of one step."""
-        if step % self.LOOK_EVERY == 0:
-            self.look_for_scenes(6)
+        names = self._known(step)
         rng = np.random.default_rng([self._seed, step])
-        names = sorted(self._scenes)
         greys, targets = [], []
         for _ in range(size):
             scene = self._scenes[names[int(rng.integers(len(names)))]]
-            grey, target = random_orientation(rng, *self._patch(rng, scene, edge))
-            greys.append(random_grey_values(rng, grey))
+            grey, target = self._augment(rng, *self._patch(rng, scene, edge))
+            greys.append(grey)
             targets.append(target)
         return np.stack(greys)[:, None], np.stack(targets)
 
@@ -129,24 +177,47 @@ class MixedSource:
         greys, targets = zip(*parts, strict=True)
         return np.concatenate(greys), np.concatenate(targets)
 
+    def state(self, step: int) -> list[Any]:
+        return [source.state(step) for source in self._sources]
+
+    def restore(self, state: list[Any]) -> None:
+        for source, own in zip(self._sources, state, strict=True):
+            source.restore(own)
+
+
+class MixedHeldBack:
+    """Held-back patches of several sources, in turn."""
+
+    def __init__(self, sources: Sequence[HeldBackPatches]) -> None:
+        self._sources = sources
+
+    def plain_patch(self, index: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
+        source = self._sources[index % len(self._sources)]
+        return source.plain_patch(index // len(self._sources), edge)
+
 
 class Prefetcher:
-    """Prepares the batch of the next step in a thread while the present one is trained on."""
+    """Prepares the batches of the next `ahead` steps while the present one is trained on."""
 
-    def __init__(self, source: BatchSource, sizes: tuple[tuple[int, int], ...]) -> None:
+    def __init__(
+        self, source: BatchSource, sizes: tuple[tuple[int, int], ...], ahead: int = 1
+    ) -> None:
         self._source = source
         self._sizes = sizes
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="patches")
-        self._ready: dict[int, object] = {}
+        self._ahead = ahead
+        self._pool = ThreadPoolExecutor(ahead, thread_name_prefix="patches")
+        self._ready: dict[int, Future[tuple[np.ndarray, np.ndarray]]] = {}
 
     def _make(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         size, edge = self._sizes[step % len(self._sizes)]
         return self._source.batch(step, size, edge)
 
     def get(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        waiting = self._ready.pop(step, None) or self._pool.submit(self._make, step)
-        self._ready = {step + 1: self._pool.submit(self._make, step + 1)}
-        return waiting.result()  # type: ignore[attr-defined]
+        self._ready = {n: batch for n, batch in self._ready.items() if n >= step}
+        for wanted in range(step, step + self._ahead + 1):
+            if wanted not in self._ready:
+                self._ready[wanted] = self._pool.submit(self._make, wanted)
+        return self._ready[step].result()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from particleseg_app.training.losses import deep_supervision_loss
 from particleseg_app.training.network import freeze_statistics
+from particleseg_app.training.precision import training_precision
 
 if TYPE_CHECKING:
     import torch
@@ -42,19 +43,26 @@ class Replicas:
             if frozen:
                 freeze_statistics(network)
 
-    def gradients(self, grey: torch.Tensor, target: torch.Tensor) -> float:
-        """Leave the mean gradient of the batch in the first network; returns the mean loss."""
+    def gradients(
+        self, grey: torch.Tensor, target: torch.Tensor, scaler: torch.GradScaler
+    ) -> float:
+        """Leave the mean gradient of the batch, times `scaler`'s factor, in the first network.
+
+        Returns the mean loss.
+        """
         import torch
+
+        precision = training_precision(grey.device)
 
         def one(part: int) -> float:
             if grey.device.type == "cpu" and len(self._networks) > 1:
                 torch.set_num_threads(1)
             images = grey[part :: len(self._networks)]
             images = images.contiguous(memory_format=torch.channels_last_3d)
-            with torch.autocast(grey.device.type, torch.bfloat16):
+            with torch.autocast(grey.device.type, precision, enabled=precision is not None):
                 outputs = self._networks[part](images)
             loss = deep_supervision_loss(outputs, target[part :: len(self._networks)])
-            loss.backward()
+            scaler.scale(loss).backward()
             return float(loss.detach())
 
         losses = list(self._pool.map(one, range(len(self._networks))))

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from particleseg_app.durable_files import part_file
+from particleseg_app.models import GreyScaling, Normalisation
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.border_core import labels_to_border_core
 from particleseg_app.training.contacts import contact_voxels
+from particleseg_app.training.resampling import resampled
 from particleseg_app.training.scenes import simulate_scan
 from particleseg_app.units import Shape
 
 CONTACT_BIT = 4
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
+SCAN_CLIPPED = Normalisation("scan_clipped", LOW_PERCENTILE, HIGH_PERCENTILE)
+
+
+@dataclass(frozen=True)
+class SceneForm:
+    """How a simulated scan is brought to a network.
+
+    `scale_factor`: working voxels per simulated voxel. A fixed z-score stands for the grey scale
+    of one scanner, which a simulated scan does not have: it gets the z-score of its own.
+    """
+
+    scale_factor: float = 1.0
+    normalisation: Normalisation = SCAN_CLIPPED
+
+
+SIMULATED = SceneForm()
 
 
 @dataclass(frozen=True)
@@ -29,12 +48,25 @@ class TrainingScene:
     contact_points: np.ndarray  # (n, 3) some voxels at contacts
 
 
-def normalise_scan(grey: np.ndarray) -> np.ndarray:
-    """The "scan_clipped" normalisation over a whole scan in memory; float32, same shape."""
-    low, high = np.percentile(grey, [LOW_PERCENTILE, HIGH_PERCENTILE])
+def normalise_scan(grey: np.ndarray, normalisation: Normalisation = SCAN_CLIPPED) -> np.ndarray:
+    """Grey values of a whole scan in memory as a model wants them; float32, same shape.
+
+    The percentiles and the z-score are those of the scan itself, for "fixed" without clipping.
+    """
+    scaling = own_scaling(grey, normalisation)
+    clipped = np.clip(grey.astype(np.float32), scaling.low, scaling.high)
+    return ((clipped - scaling.mean) / scaling.std).astype(np.float32)
+
+
+def own_scaling(grey: np.ndarray, normalisation: Normalisation) -> GreyScaling:
+    """`Normalisation.for_scan` for grey values in memory, always with their own statistics."""
+    low, high = -math.inf, math.inf
+    if normalisation.scheme == "scan_clipped":
+        percentiles = [normalisation.low_percentile, normalisation.high_percentile]
+        low, high = (float(value) for value in np.percentile(grey, percentiles))
     clipped = np.clip(grey.astype(np.float32), low, high)
     spread = float(clipped.std())
-    return (clipped - float(clipped.mean())) / (spread if spread > 0 else 1.0)
+    return GreyScaling(low, high, float(clipped.mean()), spread if spread > 0 else 1.0)
 
 
 def encoded_target(labels: np.ndarray, border_thickness: float) -> np.ndarray:
@@ -52,20 +84,13 @@ def _some_points(mask: np.ndarray, most: int = 3000) -> np.ndarray:
 
 
 def training_scene(
-    name: str,
-    grey: np.ndarray,
-    labels: np.ndarray,
-    border_thickness: float,
-    normalise: bool = True,
+    name: str, grey: np.ndarray, labels: np.ndarray, border_thickness: float
 ) -> TrainingScene:
-    """Prepare a labelled scan, already at the working scale, for training.
-
-    `normalise`: bring the grey values to the "scan_clipped" normalisation; else they are there.
-    """
+    """Prepare a labelled scan, normalised and at the working scale, for training."""
     target = encoded_target(labels, border_thickness)
     return TrainingScene(
         name,
-        (normalise_scan(grey) if normalise else grey).astype(np.float16),
+        grey.astype(np.float16),
         target,
         _some_points((target & 3) > 0),
         _some_points(target & CONTACT_BIT > 0),
@@ -97,9 +122,16 @@ def fill_pool(
             progress.advance()
 
 
-def load_scene(path: Path, border_thickness: float) -> TrainingScene:
+def load_scene(path: Path, border_thickness: float, form: SceneForm = SIMULATED) -> TrainingScene:
     """A scene of the pool, prepared for training."""
+    return training_scene(path.stem, *read_scene(path, form), border_thickness)
+
+
+def read_scene(path: Path, form: SceneForm = SIMULATED) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised grey values (float32) and labels (uint32) of a scene at working scale."""
     with np.load(path, allow_pickle=False) as data:
-        return training_scene(
-            path.stem, data["grey"], data["labels"].astype(np.uint32), border_thickness
-        )
+        grey, labels = data["grey"], data["labels"].astype(np.uint32)
+    if form.scale_factor == 1:
+        return normalise_scan(grey, form.normalisation), labels
+    scaling = own_scaling(grey, form.normalisation)
+    return resampled(grey, labels, form.scale_factor, scaling)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training.network import build_network
-from particleseg_app.training.patches import BatchSource, PatchSource, Prefetcher
+from particleseg_app.training.network import architecture, network_of
+from particleseg_app.training.patches import BatchSource, HeldBackPatches, Prefetcher
+from particleseg_app.training.precision import training_precision
 from particleseg_app.training.replicas import Replicas
+from particleseg_app.training.training_log import TrainingLog
 
 if TYPE_CHECKING:
     import torch
 
 CHECKPOINT = "checkpoint_latest.pth"
-LOG = "log.txt"
+BEST = "checkpoint_best.pth"  # the averaged weights that did best on held-back data
+LOG_EVERY = 25  # steps between lines of the log
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class TrainingSettings:
 
     features: tuple[int, ...] = (16, 32, 64, 128, 128)
     normalised: bool = True  # with batch normalisation; False: as a shipped network, to go on from
+    architecture: dict[str, Any] | None = None  # of another network, which is trained as it is
     border_thickness: float = 2.0
     steps: int | None = None  # give one of steps and minutes
     minutes: float | None = 75.0
@@ -42,6 +48,12 @@ class TrainingSettings:
     device: str = "cpu"
     checkpoint_every: int = 200
     validate_every: int = 500
+    validation_patches: int = 24
+    validation_edge: int = 96
+
+    def network(self) -> dict[str, Any]:
+        """The `architecture` entry of the network that is trained."""
+        return self.architecture or architecture(self.features, self.normalised)
 
 
 class Trainer:
@@ -61,20 +73,26 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.device = torch.device(settings.device)
-        self.network = build_network(settings.features, settings.normalised, deep_supervision=True)
+        self.network = network_of(settings.network(), deep_supervision=True)
         if initial is not None:
             self.network.load_state_dict(initial)
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.average = build_network(settings.features, settings.normalised).to(self.device)
+        self.average = network_of(settings.network()).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self._precision = training_precision(self.device)
+        self.scaler = torch.GradScaler(self.device.type, enabled=self._precision is torch.float16)
         self.step = 0
         self.elapsed_s = 0.0
+        self._source: BatchSource | None = None
+        self._source_state: list[Any] | None = None
         self._update_average(0.0)
         if (folder / CHECKPOINT).exists():
             self._resume(folder / CHECKPOINT)
+        self.best_score = _score_of(folder / BEST, self.step)
+        self.log = TrainingLog(folder, self.step)
         self.replicas = Replicas(self.network, settings.replicas)
 
     @property
@@ -87,12 +105,15 @@ class Trainer:
     def run(
         self,
         source: BatchSource,
-        validation: PatchSource | None,
+        validation: HeldBackPatches | None,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
         """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
-        batches = Prefetcher(source, self.settings.batches)
+        if self._source_state is not None:
+            source.restore(self._source_state)
+        self._source = source
+        batches = Prefetcher(source, self.settings.batches, ahead_on(self.device))
         by_steps = self.settings.steps is not None
         planned = self.settings.steps or round(60 * (self.settings.minutes or 0))
         shown = self.step if by_steps else int(self.elapsed_s)
@@ -107,18 +128,19 @@ class Trainer:
                 now = self.step if by_steps else int(self.elapsed_s)
                 progress.advance(now - shown)
                 shown = now
-                if self.step % 25 == 0 or self.done >= 1:
-                    mean = sum(losses) / len(losses)
-                    self.log(
+                if self.step % LOG_EVERY == 0 or self.done >= 1:
+                    mean, minutes = sum(losses) / len(losses), self.elapsed_s / 60
+                    self.log.line(
                         f"step {self.step}  loss {mean:.4f}  rate {self._rate():.2e}  "
-                        f"scenes {source.scene_count}  minutes {self.elapsed_s / 60:.1f}"
+                        f"scenes {source.scene_count}  minutes {minutes:.1f}"
                     )
+                    self.log.loss(self.step, mean, self._rate(), minutes)
                     losses = []
+                due = self.step % self.settings.validate_every == 0 or self.done >= 1
+                if validation is not None and due:
+                    self._measure(validation)
                 if self.step % self.settings.checkpoint_every == 0:
                     self.save()
-                if validation is not None and self.step % self.settings.validate_every == 0:
-                    scores = self.validate(validation)
-                    self.log("validation  " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
         finally:
             batches.close()
             self.save()
@@ -132,25 +154,54 @@ class Trainer:
             group["lr"] = self._rate()
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.replicas.gradients(
-            torch.from_numpy(grey).to(self.device), torch.from_numpy(target).to(self.device)
+            torch.from_numpy(grey).to(self.device),
+            torch.from_numpy(target).to(self.device),
+            self.scaler,
         )
+        self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 3.0)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.step += 1
         self._update_average(min(self.settings.average_decay, 1 - 1 / (0.2 * self.step + 1)))
         return loss
 
-    def validate(self, source: PatchSource, patches: int = 24, edge: int = 96) -> dict[str, float]:
-        """Dice of foreground and core of the averaged network on patches of held-out scenes."""
+    def _measure(self, validation: HeldBackPatches) -> None:
+        """Note how well the averaged weights do, and keep them if they never did better."""
         import torch
 
+        scores = self.validate(validation)
+        self.log.line("validation  " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        score = (scores["foreground dice"] + scores["core dice"]) / 2
+        self.log.validation(self.step, score, self.elapsed_s / 60)
+        if score > self.best_score:
+            self.best_score = score
+            state = self._state()
+            best = {key: state[key] for key in ("settings", "step", "elapsed_s", "average")}
+            with part_file(self.folder / BEST) as part:
+                torch.save({**best, "score": score}, part)
+
+    def validate(self, source: HeldBackPatches) -> dict[str, float]:
+        """Dice of foreground and core of the averaged network on patches of held-back scenes.
+
+        `core at contacts`: share of the contact voxels wrongly taken for core, which joins
+        particles.
+        """
+        import torch
+
+        edge = self.settings.validation_edge
         self.average.eval()
         overlap = {"foreground": 0, "core": 0}
         total = {"foreground": 0, "core": 0}
         touching = wrong = 0
-        for index in range(patches):
+        for index in range(self.settings.validation_patches):
             grey, target = source.plain_patch(index, edge)
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
+            with (
+                torch.inference_mode(),
+                torch.autocast(
+                    self.device.type, self._precision, enabled=self._precision is not None
+                ),
+            ):
                 logits = self.average(torch.from_numpy(grey).to(self.device))
             found = logits.float().argmax(1).cpu().numpy()[0]
             wanted = target & 3
@@ -166,24 +217,25 @@ class Trainer:
         scores = {f"{name} dice": 2 * overlap[name] / max(1, total[name]) for name in overlap}
         return {**scores, "core at contacts": wrong / max(1, touching)}
 
-    def log(self, line: str) -> None:
-        with open(self.folder / LOG, "a", encoding="utf-8") as file:
-            file.write(time.strftime("%H:%M:%S  ") + line + "\n")
-
     def save(self) -> None:
-        """Write everything needed to go on as if nothing had happened."""
+        """Write everything needed to go on as if nothing had happened, and the loss curve."""
         import torch
 
-        state = {
+        with part_file(self.folder / CHECKPOINT) as part:
+            torch.save(self._state(), part)
+        self.log.write()
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "settings": _plain(asdict(self.settings)),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "source": None if self._source is None else self._source.state(self.step),
         }
-        with part_file(self.folder / CHECKPOINT) as part:
-            torch.save(state, part)
 
     def _resume(self, path: Path) -> None:
         import torch
@@ -194,6 +246,9 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            if state.get("scaler"):
+                self.scaler.load_state_dict(state["scaler"])
+            self._source_state = state.get("source")
         except (RuntimeError, KeyError, EOFError, ValueError) as error:
             raise ModelError(
                 f"The training in {path.parent} does not fit these settings.",
@@ -224,10 +279,30 @@ def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
 
     state = torch.load(path, map_location="cpu", weights_only=True)
     settings = state["settings"]
-    network = build_network(tuple(settings["features"]), settings.get("normalised", True))
+    network = network_of(
+        settings.get("architecture")
+        or architecture(tuple(settings["features"]), settings.get("normalised", True))
+    )
     network.load_state_dict(state["average"])
     figures = {key: state[key] for key in ("step", "elapsed_s", "settings")}
     return network.eval(), figures
+
+
+def ahead_on(device: torch.device) -> int:
+    """How many batches to prepare ahead: a graphics card is faster than one thread fills it."""
+    return 1 if device.type == "cpu" else max(2, min(8, (os.cpu_count() or 2) - 1))
+
+
+def _score_of(best: Path, step: int) -> float:
+    """Score of the best weights so far; 0 where there are none from before `step`."""
+    import torch
+
+    try:
+        state = torch.load(best, map_location="cpu", weights_only=True)
+        # What a killed attempt found after its last checkpoint is found again.
+        return float(state["score"]) if state["step"] <= step else 0.0
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError):
+        return 0.0
 
 
 def _plain(value: Any) -> Any:

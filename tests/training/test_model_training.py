@@ -17,7 +17,8 @@ from particleseg_app.models import open_model
 from particleseg_app.models.model_folder import load_network
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training import LabPatchSource, TrainingPlan, train_model
-from particleseg_app.training.lab_patches import at_working_scale, read_lab_patch
+from particleseg_app.training.lab_patches import read_lab_patch
+from particleseg_app.training.lab_source import at_working_scale
 from particleseg_app.training.scene_pool import CONTACT_BIT
 
 DIAMETER = 13
