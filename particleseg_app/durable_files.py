@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 
 PART_SUFFIX = ".part"
+_part_name = ""
+
+
+def name_part_files_after(name: str) -> None:
+    """Put `name` into the temporary names of this process.
+
+    For workers of a cluster: two of them may do the same piece, when one was taken for lost.
+    """
+    global _part_name
+    _part_name = name
 
 
 def flush_folder(folder: Path) -> None:
@@ -34,7 +44,7 @@ def part_file(path: Path) -> Iterator[Path]:
     leaves only a file ending in `.part`, which the next attempt overwrites.
     """
     path = Path(path)
-    part = path.with_name(path.name + PART_SUFFIX)
+    part = path.with_name(path.name + _part_name + PART_SUFFIX)
     try:
         yield part
         # Opened for writing, because Windows refuses to flush a file opened for reading.

@@ -15,6 +15,10 @@ class UserError(Exception):
         self.remedy = remedy
         super().__init__(f"{sentence} {remedy}".strip())
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        """Errors come back from other processes with sentence and remedy apart."""
+        return type(self), (self.sentence, self.remedy)
+
 
 class InvalidValueError(UserError):
     """A size, count or choice outside what is possible."""
