@@ -1,0 +1,147 @@
+"""Gathers what one gesture changes, block by block, ready to be stored."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.review.block_codec import (
+    BlockIndex,
+    LabelTrace,
+    block_box,
+    blocks_of,
+    decode_block,
+    encode_block,
+    encode_difference,
+)
+from particleseg_app.review.changes import LabelChange
+from particleseg_app.units import Box, Shape
+
+AS_SEGMENTED = b""  # in the place of a packed block: as the segmentation has it
+_UNPACKED_BLOCKS = 128
+
+
+@dataclass
+class MadeGesture:
+    """What is stored of a gesture: packed differences and packed new blocks by block."""
+
+    differences: dict[BlockIndex, bytes] = field(default_factory=dict)
+    blocks: dict[BlockIndex, bytes] = field(default_factory=dict)
+    traces: list[LabelTrace] = field(default_factory=list)
+    voxels: int = 0
+    box: Box | None = None
+
+
+class Gesture:
+    """Takes the changes of one gesture. `present` gives a block's labels before the gesture."""
+
+    def __init__(self, shape: Shape, present: Callable[[BlockIndex], np.ndarray]) -> None:
+        self._shape = shape
+        self._present = present
+        # The new labels; only some unpacked, because a gesture may reach through the volume.
+        self._unpacked: OrderedDict[BlockIndex, np.ndarray] = OrderedDict()
+        self._packed: dict[BlockIndex, bytes] = {}
+        self._as_segmented: set[BlockIndex] = set()
+
+    def add(self, change: LabelChange) -> None:
+        """Take the voxels that differ; raise `InvalidValueError` for a preview out of date."""
+        if any(b > n for b, n in zip(change.box.stop, self._shape, strict=True)):
+            raise ValueError(f"{change.box} is not inside a volume of {self._shape}")
+        for index in blocks_of(change.box):
+            whole = block_box(index, self._shape)
+            part = whole.intersection(change.box)
+            before, after = (v[part.within(change.box)] for v in (change.before, change.after))
+            differs = before != after
+            if not differs.any():
+                continue
+            if not np.array_equal(self._present(index)[part.within(whole)], before):
+                raise InvalidValueError(
+                    "The labels have changed since this preview was made.", "Preview it again."
+                )
+            new = self._new_labels(index)
+            new[part.within(whole)][differs] = after[differs]
+
+    def put_as_segmented(self, index: BlockIndex, labels: np.ndarray) -> None:
+        """Give a whole block the labels of the segmentation."""
+        self._keep(index, labels)
+        self._as_segmented.add(index)
+
+    def finish(self) -> MadeGesture:
+        """Compare the new blocks with the present ones and pack what differs."""
+        made = MadeGesture()
+        traces: dict[int, LabelTrace] = {}
+        for index in sorted({*self._packed, *self._unpacked}):
+            before, after = self._present(index), self._new_labels(index)
+            difference = encode_difference(before, after)
+            if difference is None:
+                continue
+            made.differences[index] = difference
+            as_segmented = index in self._as_segmented
+            made.blocks[index] = AS_SEGMENTED if as_segmented else encode_block(after)
+            changed = before != after
+            made.voxels += int(np.count_nonzero(changed))
+            box = _box_of(changed, block_box(index, self._shape))
+            made.box = box if made.box is None else bounding_box(made.box, box)
+            _trace(traces, before[changed], box, before=True)
+            _trace(traces, after[changed], box, before=False)
+        made.traces = [traces[label] for label in sorted(traces)]
+        return made
+
+    def _new_labels(self, index: BlockIndex) -> np.ndarray:
+        labels = self._unpacked.get(index)
+        if labels is not None:
+            self._unpacked.move_to_end(index)
+            return labels
+        packed = self._packed.pop(index, None)
+        if packed is None:
+            labels = self._present(index).copy()
+        else:
+            labels = decode_block(packed, block_box(index, self._shape).shape)
+        self._keep(index, labels)
+        return labels
+
+    def _keep(self, index: BlockIndex, labels: np.ndarray) -> None:
+        self._unpacked[index] = labels
+        while len(self._unpacked) > _UNPACKED_BLOCKS:
+            oldest, content = self._unpacked.popitem(last=False)
+            self._packed[oldest] = encode_block(content)
+
+
+def bounding_box(one: Box, other: Box) -> Box:
+    """The smallest box that holds both."""
+    start = tuple(min(a, b) for a, b in zip(one.start, other.start, strict=True))
+    stop = tuple(max(a, b) for a, b in zip(one.stop, other.stop, strict=True))
+    return Box(start, stop)  # type: ignore[arg-type]
+
+
+def _box_of(where: np.ndarray, outer: Box) -> Box:
+    """The box of the true voxels of `where` (at least one), which lies at `outer`."""
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hits = np.flatnonzero(where.any(axis=others))
+        start.append(outer.start[axis] + int(hits[0]))
+        stop.append(outer.start[axis] + int(hits[-1]) + 1)
+    return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
+
+
+def _trace(traces: dict[int, LabelTrace], labels: np.ndarray, box: Box, *, before: bool) -> None:
+    import fastremap
+
+    for value in fastremap.unique(labels).tolist():
+        if value == 0:
+            continue
+        known = traces.get(value)
+        if known is None:
+            traces[value] = LabelTrace(value, before, not before, box)
+        else:
+            traces[value] = LabelTrace(
+                value,
+                known.before or before,
+                known.after or not before,
+                bounding_box(known.box, box),
+            )
