@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,11 @@ from particleseg_app.errors import Cancelled, RunError, UserError
 from particleseg_app.models import ModelEntry, Predictor, choose_device, find_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.network_on_workers import WorkerModel, run_network_stage_on
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.plan import TILES_PER_CHUNK, plan_network_run
+from particleseg_app.segmentation.run_clock import RunClock
 from particleseg_app.segmentation.run_folder import (
     FAILURE,
     LABELS,
@@ -32,6 +33,7 @@ from particleseg_app.segmentation.run_folder import (
 )
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_stage import run_threshold_stage
+from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import diameter_in_voxels
 from particleseg_app.volumes import Scan
 
@@ -47,20 +49,30 @@ def segment(
     *,
     make_predictor: MakePredictor = Predictor,
     tiles_per_chunk: int = TILES_PER_CHUNK,
+    workers: Workers | None = None,
 ) -> RunResult:
     """Find and separate the particles of a scan; the same call continues an interrupted run.
 
     Raises `UserError` (settings, model, disk, memory) or `Cancelled`; either way everything that
-    was finished stays in `run_folder`. `make_predictor` and `tiles_per_chunk` exist for tests and
-    do not change a result.
+    was finished stays in `run_folder`. `workers` (a cluster, None for this process alone),
+    `make_predictor` and `tiles_per_chunk` do not change a result; the latter two exist for tests.
     """
     settings.check()
     if (run_folder / SUMMARY).exists():
         check_same_settings(run_folder, settings)
         return finished_result(run_folder)
+    clock = RunClock(run_folder)
     try:
         return _segment(
-            run_folder, scan, settings, progress, cancel, make_predictor, tiles_per_chunk
+            run_folder,
+            scan,
+            settings,
+            progress,
+            cancel,
+            make_predictor,
+            tiles_per_chunk,
+            workers,
+            clock,
         )
     except Cancelled:
         raise
@@ -76,6 +88,8 @@ def segment(
     except UserError as error:
         _note_failure(run_folder, error)
         raise
+    finally:
+        clock.end()
 
 
 def finished_result(run_folder: Path) -> RunResult:
@@ -92,8 +106,9 @@ def _segment(
     cancel: CancelToken,
     make_predictor: MakePredictor,
     tiles_per_chunk: int,
+    workers: Workers | None,
+    clock: RunClock,
 ) -> RunResult:
-    started = time.monotonic()
     summary: dict[str, Any] = {
         "program_version": __version__,
         "method": settings.method,
@@ -110,11 +125,20 @@ def _segment(
             "tiles_per_chunk": tiles_per_chunk,
         }
         claim(run_folder, settings, origin)
+        clock.begin()
         device = choose_device(settings.device)
-        predictor = make_predictor(entry, device.id, plan.mirroring, cancel)
         scaling = entry.card.normalisation.for_scan(scan.statistics)
-        stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder)
-        classes = stage.run(progress, cancel)
+        if workers is None:
+            predictor = make_predictor(entry, device.id, plan.mirroring, cancel)
+            stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder)
+            classes = stage.run(progress, cancel)
+        else:
+            model = WorkerModel(
+                make_predictor, entry, entry.fingerprint(), settings.device, plan.mirroring
+            )
+            classes = run_network_stage_on(
+                workers, plan, scan, scaling, model, pieces_folder, progress, cancel
+            )
         factor, small_core_filter = plan.scale_factor, True
         summary |= {
             "model": {"name": entry.card.name, "version": entry.card.version, **origin},
@@ -129,6 +153,7 @@ def _segment(
         if threshold is None:
             threshold = scan.statistics.matrix_and_particle_threshold()
         claim(run_folder, settings, {"scan_shape": list(scan.shape), "threshold": threshold})
+        clock.begin()
         classes = run_threshold_stage(scan, settings, threshold, pieces_folder, progress, cancel)
         factor, small_core_filter = 1.0, False
         summary |= {"threshold": threshold, "scale_factor": 1.0}
@@ -140,7 +165,8 @@ def _segment(
         "diameter_voxels": diameter_in_voxels(
             settings.particle_diameter_um, settings.voxel_size_um
         ),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(clock.total_seconds, 1),
+        "attempts": clock.attempts,
         "notes": list(progress.snapshot().messages),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -5,6 +5,7 @@ origin.json     what the run started from (model, scan shape): a resumed run mus
 pieces/, work/  finished pieces of unfinished stages
 labels.h5       the labels, once they are complete
 summary.json    written last: the run is finished
+attempts.json   how long each attempt took (see `run_clock`)
 failure.json    why the last attempt ended, if it failed
 """
 

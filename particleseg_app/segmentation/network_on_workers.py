@@ -1,0 +1,140 @@
+"""The network stage by workers: any of them predicts a chunk, any of them closes one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from particleseg_app.errors import RunError
+from particleseg_app.models import GreyScaling, ModelEntry, choose_device
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.network_stage import ChunkPredictor, TilePredictor, begin
+from particleseg_app.segmentation.plan import NetworkPlan
+from particleseg_app.segmentation.workers import Workers
+from particleseg_app.volumes import Scan
+
+MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
+_Step = tuple[Literal["predict", "close"], int]
+
+
+def run_network_stage_on(
+    workers: Workers,
+    plan: NetworkPlan,
+    scan: Scan,
+    scaling: GreyScaling,
+    model: WorkerModel,
+    folder: Path,
+    progress: Progress,
+    cancel: CancelToken,
+) -> ClassPieces:
+    """As `NetworkStage.run`, with the same files in `folder` at the end, done by `workers`.
+
+    Continues what an earlier attempt left, whether by workers or by `NetworkStage`.
+    """
+    files = ChunkSums(folder, plan)
+    missing = begin(files, progress)
+    # Kept in memory: on a network drive this computer may see the others' files only later.
+    predicted = {chunk.index for chunk in plan.chunks} - {chunk.index for chunk in missing}
+    ready = files.ready()
+    closing = set(ready)
+
+    def then(step: Any, result: Any) -> Iterable[_Step]:
+        kind, index = step
+        if kind == "close":
+            return []
+        predicted.add(index)
+        # Only the chunk itself and those it reaches into can have become ready by it.
+        due = [
+            target
+            for target in (index, *files.targets[index])
+            if target in predicted
+            and target not in closing
+            and predicted.issuperset(files.sources[target])
+        ]
+        closing.update(due)
+        return [("close", target) for target in due]
+
+    closings: list[_Step] = [("close", index) for index in ready]
+    predictions: list[_Step] = [("predict", chunk.index) for chunk in missing]
+    chunks = _WorkerChunks(files, scan, scaling, model, progress, cancel)
+    workers.each(chunks.do, closings + predictions, cancel, then, at_once=chunks.at_once)
+    return files.pieces
+
+
+@dataclass(frozen=True)
+class WorkerModel:
+    """How a worker gets the model that the run was planned with.
+
+    `device` is what was asked for: each worker takes the best it has for "auto".
+    """
+
+    make_predictor: MakePredictor
+    entry: ModelEntry
+    fingerprint: str
+    device: str
+    mirroring: bool
+
+    def load(self, cancel: CancelToken) -> TilePredictor:
+        """Load it in this process; `RunError` when the files there are not the same."""
+        if self.entry.fingerprint() != self.fingerprint:
+            raise RunError(
+                f"The model in {self.entry.folder} is another one on a worker.",
+                "Install the same version everywhere, or put the model on the shared drive.",
+            )
+        _use_cores_of_worker()
+        device = choose_device(self.device)
+        return self.make_predictor(self.entry, device.id, self.mirroring, cancel)
+
+
+@dataclass
+class _WorkerChunks:
+    """Does the steps of the stage in one process; the model is loaded there once."""
+
+    files: ChunkSums
+    scan: Scan
+    scaling: GreyScaling
+    model: WorkerModel
+    progress: Progress
+    cancel: CancelToken
+    loading: Any = field(default_factory=threading.Lock)
+    computing: Any = field(default_factory=threading.Lock)
+    predictor: ChunkPredictor | None = None
+
+    def at_once(self) -> int:
+        """Two: one reads its chunk while the network works on the other's."""
+        return 2
+
+    def do(self, step: _Step) -> None:
+        kind, index = step
+        chunk = self.files.plan.chunks[index]
+        if kind == "close":
+            self.files.close(chunk)
+            return
+        predictor = self._predictor()
+        grey = predictor.read(chunk)
+        with self.computing:
+            sums = predictor.sums(chunk, grey, self.progress, self.cancel)
+        self.files.keep(chunk, sums)
+
+    def _predictor(self) -> ChunkPredictor:
+        with self.loading:
+            if self.predictor is None:
+                model = self.model.load(self.cancel)
+                self.predictor = ChunkPredictor(self.files.plan, self.scan, self.scaling, model)
+            return self.predictor
+
+
+def _use_cores_of_worker() -> None:
+    """Dask starts its processes with one thread for numerical libraries: one tile would use one."""
+    import torch
+
+    from particleseg_app.segmentation.cluster_worker import cores_of_worker
+
+    cores = cores_of_worker()
+    if cores is not None:
+        torch.set_num_threads(cores)
