@@ -25,19 +25,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from particleseg_app.segmentation import RunResult
+    from particleseg_app.segmentation.workers import Workers
 
 TABLE = "particles.parquet"
 PROVENANCE = "provenance.json"
 
 
 def run_segmentation_job(
-    project: Project, run_id: str, progress: Progress, cancel: CancelToken
+    project: Project,
+    run_id: str,
+    progress: Progress,
+    cancel: CancelToken,
+    workers: Workers | None = None,
 ) -> RunResult:
     """Segment the run's scan, measure the particles and note where they come from.
 
-    Continues an interrupted run; a finished one returns at once. Leaves `labels.h5`,
-    `particles.parquet` and `provenance.json` in the run's folder. Raises `UserError` (see
-    `segmentation.run.segment`) and `Cancelled`.
+    Continues an interrupted run; a finished one returns at once. `workers` are those of a cluster,
+    None for this process alone. Leaves `labels.h5`, `particles.parquet` and `provenance.json` in
+    the run's folder. Raises `UserError` (see `segmentation.run.segment`) and `Cancelled`.
     """
     from particleseg_app.segmentation import RunSettings, segment
 
@@ -46,7 +51,7 @@ def run_segmentation_job(
     folder = project.run_folder(run_id)
     settings = RunSettings.from_dict(run.settings)
     with project.open_scan(scan_entry.id) as scan:
-        result = segment(folder, scan, settings, progress, cancel)
+        result = segment(folder, scan, settings, progress, cancel, workers=workers)
         if not (folder / TABLE).exists():
             with open_labels(result.labels_path) as labels:
                 table = measure_particles(labels, scan, settings.voxel_size_um, progress, cancel)

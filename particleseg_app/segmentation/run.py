@@ -154,7 +154,9 @@ def _segment(
             threshold = scan.statistics.matrix_and_particle_threshold()
         claim(run_folder, settings, {"scan_shape": list(scan.shape), "threshold": threshold})
         clock.begin()
-        classes = run_threshold_stage(scan, settings, threshold, pieces_folder, progress, cancel)
+        classes = run_threshold_stage(
+            scan, settings, threshold, pieces_folder, progress, cancel, workers=workers
+        )
         factor, small_core_filter = 1.0, False
         summary |= {"threshold": threshold, "scale_factor": 1.0}
     count = _finish(

@@ -8,6 +8,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_watershed import threshold_classes, threshold_halo
+from particleseg_app.segmentation.workers import ThreadWorkers, Workers
 from particleseg_app.segmentation.working_scale import GreyVolume
 from particleseg_app.units import Shape, blocks
 
@@ -22,8 +23,12 @@ def run_threshold_stage(
     progress: Progress,
     cancel: CancelToken,
     block_shape: Shape = BLOCK_SHAPE,
+    workers: Workers | None = None,
 ) -> ClassPieces:
-    """Classes at the scan's own scale; a later call goes on with the blocks that are missing."""
+    """Classes at the scan's own scale; a later call goes on with the blocks that are missing.
+
+    `workers` are those of a cluster, None for this thread alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pieces = ClassPieces(folder, scan.shape, list(blocks(scan.shape, block_shape)))
     missing = [index for index in range(len(pieces.boxes)) if not pieces.finished(index)]
@@ -34,8 +39,8 @@ def run_threshold_stage(
         done=len(pieces.boxes) - len(missing),
     )
     halo = threshold_halo(settings.opening_radius, settings.erosion_radius)
-    for index in missing:
-        cancel.check()
+
+    def find(index: int) -> None:
         box = pieces.boxes[index]
         outer = box.expanded(halo, scan.shape)
         classes = threshold_classes(
@@ -43,4 +48,7 @@ def run_threshold_stage(
         )
         pieces.write(index, classes[box.within(outer)])
         progress.advance()
+
+    workers = ThreadWorkers(1) if workers is None else workers
+    workers.each(find, missing, cancel)
     return pieces
