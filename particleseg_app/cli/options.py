@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from particleseg_app.segmentation.cluster import Cluster
 
 
 @dataclass
@@ -24,3 +28,21 @@ def _set_verbose(wanted: bool) -> bool:
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the trace of an error.", callback=_set_verbose)
 ]
+
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: tcp://scheduler:8786, or local:N for N processes here.",
+    ),
+]
+
+
+def cluster_workers(address: str | None) -> AbstractContextManager[Cluster | None]:
+    """The workers at the address; None, and so this process alone, without one."""
+    if address is None:
+        return nullcontext()
+    from particleseg_app.segmentation.cluster import connect
+
+    return connect(address)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from particleseg_app.cli.options import Verbose
+from particleseg_app.cli.options import ClusterAddress, Verbose, cluster_workers
 from particleseg_app.cli.progress_display import duration, long_work
 from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken, Progress
@@ -18,6 +18,7 @@ from particleseg_app.units import format_micrometres
 if TYPE_CHECKING:
     from particleseg_app.projects import Project, RunEntry, ScanEntry
     from particleseg_app.segmentation import RunSettings
+    from particleseg_app.segmentation.cluster import Cluster
     from particleseg_app.volumes import ScanSource
 
 
@@ -55,6 +56,7 @@ def segment(
         bool,
         typer.Option("--new-run", help="Start anew where a run with these settings exists."),
     ] = False,
+    cluster: ClusterAddress = None,
     verbose: Verbose = False,
 ) -> None:
     """Find, separate and measure the particles of a scan.
@@ -84,8 +86,8 @@ def segment(
     source = inspect_source(scan.absolute())
     _warn_of_other_voxel_size(source, voxel_size_um)
     try:
-        with long_work() as (progress, cancel):
-            result, paths = _run(source, out, settings, new_run, progress, cancel)
+        with cluster_workers(cluster) as workers, long_work() as (progress, cancel):
+            result, paths = _run(source, out, settings, new_run, workers, progress, cancel)
     except Cancelled:
         typer.echo("Cancelled; the same command continues the run.", err=True)
         raise typer.Exit(1) from None
@@ -123,6 +125,7 @@ def _run(
     out: Path,
     settings: RunSettings,
     new_run: bool,
+    workers: Cluster | None,
     progress: Progress,
     cancel: CancelToken,
 ) -> tuple[Any, list[Path]]:
@@ -141,7 +144,9 @@ def _run(
         run = None if new_run else _same_run(project, entry, settings, progress)
         if run is None:
             run = project.new_run(entry.id, settings.as_dict())
-        result = run_segmentation_job(project, run.id, progress, cancel)
+        if workers is not None:
+            workers.shared_folder = project.run_folder(run.id)
+        result = run_segmentation_job(project, run.id, progress, cancel, workers)
         return result, write_main_results(project, run.id, progress, cancel)
 
 

@@ -12,6 +12,8 @@ import logging
 import os
 import queue
 import re
+import signal
+import threading
 import time
 import uuid
 from collections import deque
@@ -27,7 +29,7 @@ from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.workers import Then, no_more
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 CONNECT_TIMEOUT_S = 20.0
 # How long a scheduler may be silent; and calls may take to end after a cancel.
@@ -56,7 +58,7 @@ def connect(address: str) -> Cluster:
     """
     check_address(address)
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise RunError(
             "The packages for clusters are not installed.",
@@ -67,16 +69,7 @@ def connect(address: str) -> Cluster:
     local = None
     try:
         if address.startswith("local:"):
-            processes = int(address.removeprefix("local:"))
-            local = LocalCluster(
-                n_workers=processes,
-                threads_per_worker=max(1, (os.cpu_count() or 1) // processes),
-                processes=True,
-                memory_limit=0,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-                scheduler_kwargs={"dashboard": False},
-            )
+            local = _start_processes(int(address.removeprefix("local:")))
         client = Client(
             address if local is None else local,
             timeout=CONNECT_TIMEOUT_S,
@@ -97,6 +90,28 @@ def connect(address: str) -> Cluster:
         cluster.close()
         raise
     return cluster
+
+
+def _start_processes(count: int) -> LocalCluster:
+    """Worker processes on this computer that share its cores."""
+    from distributed import LocalCluster
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # A Ctrl-C in the terminal reaches all processes: only the one that leads is to hear it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+    try:
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=max(1, (os.cpu_count() or 1) // count),
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"dashboard": False},
+        )
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
 
 
 @dataclass
@@ -146,10 +161,11 @@ class Cluster:
 
     def worker_addresses(self) -> list[str]:
         """The workers that are there now. Raises `RunError` when the scheduler is lost."""
+        scheduler = self.client.scheduler
+        if scheduler is None:
+            raise self.lost()
         try:
-            found = self.client.sync(
-                self.client.scheduler.ncores, workers=None, callback_timeout=_SILENCE_S
-            )
+            found = self.client.sync(scheduler.ncores, workers=None, callback_timeout=_SILENCE_S)
         except (OSError, TimeoutError, ValueError, RuntimeError, AttributeError) as error:
             raise self.lost() from error
         return list(found)
