@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particleseg_app.training.beam_hardening import (
+    BeamHardeningSettings,
+    SampleCylinder,
+    hardening_error,
+)
 from particleseg_app.training.random_fields import log_uniform, smooth_noise
 from particleseg_app.units import Shape
 
@@ -20,18 +25,34 @@ class ImagingSettings:
     reconstruction_noise: float  # share of the noise with the texture of filtered back projection
     axial_noise: float  # blur of the noise along z
     edge_enhancement: float  # phase contrast fringes
-    cupping: float
-    streaks: float
+    hardening: BeamHardeningSettings | None
+    cupping: float  # bowl that is left by a software's correction, without a projection
     rings: float
+    stripes: float  # straight lines across slices, from faulty views
     drift: float
     slice_steps: float
     bits: int
+    grey_levels: int  # how many of them the scan uses; 0: all
     clipped: tuple[float, float]  # percentages of voxels lost at the dark and the bright end
 
 
-def random_imaging(rng: np.random.Generator) -> ImagingSettings:
-    """One scanner out of the variety that laboratories have."""
+def random_hardening(rng: np.random.Generator) -> BeamHardeningSettings:
+    """Tube, filter and sample of a laboratory scanner, with or without correction by software."""
+    corrected = float(rng.choice([0.0, 0.0, rng.uniform(0.4, 1.0), rng.uniform(1.0, 1.3)]))
+    return BeamHardeningSettings(
+        peak_kv=float(rng.uniform(50, 160)),
+        aluminium_mm=log_uniform(rng, 0.2, 6.0),
+        depth=log_uniform(rng, 0.15, 4.5),
+        photoelectric_level=log_uniform(rng, 0.3, 3.0),
+        correction=corrected,
+    )
+
+
+def random_imaging(rng: np.random.Generator, hardened: float = 0.35) -> ImagingSettings:
+    """One scanner out of the variety that laboratories have; `hardened` is the chance of that."""
     coarse = rng.random() < 0.45
+    hardening = random_hardening(rng) if rng.random() < hardened else None
+    bits = int(rng.choice([16, 16, 16, 8]))
     return ImagingSettings(
         blur=log_uniform(rng, 0.45, 1.3) * (1.0 if coarse or rng.random() < 0.7 else 1.6),
         coarseness=float(rng.uniform(1.15, 3.2)) if coarse else 1.0,
@@ -39,12 +60,14 @@ def random_imaging(rng: np.random.Generator) -> ImagingSettings:
         reconstruction_noise=float(rng.uniform(0, 1)),
         axial_noise=float(rng.choice([0.0, 0.4, 0.8])),
         edge_enhancement=float(rng.choice([0.0, 0.0, 0.0, 0.4, 1.0])),
-        cupping=float(rng.choice([0.0, 0.0, 0.15, 0.4])) * float(rng.choice([1, 1, -0.5])),
-        streaks=float(rng.choice([0.0, 0.0, 0.05, 0.15])),
+        hardening=hardening,
+        cupping=0.0 if hardening else float(rng.choice([0.0, 0.0, 0.0, 0.15, 0.3, -0.15])),
         rings=float(rng.choice([0.0, 0.0, 0.15, 0.5])),
+        stripes=log_uniform(rng, 0.04, 0.3) if rng.random() < 0.12 else 0.0,
         drift=float(rng.choice([0.0, 0.03, 0.1])),
         slice_steps=float(rng.choice([0.0, 0.0, 0.0, 0.03, 0.08])),
-        bits=int(rng.choice([16, 16, 16, 8])),
+        bits=bits,
+        grey_levels=int(rng.integers(20, 80)) if bits == 8 and rng.random() < 0.4 else 0,
         clipped=(float(rng.choice([0.0, 0.02, 1.0])), float(rng.choice([0.0, 0.02, 1.0]))),
     )
 
@@ -68,22 +91,26 @@ def _scanner_noise(rng: np.random.Generator, shape: Shape, settings: ImagingSett
     return (noise / noise.std()).astype(np.float32)
 
 
-def _streaks(rng: np.random.Generator, volume: np.ndarray) -> np.ndarray:
-    """Dark and bright bands that run from dense grains across the slice, unit deviation."""
-    from scipy import fft
-
-    dense = np.maximum(volume - np.percentile(volume[::4, ::4, ::4], 80), 0) ** 1.5
-    shape = volume.shape[1:]
-    ky = fft.fftfreq(shape[0])[:, None]
-    kx = fft.rfftfreq(shape[1])[None, :]
-    angle = np.arctan2(ky, kx + 1e-9)
-    gain = np.zeros(angle.shape, np.float32)
-    for _ in range(int(rng.integers(4, 16))):
-        gain += rng.normal() * np.cos(int(rng.integers(3, 30)) * 2 * angle + rng.uniform(0, 6.3))
-    gain[0, 0] = 0
-    bands = fft.irfft2(fft.rfft2(dense, axes=(1, 2)) * gain, s=shape, axes=(1, 2))
-    spread = bands.std()
-    return (bands / spread if spread > 1e-9 else bands * 0).astype(np.float32)
+def _stripes(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Straight lines across slices, as faulty views leave them, over some slices; at most 1."""
+    y = np.arange(shape[1], dtype=np.float32)[:, None] - shape[1] / 2
+    x = np.arange(shape[2], dtype=np.float32)[None, :] - shape[2] / 2
+    stripes = np.zeros(shape, np.float32)
+    first = rng.uniform(0, np.pi)
+    for _ in range(int(rng.integers(1, 9))):
+        # Views that fail follow one another: the lines are nearly parallel.
+        angle = first + rng.normal(0, 0.15)
+        at, width = rng.uniform(-0.5, 0.5) * max(shape[1:]), rng.uniform(0.5, 1.3)
+        distance = (y * np.sin(angle) + x * np.cos(angle) - at) / width
+        # The ramp filter leaves a line with dark sides.
+        line = (1 - 0.5 * distance**2) * np.exp(-0.25 * distance**2)
+        slices = np.exp(
+            -0.5 * ((np.arange(shape[0]) - rng.uniform(0, shape[0])) / log_uniform(rng, 2, 60)) ** 2
+        )
+        strength = np.float32(rng.normal())
+        stripes += strength * slices.astype(np.float32)[:, None, None] * line[None]
+    strongest = float(np.abs(stripes).max())
+    return stripes / strongest if strongest > 1e-9 else stripes
 
 
 def _rings(rng: np.random.Generator, shape: Shape, axis: tuple[float, float]) -> np.ndarray:
@@ -117,14 +144,20 @@ def take_scan(
     axis: tuple[float, float],
     settings: ImagingSettings,
     view: np.ndarray | None = None,
+    sample: SampleCylinder | None = None,
+    air_level: float = 0.0,
 ) -> np.ndarray:
     """Grey values (uint16) of the attenuation (z, y, x), seen by a scanner turning about `axis`.
 
-    `view` (1, y, x) is false where the reconstruction is empty.
+    `view` (1, y, x) is false where the reconstruction is empty. Beam hardening needs the `sample`
+    that the scene is part of; its levels count from air as 0, `air_level` is that of the scene.
     """
     from scipy import ndimage
 
     shape: Shape = attenuation.shape
+    error = None
+    if settings.hardening is not None and sample is not None:
+        error = hardening_error(attenuation - np.float32(air_level), sample, settings.hardening)
     # Blurring by half a voxel stands for the partial volume of the hard-edged input.
     blur = np.hypot(0.45, settings.blur * settings.coarseness)
     volume = ndimage.gaussian_filter(attenuation, blur, mode="nearest", truncate=3.0)
@@ -133,8 +166,8 @@ def take_scan(
             volume, 1.3 * settings.coarseness, mode="nearest", truncate=3.0
         )
         volume += settings.edge_enhancement * (volume - wide)
-    if settings.streaks > 0:
-        volume += settings.streaks * _streaks(rng, volume)
+    if error is not None:
+        volume += error
     y = (np.arange(shape[1], dtype=np.float32)[:, None] - axis[0]) / shape[1]
     x = (np.arange(shape[2], dtype=np.float32)[None, :] - axis[1]) / shape[2]
     square = (y * y + x * x)[None]
@@ -144,6 +177,8 @@ def take_scan(
         volume += 0.5 * settings.cupping * (square - 0.5)
     if settings.rings > 0:
         volume += settings.rings * _rings(rng, shape, axis)
+    if settings.stripes > 0:
+        volume += settings.stripes * _stripes(rng, shape)
     if settings.drift > 0:
         volume += settings.drift * smooth_noise(rng, shape, rng.uniform(35, 80))
     if settings.slice_steps > 0:
@@ -168,6 +203,8 @@ def _grey_scale(
     if lost_low == 0:
         low -= 0.05 * (high - low) * rng.random()
     scaled = np.clip((volume - low) / max(1e-6, float(high - low)), 0, 1)
+    if settings.grey_levels > 1:
+        scaled = np.round(scaled * (settings.grey_levels - 1)) / (settings.grey_levels - 1)
     if settings.bits == 8:
         grey = np.round(scaled * 255).astype(np.uint16)
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from particleseg_app.training.random_fields import periodic_noise, smooth_noise
-from particleseg_app.training.shapes import Particles, random_particles
+from particleseg_app.training.shapes import Particles, random_particles, with_lobes
 from particleseg_app.units import Shape
 
 FAR = np.float32(1e6)
@@ -27,6 +27,10 @@ class PackingSettings:
     fragmented: bool = False  # cells that fill the space, parted by gaps
     gap: float = -1.0  # mean width of the gap between neighbours; below 0: fused contacts
     gap_variation: float = 0.0
+    giants: int = 0  # particles several times the mean
+    clumped: float = 0.0  # how far particles are drawn together into clumps
+    against_wall: float = 0.0  # share of the particles near a wall that touch it
+    agglomerated: float = 0.0  # share of particles that are built of several lobes
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,47 @@ def random_diameters(
     diameters = np.clip(diameters, max(4.5, 0.16 * settings.diameter), 4.5 * settings.diameter)
     enough = np.cumsum(diameters**3) * np.pi / 6 <= settings.fill * volume
     enough[:3] = True
-    return diameters[enough]
+    diameters = diameters[enough]
+    if settings.giants > 0:
+        giants = settings.diameter * rng.uniform(2.5, 5.5, settings.giants)
+        giants = np.minimum(giants, 0.55 * volume ** (1 / 3))
+        # They take the place of small ones, so that the filling stays.
+        left = np.cumsum(diameters**3) <= max(
+            0.4 * float((diameters**3).sum()), float((diameters**3).sum() - (giants**3).sum())
+        )
+        diameters = np.concatenate([giants, diameters[left]])
+    return diameters
+
+
+def _clumped(
+    rng: np.random.Generator, centre: np.ndarray, strength: float, diameter: float
+) -> np.ndarray:
+    """Centres drawn towards one of several points that lie about four diameters apart."""
+    from scipy.spatial import cKDTree
+
+    extent = np.ptp(centre, axis=0) + 1
+    count = max(2, int(np.prod(extent) / (5.0 * diameter) ** 3))
+    points = centre.min(0) + rng.random((count, 3)) * extent
+    nearest = points[np.asarray(cKDTree(points).query(centre)[1])]
+    return np.asarray(centre + strength * (nearest - centre))
+
+
+def _against_wall(
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    radius: np.ndarray,
+    container: Container,
+    share: float,
+) -> np.ndarray:
+    """Centres after a `share` of the particles near the wall moved outwards until they touch it."""
+    offset = centre[:, 1:] - (container.axis_y, container.axis_x)
+    distance = np.hypot(*offset.T)
+    wanted = container.radius - radius * rng.uniform(0.8, 0.98, len(radius))
+    near = (wanted > distance) & (distance > container.radius - 2.5 * radius) & (distance > 1)
+    chosen = near & (rng.random(len(radius)) < share)
+    centre = centre.copy()
+    centre[chosen, 1:] += offset[chosen] * (wanted / np.maximum(distance, 1) - 1)[chosen, None]
+    return centre
 
 
 def _pushed_together(
@@ -105,6 +149,8 @@ def place_particles(
         centre, radius = centre[inside], radius[inside]
     if len(radius) == 0:
         centre, radius = np.array([[-200.0, -200.0, -200.0]]), np.array([5.0])
+    if settings.clumped > 0:
+        centre = _clumped(rng, centre, settings.clumped, settings.diameter)
     rounds = 12 if settings.fragmented else 60
     spheres = radius * settings.clearance
     if len(radius) > 1200:
@@ -113,10 +159,15 @@ def place_particles(
         centre, spheres, low, high, container.axis_y, container.axis_x, container.radius, rounds
     )
     centre = _pushed_together(rng, centre, radius, settings.pushed_together)
+    if settings.against_wall > 0 and container.radius > 0:
+        centre = _against_wall(rng, centre, radius, container, settings.against_wall)
     if not settings.fragmented:
         keep = _without_swallowed(centre, radius)
         centre, radius = centre[keep], radius[keep]
-    return random_particles(rng, settings.family, centre, radius)
+    particles = random_particles(rng, settings.family, centre, radius)
+    if settings.agglomerated > 0:
+        particles = with_lobes(rng, particles, settings.agglomerated)
+    return particles
 
 
 def paint_particles(
@@ -141,6 +192,7 @@ def paint_particles(
         particles.doublings,
         particles.roughness,
         particles.noise_shift,
+        particles.owner,
         lobes,
         grain,
         reach,

@@ -70,6 +70,7 @@ def paint(
     doublings: np.ndarray,
     roughness: np.ndarray,
     noise_shift: np.ndarray,
+    owner: np.ndarray,
     lobes: np.ndarray,
     grain: np.ndarray,
     reach: float,
@@ -77,10 +78,11 @@ def paint(
     nearest: np.ndarray,
     second: np.ndarray,
 ) -> None:
-    """Give each voxel the particle whose surface it is deepest in (labels are index + 1).
+    """Give each voxel the particle whose surface it is deepest in (labels are `owner` + 1).
 
     `nearest` and `second` receive the signed distances, in voxels, to the surfaces of the two
-    nearest particles (negative inside); they start at a large value. `reach` is how far beyond its
+    nearest particles (negative inside); they start at a large value. Shapes with the same `owner`
+    are lobes of one particle. `reach` is how far beyond its
     surface a particle may claim voxels, as a share of its radius. Arrays are (z, y, x).
     """
     mask = lobes.shape[0] - 1
@@ -123,11 +125,13 @@ def paint(
                     distance = (value - 1.0) * scale
                     if distance > limit:
                         continue
+                    same = labels[z, y, x] == owner[i] + 1
                     if distance < nearest[z, y, x]:
-                        second[z, y, x] = nearest[z, y, x]
+                        if not same:
+                            second[z, y, x] = nearest[z, y, x]
                         nearest[z, y, x] = distance
-                        labels[z, y, x] = i + 1
-                    elif distance < second[z, y, x]:
+                        labels[z, y, x] = owner[i] + 1
+                    elif distance < second[z, y, x] and not same:
                         second[z, y, x] = distance
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.training.beam_hardening import BeamHardeningSettings
 from particleseg_app.training.imaging import ImagingSettings
 from particleseg_app.training.inside import InsideSettings
 from particleseg_app.training.packing import PackingSettings
@@ -34,8 +35,9 @@ SAMPLE_SCENE = SceneSettings(
     ),
     imaging=ImagingSettings(
         blur=0.75, coarseness=1.0, noise=0.13, reconstruction_noise=0.6, axial_noise=0.4,
-        edge_enhancement=0.0, cupping=0.1, streaks=0.03, rings=0.06, drift=0.03, slice_steps=0.0,
-        bits=16, clipped=(0.0, 0.02),
+        edge_enhancement=0.0, hardening=BeamHardeningSettings(80, 1.0, 1.5, 1.0), cupping=0.0,
+        rings=0.06, stripes=0.0, drift=0.03, slice_steps=0.0, bits=16, grey_levels=0,
+        clipped=(0.0, 0.02),
     ),
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
+from particleseg_app.training.beam_hardening import SampleCylinder
+from particleseg_app.training.container import distance_from_axis, random_layers, random_walls
 from particleseg_app.training.imaging import ImagingSettings, random_imaging, take_scan
 from particleseg_app.training.inside import InsideSettings, attenuation_inside, random_inside
 from particleseg_app.training.packing import (
@@ -20,7 +22,6 @@ from particleseg_app.training.random_fields import log_uniform
 from particleseg_app.training.surroundings import (
     SurroundingsSettings,
     attenuation_around,
-    distance_from_axis,
     outside_container,
     random_surroundings,
 )
@@ -94,7 +95,66 @@ def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> P
         fragmented=fragmented,
         gap=gap,
         gap_variation=variation,
+        giants=int(rng.integers(1, 5)) if preset == "wide" and rng.random() < 0.5 else 0,
+        clumped=(
+            float(rng.uniform(0.2, 0.6))
+            if preset in ("spaced", "touching", "needles") and rng.random() < 0.2
+            else 0.0
+        ),
+        against_wall=float(rng.choice([0.0, 0.5, 0.9])),
+        agglomerated=(
+            float(rng.uniform(0.1, 0.5)) if not fragmented and rng.random() < 0.08 else 0.0
+        ),
     )
+
+
+def _soil(
+    rng: np.random.Generator,
+    surroundings: SurroundingsSettings,
+    inside: InsideSettings,
+    imaging: ImagingSettings,
+) -> tuple[SurroundingsSettings, InsideSettings, ImagingSettings]:
+    """Soft grains of three to five grey levels in air, dark among bright, with roots and water."""
+    levels = tuple(rng.uniform(0.4, 1.3, int(rng.integers(3, 6))))
+    inside = replace(inside, levels=levels, level_jitter=float(rng.uniform(0.05, 0.2)))
+    imaging = replace(
+        imaging,
+        coarseness=float(rng.uniform(1.2, 2.4)),
+        blur=float(rng.uniform(0.6, 1.1)),
+        noise=log_uniform(rng, 0.01, 0.08),
+        bits=8 if rng.random() < 0.5 else 16,
+        grey_levels=int(rng.integers(24, 80)) if rng.random() < 0.4 else 0,
+    )
+    surroundings = replace(
+        surroundings,
+        bubbles=0.0,
+        roots=int(rng.integers(0, 4)),
+        root_level=float(rng.uniform(0.1, 0.25)),
+        moisture=float(rng.choice([0.0, 0.0, rng.uniform(0.1, 0.5)])),
+        moisture_level=float(rng.uniform(0.08, 0.25)),
+        air_level=float(-rng.uniform(0.0, 0.15)),
+    )
+    return surroundings, inside, imaging
+
+
+def _whole_sample(
+    rng: np.random.Generator, shape: Shape, settings: SurroundingsSettings
+) -> SampleCylinder:
+    """The cylinder that the scene is cut from: its container, or else a wider one about it."""
+    container, air = settings.container, settings.air_level
+    if container.radius > 0:
+        radii, levels = [container.radius], []
+        for thickness, level in settings.walls.layers:
+            radii.append(radii[-1] + thickness)
+            levels.append(max(0.0, level - air))
+        return SampleCylinder(container.axis_y, container.axis_x, tuple(radii), tuple(levels))
+    distance = float(rng.choice([0.3, 1.5, 4.0])) * shape[1] * rng.random()
+    angle = rng.uniform(0, 2 * np.pi)
+    y = shape[1] / 2 + distance * float(np.sin(angle))
+    x = shape[2] / 2 + distance * float(np.cos(angle))
+    # Nowhere in the scene is the edge seen.
+    reach = distance + 0.5 * float(np.hypot(*shape[1:]))
+    return SampleCylinder(y, x, (reach * float(rng.uniform(1.02, 1.6)),))
 
 
 def random_scene(
@@ -106,40 +166,51 @@ def random_scene(
     packing = _random_packing(rng, preset, diameter)
     inside = random_inside(rng)
     surroundings = random_surroundings(rng, shape, diameter)
-    imaging = random_imaging(rng)
+    imaging = random_imaging(rng, hardened=0.6 if preset == "sand_tube" else 0.35)
     inverted = False
     if preset == "sand_tube":
         inside = replace(inside, levels=inside.levels[: int(rng.integers(1, 3))], mixed=0.1)
         surroundings = random_surroundings(rng, shape, diameter, edge=1.0)
+        air_level = float(-rng.uniform(0.0, 0.4))
+        layers = random_layers(rng, air_level, thinnest=10, thickest=120)
         surroundings = replace(
             surroundings,
-            wall=log_uniform(rng, 8, 90),
-            wall_level=float(rng.uniform(0.7, 2.6)),
-            air_level=float(-rng.uniform(0.0, 0.4)),
+            walls=random_walls(rng, surroundings.container.radius, layers),
+            air_level=air_level,
             bubbles=0.0,
             spacers=0.0,
         )
     elif preset == "soil":
-        levels = tuple(rng.uniform(0.4, 1.3, int(rng.integers(3, 6))))
-        inside = replace(inside, levels=levels, level_jitter=float(rng.uniform(0.05, 0.2)))
-        imaging = replace(
-            imaging,
-            coarseness=float(rng.uniform(1.2, 2.4)),
-            blur=float(rng.uniform(0.6, 1.1)),
-            noise=log_uniform(rng, 0.01, 0.12),
-        )
+        surroundings, inside, imaging = _soil(rng, surroundings, inside, imaging)
     elif (
         rng.random() < 0.07
-        and surroundings.wall == 0
         and surroundings.bubbles == 0
         and surroundings.container.radius == 0
         and surroundings.surface < 0
+        and surroundings.floor < 0
     ):
         inverted = True
-        surroundings = replace(surroundings, spacers=0.0)
-    # Noise that drowns the faintest phase would make labels that nobody could see.
-    faintest = min(inside.levels)
-    imaging = replace(imaging, noise=min(imaging.noise, 0.45 * faintest))
+        surroundings = replace(surroundings, spacers=0.0, roots=0)
+        imaging = replace(imaging, hardening=None)
+    elif rng.random() < 0.12:
+        # Particles hardly brighter than what they lie in.
+        faint = float(rng.uniform(0.2, 0.4))
+        inside = replace(inside, levels=(*inside.levels[1:], faint), level_jitter=0.06)
+    # Noise that drowns the faintest phase would make labels that nobody could see. The eye, and
+    # the network, see a large particle through more noise than a small one or a fused one.
+    faintest = min(inside.levels) * float(np.exp(-inside.level_jitter))
+    seen = float(np.clip(diameter / imaging.coarseness / 22, 0.25, 1))
+    fused = 0.7 if packing.fill > 0.5 else 1.0
+    imaging = replace(imaging, noise=min(imaging.noise, 0.42 * faintest * seen * fused))
+    if surroundings.spacer_level > 0 or surroundings.roots or surroundings.moisture:
+        # What is no particle must be told from the faintest one by its grey value.
+        below = 0.5 * faintest
+        surroundings = replace(
+            surroundings,
+            spacer_level=min(surroundings.spacer_level, below),
+            root_level=min(surroundings.root_level, below),
+            moisture_level=min(surroundings.moisture_level, below),
+        )
     # Nor would anybody call a scan usable whose blur is as wide as the particles.
     imaging = replace(imaging, blur=min(imaging.blur, 0.1 * diameter / imaging.coarseness))
     if packing.fragmented or packing.fill > 0.5:
@@ -169,19 +240,12 @@ def simulate_scene(rng: np.random.Generator, settings: SceneSettings, shape: Sha
     attenuation = np.where(labels > 0, inside, around)
     if settings.inverted:
         attenuation = -attenuation
-    axis = (container.axis_y, container.axis_x)
-    if container.radius <= 0:
-        far = float(rng.choice([0.3, 1.5, 4.0])) * shape[1]
-        angle = rng.uniform(0, 2 * np.pi)
-        distance = far * rng.random()
-        axis = (
-            shape[1] / 2 + distance * float(np.sin(angle)),
-            shape[2] / 2 + distance * float(np.cos(angle)),
-        )
+    sample = _whole_sample(rng, shape, settings.surroundings)
     view = None
     if settings.surroundings.view_radius > 0:
         view = distance_from_axis(shape, container) < settings.surroundings.view_radius
-    return take_scan(rng, attenuation, axis, settings.imaging, view), labels
+    axis, air = (sample.axis_y, sample.axis_x), min(0.0, settings.surroundings.air_level)
+    return take_scan(rng, attenuation, axis, settings.imaging, view, sample, air), labels
 
 
 def simulate_scan(

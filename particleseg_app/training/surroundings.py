@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particleseg_app.training.container import (
+    WallSettings,
+    distance_from_axis,
+    paint_walls,
+    random_layers,
+    random_walls,
+)
 from particleseg_app.training.packing import (
     Container,
     PackingSettings,
@@ -16,6 +23,7 @@ from particleseg_app.training.random_fields import log_uniform, smooth_noise
 from particleseg_app.units import Shape
 
 NO_CONTAINER = Container()
+NO_WALLS = WallSettings()
 
 
 @dataclass(frozen=True)
@@ -23,15 +31,34 @@ class SurroundingsSettings:
     """Attenuations relative to the matrix (0) and a usual particle (1); lengths in voxels."""
 
     container: Container = NO_CONTAINER
-    wall: float = 0.0  # thickness; 0: the matrix itself ends there
-    wall_level: float = 0.0
+    walls: WallSettings = NO_WALLS
     air_level: float = 0.0
     surface: float = -1.0  # share of the height above which there is only air; below 0: none
+    floor: float = -1.0  # share of the height below which lies the container's floor
     bubbles: float = 0.0  # share of the matrix
     spacers: float = 0.0  # share of the volume filled with spacer grains
     spacer_level: float = -0.2
+    roots: int = 0  # long bodies that are no particles
+    root_level: float = 0.15
+    moisture: float = 0.0  # share of the space between particles filled with something faint
+    moisture_level: float = 0.15
     matrix_texture: float = 0.0
     view_radius: float = 0.0  # outside this circle the reconstruction is empty; 0: none
+
+
+def random_container(rng: np.random.Generator, shape: Shape) -> Container:
+    """A cylinder whose edge crosses the scene, or a narrow one that lies in it as a whole."""
+    width = max(shape[1:])
+    if rng.random() < 0.12:
+        radius = float(rng.uniform(0.28, 0.45)) * width
+        offset = float(rng.uniform(0, 0.5 * width - radius))
+    else:
+        radius = log_uniform(rng, 0.45, 3.0) * width
+        # The edge passes the middle of the scene at up to half its width, mostly on the far side.
+        offset = max(0.0, radius - float(rng.uniform(-0.2, 0.5)) * width)
+    angle = rng.uniform(0, 2 * np.pi)
+    axis = np.array(shape[1:]) / 2 + offset * np.array([np.sin(angle), np.cos(angle)])
+    return Container(float(axis[0]), float(axis[1]), radius)
 
 
 def random_surroundings(
@@ -40,52 +67,78 @@ def random_surroundings(
     """Surroundings of a scene; `edge` is the chance that a cylinder's edge runs through it."""
     in_air = rng.random() < 0.35
     air_level = float(rng.normal(0, 0.06)) if in_air else -float(rng.uniform(0.25, 1.3))
-    container, wall, wall_level, view_radius = NO_CONTAINER, 0.0, 0.0, 0.0
+    container, walls, view_radius = NO_CONTAINER, NO_WALLS, 0.0
     if rng.random() < edge:
-        radius = float(rng.uniform(0.45, 2.0)) * max(shape[1:])
-        angle = rng.uniform(0, 2 * np.pi)
-        # The edge passes the middle of the scene at up to half its width.
-        offset = max(0.0, radius - rng.uniform(0.05, 0.5) * max(shape[1:]))
-        axis = np.array(shape[1:]) / 2 + offset * np.array([np.sin(angle), np.cos(angle)])
-        container = Container(float(axis[0]), float(axis[1]), radius)
-        if in_air or rng.random() < 0.6:
-            wall = log_uniform(rng, 2.5, 45)
-            wall_level = float(
-                rng.choice(
-                    [rng.uniform(1.0, 2.6), rng.uniform(0.25, 1.0), -rng.uniform(0.05, 0.3)],
-                    p=[0.5, 0.35, 0.15],
-                )
-            )
+        container = random_container(rng, shape)
+        has_walls = in_air or rng.random() < 0.6
+        walls = random_walls(
+            rng, container.radius, random_layers(rng, air_level) if has_walls else ()
+        )
         if rng.random() < 0.2:
-            view_radius = radius + wall + float(rng.uniform(5, 40))
+            view_radius = container.radius + walls.thickness + float(rng.uniform(5, 40))
+    floor = float(rng.uniform(0.6, 0.95)) if rng.random() < 0.04 else -1.0
     return SurroundingsSettings(
         container=container,
-        wall=wall,
-        wall_level=wall_level,
+        walls=walls,
         air_level=air_level,
         surface=float(rng.uniform(0.1, 0.5)) if rng.random() < 0.12 else -1.0,
+        floor=floor,
         bubbles=0.0 if in_air else float(rng.choice([0.0, 0.0, 0.02, 0.06])),
         spacers=0.0 if in_air else float(rng.choice([0.0, 0.0, 0.0, 0.15, 0.3])),
         spacer_level=float(
-            rng.choice([-rng.uniform(0.1, 0.6), rng.uniform(0.0, 0.15)], p=[0.8, 0.2])
+            rng.choice([-rng.uniform(0.1, 0.6), rng.uniform(0.0, 0.12)], p=[0.8, 0.2])
         ),
+        roots=int(rng.integers(1, 4)) if rng.random() < 0.05 else 0,
+        root_level=float(rng.uniform(0.08, 0.2)),
         matrix_texture=float(rng.choice([0.0, 0.0, 0.03, 0.06])),
         view_radius=view_radius,
     )
 
 
-def distance_from_axis(shape: Shape, container: Container) -> np.ndarray:
-    """Distance of each column from the cylinder axis in voxels, (1, y, x)."""
-    y = np.arange(shape[1], dtype=np.float32)[:, None] - container.axis_y
-    x = np.arange(shape[2], dtype=np.float32)[None, :] - container.axis_x
-    return np.hypot(y, x)[None].astype(np.float32)
-
-
 def outside_container(shape: Shape, settings: SurroundingsSettings) -> np.ndarray | None:
-    """Voxels where no particle can be, (1, y, x) bool, or None where there is no container."""
-    if settings.container.radius <= 0:
-        return None
-    return distance_from_axis(shape, settings.container) > settings.container.radius
+    """Voxels where no particle can be, broadcastable to `shape`, or None where there are none."""
+    outside: np.ndarray | None = None
+    if settings.container.radius > 0:
+        distance = distance_from_axis(shape, settings.container, settings.walls)
+        outside = np.asarray(distance > settings.container.radius)
+    if settings.floor >= 0:
+        below = np.asarray(np.arange(shape[0])[:, None, None] >= settings.floor * shape[0])
+        outside = below if outside is None else np.asarray(np.logical_or(outside, below))
+    return outside
+
+
+def _roots(rng: np.random.Generator, shape: Shape, count: int, diameter: float) -> np.ndarray:
+    """Winding round bodies that cross the scene, some wider than a particle (bool)."""
+    from scipy import ndimage
+
+    result = np.zeros(shape, bool)
+    for _ in range(count):
+        radius = log_uniform(rng, 0.3, 1.3) * min(diameter, 30.0)
+        direction = rng.standard_normal(3)
+        direction /= np.linalg.norm(direction)
+        along = np.linspace(-1, 1, 60)[:, None] * max(shape)
+        bend = rng.normal(0, 0.12, (2, 3)) * max(shape)
+        phase = along / max(shape)
+        middle = rng.uniform(0.2, 0.8, 3) * shape
+        path = middle + along * direction + np.sin(2.5 * phase) * bend[0] + phase**2 * bend[1]
+        line = np.ones(shape, bool)
+        points = np.round(np.concatenate([path[:-1], (path[1:] + path[:-1]) / 2])).astype(int)
+        points = points[np.all((points >= 0) & (points < shape), axis=1)]
+        if len(points) == 0:
+            continue
+        line[tuple(points.T)] = False
+        step = 2  # half the resolution is enough for a smooth tube, and an eighth of the cost
+        coarse = ~line[: shape[0] // step * step, : shape[1] // step * step,
+                       : shape[2] // step * step]  # fmt: skip
+        coarse = coarse.reshape(shape[0] // step, step, shape[1] // step, step,
+                                shape[2] // step, step).any(axis=(1, 3, 5))  # fmt: skip
+        if not coarse.any():
+            continue
+        distance = ndimage.distance_transform_edt(~coarse).astype(np.float32)
+        zoom = [full / part for full, part in zip(shape, distance.shape, strict=True)]
+        full = ndimage.zoom(distance, zoom, order=1, mode="nearest", grid_mode=True)
+        result |= full * step < radius
+    return result
 
 
 def _bubbles(rng: np.random.Generator, shape: Shape, share: float) -> np.ndarray:
@@ -120,16 +173,22 @@ def attenuation_around(
         grains = place_particles(rng, shape, packing, Container())
         spacer, _ = paint_particles(rng, shape, grains, packing)
         volume[spacer > 0] = settings.spacer_level
+    if settings.moisture > 0:
+        # Water stays where the grains are close: clouds with round edges.
+        wet = smooth_noise(rng, shape, float(rng.uniform(0.3, 2.0)) * diameter)
+        volume[wet > np.quantile(wet[::4, ::4, ::4], 1 - settings.moisture)] = (
+            settings.moisture_level
+        )
     if settings.bubbles > 0:
         volume[_bubbles(rng, shape, settings.bubbles)] = settings.air_level
     if settings.surface >= 0:
         level = settings.surface * shape[0] + 3 * smooth_noise(rng, shape[1:], 30)
         volume[np.arange(shape[0])[:, None, None] < level[None]] = settings.air_level
+    if settings.roots > 0:
+        volume[_roots(rng, shape, settings.roots, diameter)] = settings.root_level
+    if settings.floor >= 0:
+        below = slice(int(np.ceil(settings.floor * shape[0])), None)
+        volume[below] = settings.walls.layers[0][1] if settings.walls.layers else 0.9
     if settings.container.radius > 0:
-        distance = np.broadcast_to(distance_from_axis(shape, settings.container), shape)
-        outside = distance > settings.container.radius
-        volume[outside] = settings.air_level
-        if settings.wall > 0:
-            wall = outside & (distance < settings.container.radius + settings.wall)
-            volume[wall] = settings.wall_level
+        paint_walls(rng, volume, settings.container, settings.walls, settings.air_level)
     return volume
