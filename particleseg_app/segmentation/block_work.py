@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from particleseg_app.durable_files import remove_part_files
 from particleseg_app.errors import RunError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_file import read_block_file, write_block_file
 from particleseg_app.segmentation.block_grid import BlockGrid
@@ -50,6 +52,7 @@ class BlockWork:
     progress: Progress
     cancel: CancelToken
     workers: Workers | None = None
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES
     _reading: threading.Lock = field(default_factory=threading.Lock)
     # A file is not replaced while it is being read (Windows refuses that), per block number.
     _locks: tuple[threading.Lock, ...] = field(
@@ -115,12 +118,9 @@ class BlockWork:
         return [results[number] for number in numbers]
 
     def most_at_once(self) -> int:
-        """How many blocks fit the memory that is free where this is called."""
-        import psutil
-
-        voxels = np.prod([n + 2 for n in self.grid.block_shape], dtype=float)
-        fitting = int(psutil.virtual_memory().available / 2 / (voxels * _BYTES_PER_VOXEL))
-        return max(1, fitting)
+        """How many blocks fit the limit, and the memory that is free where this is called."""
+        voxels = math.prod(n + 4 for n in self.grid.block_shape)
+        return pieces_at_once(self.memory_limit_bytes, voxels * _BYTES_PER_VOXEL)
 
     def remove_pieces(self) -> None:
         """Remove every piece, finished or half-written."""

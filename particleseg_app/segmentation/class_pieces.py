@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ class ClassPieces:
         self.folder = folder
         self.shape = shape
         self.boxes = boxes
-        # Mapped, not read: a box with a halo touches up to 27 pieces, but few bytes of most.
-        self._piece = lru_cache(maxsize=64)(self._open_piece)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ClassPieces, (self.folder, self.shape, self.boxes)
@@ -42,7 +39,9 @@ class ClassPieces:
         for index, piece_box in enumerate(self.boxes):
             shared = box.intersection(piece_box)
             if shared.size:
-                result[shared.within(box)] = self._piece(index)[shared.within(piece_box)]
+                # Mapped, not read: a box with a halo touches up to 27 pieces, but few bytes of
+                # most. Let go at once, for what is mapped counts as the program's memory.
+                result[shared.within(box)] = self._open_piece(index)[shared.within(piece_box)]
         return result
 
     def _open_piece(self, index: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Growth of the cores through the border, block by block until no block can improve another.
+"""Growth of the cores through the border, block by block until no block can better another.
 
 A block is grown with its neighbours' outermost voxels as they are known so far. What a voxel knows
 (layers, label) only ever improves and is always the length of a real way, so the rounds end, and
-where no voxel can improve its neighbour any more the result is the growth of the whole volume,
+where no voxel can better its neighbour any more the result is the growth of the whole volume,
 whatever the blocks and the order were.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from particleseg_app.segmentation.block_grid import (
+    face_name,
     face_names,
     faces_of,
     facing,
@@ -24,10 +25,12 @@ from particleseg_app.segmentation.scan_grid import ScanGrid
 
 
 def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray]) -> None:
-    """Piece `grown` of each block: `labels` (z, y, x) as indices into `names` (labels of the whole
-    volume, or `region_growth.NO_LABEL` where no core came), `volumes` in voxels of the scan for
-    each of `names`, `layers` (z, y, x), and the six faces of the block's states. `cores` is what
-    `number_cores` returns.
+    """Pieces `grown` and, where blocks bettered each other, `bettered` of each block.
+
+    `grown`: `labels`, `names`, `layers` and `volumes` as `region_growth.settled` gives them, with
+    volumes in voxels of the scan, and the six faces of the block's states. `bettered`: `places` and
+    `values` of the voxels that changed since, with new `names`, `volumes` and faces; `patch` their
+    labels as indices into the new names. `cores` is what `number_cores` returns.
     """
 
     def ranks_of(number: int) -> np.ndarray:
@@ -35,34 +38,46 @@ def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray
         own = cores["ranks"][cores["offsets"][number] : cores["offsets"][number + 1]]
         return np.concatenate([[0], own, [0]]).astype(np.uint32)
 
+    core_count = int(cores["keys"].size)
+
     def grow(number: int) -> None:
-        _grow_one(work, scan_grid, ranks_of(number), number)
+        _grow_one(work, scan_grid, ranks_of(number), core_count, number)
 
-    def can_improve(number: int) -> bool:
-        return _can_improve(work, number)
+    def better(number: int) -> bool:
+        return _better_one(work, scan_grid, number)
 
-    missing = work.missing("grown")
-    work.each("Growing particles", missing, grow)
+    work.each("Growing particles", work.missing("grown"), grow)
     unsettled = list(range(len(work.grid)))
     while unsettled:
-        improvable = work.each("Checking particles across blocks", unsettled, can_improve)
-        waiting = [number for number, can in zip(unsettled, improvable, strict=True) if can]
-        work.each("Growing particles across blocks", waiting, grow)
-        unsettled = sorted({near for one in waiting for _, near in work.grid.neighbours(one)})
+        changed = work.each("Growing particles across blocks", unsettled, better)
+        bettered = [number for number, did in zip(unsettled, changed, strict=True) if did]
+        unsettled = sorted({near for one in bettered for _, near in work.grid.neighbours(one)})
 
 
-def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: int) -> None:
-    import fastremap
+def read_labels(work: BlockWork, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (z, y, x) of a block after growth as indices into names, and these names."""
+    grown = work.read("grown", number, "labels", "names")
+    if not work.has("bettered", number):
+        return grown["labels"], grown["names"]
+    bettered = work.read("bettered", number, "places", "patch", "names")
+    kind = np.promote_types(grown["labels"].dtype, bettered["patch"].dtype)
+    labels = grown["labels"].astype(kind)
+    labels.reshape(-1)[bettered["places"]] = bettered["patch"]
+    return labels, bettered["names"]
 
-    from particleseg_app.segmentation.block_counts import weighted_counts
-    from particleseg_app.segmentation.region_growth import (
-        grow_block,
-        improve_block,
-        labels_of,
-        layers_of,
-    )
 
-    z, y, x = work.grid.box(number).shape
+def latest(work: BlockWork, number: int, *names: str) -> dict[str, np.ndarray]:
+    """`names`, `volumes` and faces of a block as they are now."""
+    return work.read("bettered" if work.has("bettered", number) else "grown", number, *names)
+
+
+def _grow_one(
+    work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, core_count: int, number: int
+) -> None:
+    from particleseg_app.segmentation.region_growth import grow_block, settled
+
+    box = work.grid.box(number)
+    z, y, x = box.shape
     state = np.empty((z + 2, y + 2, x + 2), np.uint64)
     for axis in range(3):
         for end in (0, -1):
@@ -73,43 +88,66 @@ def _grow_one(work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, number: i
             part = tuple(_HALO_PART[step] for step in offset)
             state[part] = facing(work.read("grown", other, name), opposite(offset))
     work.cancel.check()
-    if work.has("grown", number):
-        before = work.read("grown", number, "labels", "names", "layers")
-        improve_block(before["labels"], before["names"], before["layers"], state)
-        del before
-    else:
-        grow_block(work.read("cores", number, "cores")["cores"], ranks, state)
+    grow_block(work.read("cores", number, "cores")["cores"], ranks, state)
     work.cancel.check()
     faces = faces_of(state[1:-1, 1:-1, 1:-1])
-    labels, layers = labels_of(state), layers_of(state)
+    kept = settled(state, core_count, scan_grid.weights(box))
     del state
-    # Few labels live in one block: small numbers are quick to count.
-    local, numbers = fastremap.renumber(labels, preserve_zero=True, in_place=True)
-    local = local.astype(np.uint32, copy=False)
-    names = np.zeros(len(numbers) + (0 not in numbers), np.uint32)
-    names[np.array(list(numbers.values()), np.intp)] = list(numbers.keys())
     work.cancel.check()
-    volumes = weighted_counts(local, scan_grid.weights(work.grid.box(number)), names.size - 1)
-    volumes[0] = 0
-    work.write(
-        "grown",
-        number,
-        {"labels": local, "names": names, "volumes": volumes, "layers": layers, **faces},
-    )
+    work.write("grown", number, {**kept, **faces})
 
 
 _HALO_PART = {-1: slice(0, 1), 0: slice(1, -1), 1: slice(-1, None)}
 
 
-def _can_improve(work: BlockWork, number: int) -> bool:
-    """Whether some voxel of a neighbouring block offers a voxel of this block a better state."""
-    own = work.read("grown", number, *face_names())
+def _better_one(work: BlockWork, scan_grid: ScanGrid, number: int) -> bool:
+    """Take in what the neighbouring blocks offer; whether anything became better."""
+    from particleseg_app.segmentation.growth_across_blocks import Bettered, better
+
+    faces = dict(latest(work, number, *face_names()))
+    places, values = _offers(work, number, faces)
+    if not places.size:
+        return False
+    work.cancel.check()
+    grown = work.read("grown", number, "labels", "names", "layers", "volumes")
+    before = None
+    if work.has("bettered", number):
+        before = Bettered(**work.read("bettered", number, "places", "values"))
+    after = better(grown["labels"], grown["names"], grown["layers"], before, places, values)
+    names, patch, volumes = _renamed(grown, after, scan_grid.weights(work.grid.box(number)))
+    work.write(
+        "bettered",
+        number,
+        {
+            "places": after.places,
+            "values": after.values,
+            "names": names,
+            "patch": patch,
+            "volumes": volumes,
+            **_patched_faces(faces, after, work.grid.box(number).shape),
+        },
+    )
+    return True
+
+
+def _offers(
+    work: BlockWork, number: int, faces: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raster indices in the block and states by which a neighbouring block betters it."""
+    shape = work.grid.box(number).shape
+    places, values = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
     for offset, other in work.grid.neighbours(number):
         there = opposite(offset)
-        theirs = facing(work.read("grown", other, facing_name(there)), there)
-        if np.any(_offered(theirs) < facing(own, offset)):
-            return True
-    return False
+        offered = _offered(facing(latest(work, other, facing_name(there)), there))
+        better = offered < facing(faces, offset)
+        if better.any():
+            inside = list(np.nonzero(better))
+            for axis in range(3):
+                if offset[axis] > 0:
+                    inside[axis] = inside[axis] + shape[axis] - 1
+            places.append(np.ravel_multi_index(tuple(inside), shape))
+            values.append(offered[better])
+    return np.concatenate(places), np.concatenate(values)
 
 
 def _offered(states: np.ndarray) -> np.ndarray:
@@ -126,3 +164,43 @@ def _offered(states: np.ndarray) -> np.ndarray:
             np.minimum(spread[behind], best[ahead], out=spread[behind])
             best = spread
     return best + LAYER
+
+
+def _renamed(
+    grown: dict[str, np.ndarray],
+    after: Any,
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Names of a bettered block, the changed voxels' indices into them, and volumes."""
+    from particleseg_app.segmentation.region_growth import LAYER
+
+    labels = (after.values % LAYER).astype(np.uint32)
+    found, which = np.unique(labels, return_inverse=True)
+    new = np.setdiff1d(found, grown["names"])
+    names = np.concatenate([grown["names"], new])
+    order = np.argsort(names)
+    patch = order[np.searchsorted(names, found, sorter=order)][which]
+    z, y, x = np.unravel_index(after.places, grown["labels"].shape)
+    weight = weights[0][z] * weights[1][y] * weights[2][x]
+    volumes = np.zeros(names.size, np.int64)
+    volumes[: grown["volumes"].size] = grown["volumes"]
+    np.subtract.at(volumes, grown["labels"].reshape(-1)[after.places], weight)
+    np.add.at(volumes, patch, weight)
+    return names, patch.astype(np.min_scalar_type(names.size)), volumes
+
+
+def _patched_faces(
+    faces: dict[str, np.ndarray], after: Any, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """The six faces of a block's states with the voxels that changed."""
+    place = np.unravel_index(after.places, shape)
+    patched = {}
+    for axis in range(3):
+        for side in (-1, 1):
+            name = face_name(axis, side)
+            face = faces[name].copy()
+            on_it = place[axis] == (0 if side < 0 else shape[axis] - 1)
+            one, two = (place[other][on_it] for other in range(3) if other != axis)
+            face[one, two] = after.values[on_it]
+            patched[name] = face
+    return patched

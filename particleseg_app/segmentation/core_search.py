@@ -42,7 +42,9 @@ def find_cores(work: BlockWork, small_core_filter: bool) -> None:
         z, y, x = (a - b for a, b in zip(box.start, around.start, strict=True))
         figures = core_figures(classes, (z, y, x), cores, count)
         key = work.grid.raster_index(figures.pop("first"), box)
-        cores[(inner != 0) & (inner != CORE)] = count + 1
+        if count < np.iinfo(np.uint16).max:
+            cores = cores.astype(np.uint16)
+        cores[inner > CORE] = count + 1
         work.write("cores", number, {"cores": cores, "key": key, **faces, **figures})
 
     work.each("Finding cores", work.missing("cores"), find)

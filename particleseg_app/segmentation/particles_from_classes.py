@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from particleseg_app.durable_files import write_json
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_grid import (
     LATER_26,
@@ -26,14 +27,18 @@ from particleseg_app.segmentation.block_grid import (
 )
 from particleseg_app.segmentation.block_work import BlockWork, ClassesVolume, joined
 from particleseg_app.segmentation.connected_regions import connected_regions
-from particleseg_app.segmentation.core_growth import grow_cores
+from particleseg_app.segmentation.core_growth import grow_cores, latest, read_labels
 from particleseg_app.segmentation.core_search import find_cores, number_cores
 from particleseg_app.segmentation.scan_grid import ScanGrid
 from particleseg_app.units import Shape
 from particleseg_app.volumes.labels import LabelWriter
 
+# Small enough for the processor's cache and for many threads in little memory, large enough that
+# few voxels lie at a side. Does not depend on the memory limit, so that a run goes on with another.
+BLOCK_SHAPE: Shape = (128, 128, 128)
+
 # Raised when finished pieces of an older version would lead to another result.
-_PIECES_VERSION = 2
+_PIECES_VERSION = 3
 
 
 def particles_from_classes(
@@ -45,8 +50,9 @@ def particles_from_classes(
     min_relative_volume: float,
     progress: Progress,
     cancel: CancelToken,
-    block_shape: Shape = (256, 256, 256),
+    block_shape: Shape = BLOCK_SHAPE,
     small_core_filter: bool = True,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
 
@@ -58,14 +64,18 @@ def particles_from_classes(
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
     arguments begin anew. The caller vouches that `classes` are the same. The pieces are removed at
-    the end. Raises `Cancelled`, and `RunError` when there is no space left.
+    the end. `memory_limit_bytes` decides how many blocks are worked on at once and may be another
+    when the call is repeated. Raises `Cancelled`, and `RunError` when there is no space left.
     """
     working_shape = classes.shape
     for working, scan in zip(working_shape, scan_shape, strict=True):
         if abs(working - max(1.0, scan * scale_factor)) > 1:
             raise ValueError(f"{working_shape} is not {scan_shape} scaled by {scale_factor}")
     z, y, x = (min(b, n) for b, n in zip(block_shape, working_shape, strict=True))
-    work = BlockWork(classes, BlockGrid(working_shape, (z, y, x)), work_folder, progress, cancel)
+    grid = BlockGrid(working_shape, (z, y, x))
+    work = BlockWork(
+        classes, grid, work_folder, progress, cancel, memory_limit_bytes=memory_limit_bytes
+    )
     scan_grid = ScanGrid(working_shape, scan_shape)
     _begin_or_resume(work, scan_shape, min_relative_volume, small_core_filter)
 
@@ -117,8 +127,8 @@ def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
     from particleseg_app.segmentation.region_growth import NO_LABEL
 
     def find(number: int) -> None:
-        grown = work.read("grown", number, "labels", "names")
-        unreached = grown["labels"] == np.flatnonzero(grown["names"] == NO_LABEL)
+        labels, names = read_labels(work, number)
+        unreached = labels == np.flatnonzero(names == NO_LABEL)
         regions, count = connected_regions(unreached, connectivity=26)
         box = work.grid.box(number)
         key = work.grid.raster_index(first_voxels(regions, count), box)
@@ -132,7 +142,7 @@ def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
     needed = [
         number
         for number in range(len(work.grid))
-        if NO_LABEL in work.read("grown", number, "names")["names"]
+        if NO_LABEL in latest(work, number, "names")["names"]
     ]
     missing = [number for number in needed if not work.has("coreless", number)]
     work.each("Finding particles without a core", missing, find)
@@ -151,7 +161,7 @@ def _number_particles(work: BlockWork, min_relative_volume: float) -> dict[str, 
     region_keys, region_volumes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for number in range(len(work.grid)):
         work.cancel.check()
-        grown = work.read("grown", number, "names", "volumes")
+        grown = latest(work, number, "names", "volumes")
         reached = grown["names"] != NO_LABEL
         volumes[grown["names"][reached]] += grown["volumes"][reached]
         if not reached.all():
@@ -214,11 +224,10 @@ def _write_labels(
             box, indices = scan_grid.filled_by(work.grid.box(number))
             if box.size == 0:
                 return
-            grown = work.read("grown", number, "labels", "names")
-            names = grown["names"]
+            grown, names = read_labels(work, number)
             final = numbers["cored"][np.where(names == NO_LABEL, 0, names)]
             labels = np.zeros(box.shape, np.uint32)
-            take_labels(grown["labels"], final, indices, labels)
+            take_labels(grown, final, indices, labels)
             if offsets[number + 1] > offsets[number]:
                 regions = work.read("coreless", number, "regions")["regions"]
                 own = numbers["coreless"][offsets[number] : offsets[number + 1]]

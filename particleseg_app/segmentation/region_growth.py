@@ -41,21 +41,6 @@ def _fill_state(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _refill_state(
-    labels: np.ndarray, names: np.ndarray, layers: np.ndarray, state: np.ndarray
-) -> None:
-    nz, ny, nx = labels.shape
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                name = names[labels[z, y, x]]
-                if name == NO_LABEL:
-                    state[z + 1, y + 1, x + 1] = UNREACHED
-                else:
-                    state[z + 1, y + 1, x + 1] = np.uint64(layers[z, y, x]) * LAYER + name
-
-
-@njit(cache=True, nogil=True)
 def _reached_through_the_halo(
     state: np.ndarray, count_only: bool, places: np.ndarray, values: np.ndarray
 ) -> int:
@@ -153,36 +138,6 @@ def _grow(
         layer += LAYER
 
 
-@njit(cache=True, nogil=True)
-def _improve(state: np.ndarray, steps: np.ndarray, places: np.ndarray, values: np.ndarray) -> None:
-    """Carry better states on from where they came in; any order of the queue ends the same."""
-    flat = state.reshape(-1)
-    queue = np.empty(places.size, np.uintp)
-    end = 0
-    for i in range(places.size):
-        here = np.uintp(places[i])
-        if values[i] < flat[here]:
-            flat[here] = values[i]
-            queue[end] = here
-            end += 1
-    while end > 0:
-        reached = np.empty(2 * end + 26, np.uintp)
-        count = 0
-        for i in range(end):
-            if count + 26 > reached.size:
-                longer = np.empty(2 * reached.size, np.uintp)
-                longer[:count] = reached[:count]
-                reached = longer
-            value = flat[queue[i]] + LAYER
-            for k in range(26):
-                there = queue[i] + steps[np.uintp(k)]
-                if flat[there] > value:
-                    flat[there] = value
-                    reached[count] = there
-                    count += 1
-        queue, end = reached, count
-
-
 def grow_block(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> None:
     """Best states of one block from its cores, given those of the voxels around it.
 
@@ -195,19 +150,6 @@ def grow_block(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> None:
     places, values = _offers_of_the_halo(state)
     dtype = np.uint32 if state.size < 2**32 else np.uint64
     _grow(state, _steps_26(state), places, values, np.empty(unreached, dtype))
-
-
-def improve_block(
-    labels: np.ndarray, names: np.ndarray, layers: np.ndarray, state: np.ndarray
-) -> None:
-    """Best states of a block that was grown before, given better ones around it.
-
-    `names[labels]` and `layers` are what `labels_of` and `layers_of` gave then; `state` as in
-    `grow_block`. Costs only as much as there is to better.
-    """
-    _refill_state(labels, names, layers, state)
-    places, values = _offers_of_the_halo(state)
-    _improve(state, _steps_26(state), places, values)
 
 
 def _offers_of_the_halo(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,42 +175,76 @@ def _steps_26(state: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _labels_of(state: np.ndarray, labels: np.ndarray) -> None:
+def _settle(
+    state: np.ndarray,
+    lookup: np.ndarray,
+    weights_z: np.ndarray,
+    weights_y: np.ndarray,
+    weights_x: np.ndarray,
+    labels: np.ndarray,
+    layers: np.ndarray,
+    most_names: int,
+    most_layers: int,
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """See `settled`; returns 0 names where labels or layers do not fit their arrays."""
+    names = np.zeros(256, np.uint32)
+    volumes = np.zeros(256, np.int64)
+    count = 1
     nz, ny, nx = labels.shape
     for z in range(nz):
         for y in range(ny):
+            weight = weights_z[z] * weights_y[y]
             for x in range(nx):
                 value = state[z + 1, y + 1, x + 1]
-                labels[z, y, x] = NO_LABEL if value == UNREACHED else np.uint32(value % LAYER)
+                if value == 0:
+                    labels[z, y, x] = 0
+                    layers[z, y, x] = 0
+                    continue
+                if value == UNREACHED:
+                    name, place, layer = NO_LABEL, np.int64(0), np.int64(0)
+                else:
+                    name, layer = np.uint32(value % LAYER), np.int64(value // LAYER)
+                    place = np.int64(name)
+                local = np.int64(lookup[place])
+                if local == 0:
+                    if count == names.size:
+                        names = np.append(names, np.zeros(count, np.uint32))
+                        volumes = np.append(volumes, np.zeros(count, np.int64))
+                    local = count
+                    lookup[place] = local
+                    names[local] = name
+                    count += 1
+                if count - 1 > most_names or layer > most_layers:
+                    return 0, names, volumes
+                labels[z, y, x] = local
+                layers[z, y, x] = layer
+                volumes[local] += weight * weights_x[x]
+    return count, names, volumes
 
 
-def labels_of(state: np.ndarray) -> np.ndarray:
-    """uint32 labels of the inside of a state; NO_LABEL where foreground was not reached."""
-    z, y, x = state.shape
-    labels = np.empty((z - 2, y - 2, x - 2), np.uint32)
-    _labels_of(state, labels)
-    return labels
+def settled(
+    state: np.ndarray, highest_label: int, weights: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What is kept of the inside of a state, with numbers as small as they can be.
 
-
-@njit(cache=True, nogil=True)
-def _layers_of(state: np.ndarray, layers: np.ndarray, highest: int) -> bool:
-    nz, ny, nx = layers.shape
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                value = state[z + 1, y + 1, x + 1]
-                count = np.int64(0 if value == UNREACHED else value // LAYER)
-                if count > highest:
-                    return False
-                layers[z, y, x] = count
-    return True
-
-
-def layers_of(state: np.ndarray) -> np.ndarray:
-    """Layers of the inside of a state, uint8 where they fit, else uint32; 0 where not reached."""
-    z, y, x = state.shape
-    for dtype in (np.uint8, np.uint32):
-        layers = np.empty((z - 2, y - 2, x - 2), dtype)
-        if _layers_of(state, layers, np.iinfo(dtype).max):
+    `labels` (z, y, x): indices into `names`, which holds the labels of the whole volume, 0 first,
+    and NO_LABEL where foreground was not reached; `layers` (z, y, x), 0 there; `volumes`, for each
+    of `names` but the background, the sum of the product of the three axes' `weights`.
+    """
+    z, y, x = (n - 2 for n in state.shape)
+    for labels_type, layers_type in ((np.uint16, np.uint8), (np.uint32, np.uint32)):
+        labels, layers = np.empty((z, y, x), labels_type), np.empty((z, y, x), layers_type)
+        # Place 0 stands for NO_LABEL. Only what is touched of it takes memory.
+        lookup = np.zeros(highest_label + 1, np.uint32)
+        count, names, volumes = _settle(
+            state,
+            lookup,
+            *weights,
+            labels,
+            layers,
+            np.iinfo(labels_type).max,
+            np.iinfo(layers_type).max,
+        )
+        if count:
             break
-    return layers
+    return {"labels": labels, "names": names[:count], "layers": layers, "volumes": volumes[:count]}

@@ -181,12 +181,22 @@ def test_a_particle_larger_than_its_blocks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, border_core_to_particles(classes))
 
 
-def test_more_particles_than_fit_16_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block_shape", [(50, 82, 82), (82, 82, 82)])
+def test_more_particles_than_fit_16_bits(block_shape: Shape, tmp_path: Path) -> None:
     classes = np.zeros((82, 82, 82), np.uint8)
     classes[::2, ::2, ::2] = 1
-    found = convert(classes, (50, 82, 82), tmp_path, small_core_filter=False)
+    found = convert(classes, block_shape, tmp_path, small_core_filter=False)
     assert found.max() == 41**3 > 65_535
     np.testing.assert_array_equal(found[classes > 0], np.arange(1, 41**3 + 1))
+
+
+def test_a_border_as_wide_as_many_layers_crosses_many_blocks(tmp_path: Path) -> None:
+    # One core at each end of a rod: blocks between them are bettered again and again.
+    classes = np.full((3, 3, 400), 2, np.uint8)
+    classes[:, :, :3] = classes[:, :, -5:] = 1
+    found = convert(classes, (3, 3, 20), tmp_path, small_core_filter=False)
+    np.testing.assert_array_equal(found, border_core_to_particles(classes, False))
+    assert found.max() == 2 and (found[1, 1] == 1).sum() in range(195, 206)
 
 
 def test_no_particles(tmp_path: Path) -> None:
