@@ -8,6 +8,8 @@ whatever the blocks and the order were.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,12 +45,15 @@ def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray
     def grow(number: int) -> None:
         _grow_one(work, scan_grid, ranks_of(number), core_count, number)
 
-    def better(number: int) -> bool:
-        return _better_one(work, scan_grid, number)
+    def better_in(this_round: int) -> Callable[[int], bool]:
+        return lambda number: _better_one(work, scan_grid, number, this_round)
 
     work.each("Growing particles", work.missing("grown"), grow)
     unsettled = list(range(len(work.grid)))
-    while unsettled:
+    for this_round in itertools.count():
+        if not unsettled:
+            break
+        better = better_in(this_round)
         changed = work.each("Growing particles across blocks", unsettled, better)
         bettered = [number for number, did in zip(unsettled, changed, strict=True) if did]
         unsettled = sorted({near for one in bettered for _, near in work.grid.neighbours(one)})
@@ -100,14 +105,19 @@ def _grow_one(
 _HALO_PART = {-1: slice(0, 1), 0: slice(1, -1), 1: slice(-1, None)}
 
 
-def _better_one(work: BlockWork, scan_grid: ScanGrid, number: int) -> bool:
-    """Take in what the neighbouring blocks offer; whether anything became better."""
+def _better_one(work: BlockWork, scan_grid: ScanGrid, number: int, this_round: int) -> bool:
+    """Take in what the neighbouring blocks offer; whether anything became better in this round.
+
+    The piece tells in which round that was: a worker that is lost may have written it before.
+    """
     from particleseg_app.segmentation.growth_across_blocks import Bettered, better
 
     faces = dict(latest(work, number, *face_names()))
     places, values = _offers(work, number, faces)
     if not places.size:
-        return False
+        if not work.has("bettered", number):
+            return False
+        return int(work.read("bettered", number, "round")["round"][0]) == this_round
     work.cancel.check()
     grown = work.read("grown", number, "labels", "names", "layers", "volumes")
     before = None
@@ -119,6 +129,7 @@ def _better_one(work: BlockWork, scan_grid: ScanGrid, number: int) -> bool:
         "bettered",
         number,
         {
+            "round": np.array([this_round]),
             "places": after.places,
             "values": after.values,
             "names": names,

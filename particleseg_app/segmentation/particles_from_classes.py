@@ -30,6 +30,7 @@ from particleseg_app.segmentation.connected_regions import connected_regions
 from particleseg_app.segmentation.core_growth import grow_cores, latest, read_labels
 from particleseg_app.segmentation.core_search import find_cores, number_cores
 from particleseg_app.segmentation.scan_grid import ScanGrid
+from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import Shape
 from particleseg_app.volumes.labels import LabelWriter
 
@@ -53,6 +54,7 @@ def particles_from_classes(
     block_shape: Shape = BLOCK_SHAPE,
     small_core_filter: bool = True,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    workers: Workers | None = None,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
 
@@ -65,7 +67,9 @@ def particles_from_classes(
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
     arguments begin anew. The caller vouches that `classes` are the same. The pieces are removed at
     the end. `memory_limit_bytes` decides how many blocks are worked on at once and may be another
-    when the call is repeated. Raises `Cancelled`, and `RunError` when there is no space left.
+    when the call is repeated. `workers` are those of a cluster that sees `work_folder` (and what
+    `classes` reads), None for threads of this process. Raises `Cancelled`, and `RunError` when
+    there is no space left.
     """
     working_shape = classes.shape
     for working, scan in zip(working_shape, scan_shape, strict=True):
@@ -74,7 +78,13 @@ def particles_from_classes(
     z, y, x = (min(b, n) for b, n in zip(block_shape, working_shape, strict=True))
     grid = BlockGrid(working_shape, (z, y, x))
     work = BlockWork(
-        classes, grid, work_folder, progress, cancel, memory_limit_bytes=memory_limit_bytes
+        classes,
+        grid,
+        work_folder,
+        progress,
+        cancel,
+        workers=workers,
+        memory_limit_bytes=memory_limit_bytes,
     )
     scan_grid = ScanGrid(working_shape, scan_shape)
     _begin_or_resume(work, scan_shape, min_relative_volume, small_core_filter)

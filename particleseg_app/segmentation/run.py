@@ -12,17 +12,19 @@ from typing import Any
 from particleseg_app import __version__
 from particleseg_app.durable_files import remove_part_files, write_json
 from particleseg_app.errors import Cancelled, RunError, UserError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
 from particleseg_app.models import ModelEntry, Predictor, choose_device, find_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.network_on_workers import WorkerModel, run_network_stage_on
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
-from particleseg_app.segmentation.plan import TILES_PER_CHUNK, plan_network_run
+from particleseg_app.segmentation.plan import plan_network_run
 from particleseg_app.segmentation.run_clock import RunClock
 from particleseg_app.segmentation.run_folder import (
     FAILURE,
     LABELS,
+    ORIGIN,
     PIECES,
     SUMMARY,
     WORK,
@@ -48,16 +50,20 @@ def segment(
     cancel: CancelToken,
     *,
     make_predictor: MakePredictor = Predictor,
-    tiles_per_chunk: int = TILES_PER_CHUNK,
+    tiles_per_chunk: int | None = None,
     workers: Workers | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> RunResult:
     """Find and separate the particles of a scan; the same call continues an interrupted run.
 
     Raises `UserError` (settings, model, disk, memory) or `Cancelled`; either way everything that
     was finished stays in `run_folder`. `workers` (a cluster, None for this process alone),
     `make_predictor` and `tiles_per_chunk` do not change a result; the latter two exist for tests.
+    Nor does `memory_limit_bytes`, which bounds the memory of each process and may be another when a
+    run is continued.
     """
     settings.check()
+    check_memory_limit(memory_limit_bytes)
     if (run_folder / SUMMARY).exists():
         check_same_settings(run_folder, settings)
         return finished_result(run_folder)
@@ -72,6 +78,7 @@ def segment(
             make_predictor,
             tiles_per_chunk,
             workers,
+            memory_limit_bytes,
             clock,
         )
     except Cancelled:
@@ -105,8 +112,9 @@ def _segment(
     progress: Progress,
     cancel: CancelToken,
     make_predictor: MakePredictor,
-    tiles_per_chunk: int,
+    tiles_per_chunk: int | None,
     workers: Workers | None,
+    memory_limit_bytes: int,
     clock: RunClock,
 ) -> RunResult:
     summary: dict[str, Any] = {
@@ -118,11 +126,15 @@ def _segment(
     if settings.method == "nnunet":
         progress.start("Loading the model")
         entry = find_model(settings.model)
-        plan = plan_network_run(scan.shape, settings, entry.card, tiles_per_chunk)
+        # The chunks of an earlier attempt stay as they are.
+        tiles_per_chunk = tiles_per_chunk or _tiles_per_chunk_before(run_folder)
+        plan = plan_network_run(
+            scan.shape, settings, entry.card, tiles_per_chunk, memory_limit_bytes
+        )
         origin = {
             "scan_shape": list(scan.shape),
             "model_fingerprint": entry.fingerprint(),
-            "tiles_per_chunk": tiles_per_chunk,
+            "tiles_per_chunk": plan.tiles_per_chunk,
         }
         claim(run_folder, settings, origin)
         clock.begin()
@@ -155,12 +167,28 @@ def _segment(
         claim(run_folder, settings, {"scan_shape": list(scan.shape), "threshold": threshold})
         clock.begin()
         classes = run_threshold_stage(
-            scan, settings, threshold, pieces_folder, progress, cancel, workers=workers
+            scan,
+            settings,
+            threshold,
+            pieces_folder,
+            progress,
+            cancel,
+            workers=workers,
+            memory_limit_bytes=memory_limit_bytes,
         )
         factor, small_core_filter = 1.0, False
         summary |= {"threshold": threshold, "scale_factor": 1.0}
     count = _finish(
-        run_folder, scan, settings, classes, factor, small_core_filter, progress, cancel
+        run_folder,
+        scan,
+        settings,
+        classes,
+        factor,
+        small_core_filter,
+        progress,
+        cancel,
+        workers,
+        memory_limit_bytes,
     )
     summary |= {
         "particle_count": count,
@@ -186,6 +214,8 @@ def _finish(
     small_core_filter: bool,
     progress: Progress,
     cancel: CancelToken,
+    workers: Workers | None,
+    memory_limit_bytes: int,
 ) -> int:
     remove_part_files(run_folder)
     count = particles_from_classes(
@@ -198,9 +228,18 @@ def _finish(
         progress,
         cancel,
         small_core_filter=small_core_filter,
+        workers=workers,
+        memory_limit_bytes=memory_limit_bytes,
     )
     shutil.rmtree(run_folder / WORK, ignore_errors=True)
     return count
+
+
+def _tiles_per_chunk_before(run_folder: Path) -> int | None:
+    if not (run_folder / ORIGIN).exists():
+        return None
+    before = read_run_json(run_folder / ORIGIN).get("tiles_per_chunk")
+    return before if isinstance(before, int) and before > 0 else None
 
 
 def _note_failure(run_folder: Path, error: UserError) -> None:
