@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from particleseg_app.durable_files import flush_folder, remove_part_files, write_json
 from particleseg_app.errors import ProjectError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import (
     FORMAT_VERSION,
@@ -31,6 +32,7 @@ from particleseg_app.projects.entries import (
     to_json,
 )
 from particleseg_app.projects.lock import LOCK_NAME, ProjectLock
+from particleseg_app.projects.review_paths import ReviewPaths, review_paths
 from particleseg_app.units import check_voxel_size, diameter_in_voxels
 from particleseg_app.volumes import Scan, ScanSource, import_scan, open_scan
 
@@ -143,7 +145,14 @@ class Project:
                 return entry
         raise ProjectError(f"The project {self.name} has no run {run_id}.")
 
-    def add_scan(self, source: ScanSource, progress: Progress, cancel: CancelToken) -> ScanEntry:
+    def add_scan(
+        self,
+        source: ScanSource,
+        progress: Progress,
+        cancel: CancelToken,
+        *,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    ) -> ScanEntry:
         """Import a checked source as a new scan of this project.
 
         Raises `ScanError` for a bad source or a full disk and `Cancelled`; the project is then as
@@ -157,7 +166,7 @@ class Project:
         # moment the power goes, opening the project can finish or undo the import.
         importing = self.folder / "scans" / f"{_IMPORTING}{scan_id}"
         try:
-            import_scan(source, importing / SCAN_FILE, progress, cancel)
+            import_scan(source, importing / SCAN_FILE, progress, cancel, memory_limit_bytes)
             cancel.check()
             entry = ScanEntry(
                 id=scan_id,
@@ -263,6 +272,10 @@ class Project:
         except OSError as error:
             raise _cannot_write(folder, error) from error
         return folder
+
+    def review_paths(self, run_id: str) -> ReviewPaths:
+        """Where the journal of mends and the other files of a run's review lie."""
+        return review_paths(self.run_folder(run_id))
 
     def rename_run(self, run_id: str, name: str) -> RunEntry:
         with self._changing:

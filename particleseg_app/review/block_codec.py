@@ -138,10 +138,11 @@ def decode_traces(blob: bytes, shape: Shape) -> list[LabelTrace]:
         (start < 0) | (start >= stop) | (stop > np.array(shape))
     ).any():
         raise DamagedBlobError("a list of labels holds impossible values")
-    return [
-        LabelTrace(row[0], bool(row[1] & 1), bool(row[1] & 2), Box((*row[2:5],), (*row[5:],)))  # type: ignore[arg-type]
-        for row in rows.tolist()
-    ]
+    traces = []
+    for number, kind, *ends in rows.tolist():
+        box = Box(tuple(ends[:3]), tuple(ends[3:]))
+        traces.append(LabelTrace(number, bool(kind & 1), bool(kind & 2), box))
+    return traces
 
 
 def _numbers(blob: bytes, columns: int, most: int) -> NDArray[np.uint32]:

@@ -39,8 +39,11 @@ class MadeGesture:
 class Gesture:
     """Takes the changes of one gesture. `present` gives a block's labels before the gesture."""
 
-    def __init__(self, shape: Shape, present: Callable[[BlockIndex], np.ndarray]) -> None:
+    def __init__(
+        self, shape: Shape, next_label: int, present: Callable[[BlockIndex], np.ndarray]
+    ) -> None:
         self._shape = shape
+        self._next_label = next_label
         self._present = present
         # The new labels; only some unpacked, because a gesture may reach through the volume.
         self._unpacked: OrderedDict[BlockIndex, np.ndarray] = OrderedDict()
@@ -51,6 +54,8 @@ class Gesture:
         """Take the voxels that differ; raise `InvalidValueError` for a preview out of date."""
         if any(b > n for b, n in zip(change.box.stop, self._shape, strict=True)):
             raise ValueError(f"{change.box} is not inside a volume of {self._shape}")
+        if change.brings_new_labels and change.next_label != self._next_label:
+            raise _out_of_date()  # another mend took these numbers meanwhile
         for index in blocks_of(change.box):
             whole = block_box(index, self._shape)
             part = whole.intersection(change.box)
@@ -59,9 +64,7 @@ class Gesture:
             if not differs.any():
                 continue
             if not np.array_equal(self._present(index)[part.within(whole)], before):
-                raise InvalidValueError(
-                    "The labels have changed since this preview was made.", "Preview it again."
-                )
+                raise _out_of_date()
             new = self._new_labels(index)
             new[part.within(whole)][differs] = after[differs]
 
@@ -109,6 +112,12 @@ class Gesture:
         while len(self._unpacked) > _UNPACKED_BLOCKS:
             oldest, content = self._unpacked.popitem(last=False)
             self._packed[oldest] = encode_block(content)
+
+
+def _out_of_date() -> InvalidValueError:
+    return InvalidValueError(
+        "The labels have changed since this preview was made.", "Preview it again."
+    )
 
 
 def bounding_box(one: Box, other: Box) -> Box:

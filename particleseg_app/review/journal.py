@@ -153,7 +153,7 @@ class ReviewJournal:
         _check_case_state(case_state)
         with self._lock, journal_errors(self.path):
             store = self._writable()
-            gesture = Gesture(self.base.shape, self._block)
+            gesture = Gesture(self.base.shape, self.next_label(), self._block)
             for one in as_changes(change):
                 gesture.add(one)
             entry = self._commit(store, gesture, kind, text, case_id, case_state)
@@ -168,7 +168,7 @@ class ReviewJournal:
             if not len(self.overlay):
                 return None
             store = self._writable()
-            gesture = Gesture(self.base.shape, self._block)
+            gesture = Gesture(self.base.shape, self.next_label(), self._block)
             for index in sorted(self._state.touched):
                 gesture.put_as_segmented(index, self._base_block(index))
             count = self.mend_count

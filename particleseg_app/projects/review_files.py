@@ -1,0 +1,63 @@
+"""The files of a run's review, and how window and command line open them."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from particleseg_app.particles import load_table
+from particleseg_app.projects.review_paths import ReviewPaths
+from particleseg_app.review.journal import ReviewJournal
+from particleseg_app.review.label_boxes import LabelBoxes
+from particleseg_app.review.mended_labels import MendedLabels, open_mended_labels
+from particleseg_app.review.mending import Greys, Mending
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from particleseg_app.projects.project import Project
+
+
+class Review:
+    """The labels of a finished run with its mends. A context manager."""
+
+    def __init__(self, paths: ReviewPaths, labels: MendedLabels, segmented: pd.DataFrame) -> None:
+        """Use `open_review`. `segmented`: the table as it was before any mend."""
+        self.paths = paths
+        self.labels = labels
+        self.segmented_table = segmented
+        self.boxes = LabelBoxes(segmented, labels.journal)
+
+    @property
+    def journal(self) -> ReviewJournal:
+        return self.labels.journal
+
+    def mending(self, scan: Greys | None) -> Mending:
+        """The mending tools on this run; `scan` is not closed by the review."""
+        return Mending(self.labels, scan, self.boxes)
+
+    def close(self) -> None:
+        """Let go of the files; may be called twice."""
+        self.labels.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_review(project: Project, run_id: str, *, read_only: bool | None = None) -> Review:
+    """Open the labels and mends of a finished run; to be read only if the project is.
+
+    Raises `ScanError` and `ProjectError` for files that are missing or damaged.
+    """
+    paths = project.review_paths(run_id)
+    table = load_table(paths.table)
+    only = project.read_only if read_only is None else read_only or project.read_only
+    return Review(paths, open_mended_labels(paths.labels, paths.journal, read_only=only), table)

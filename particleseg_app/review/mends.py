@@ -1,0 +1,288 @@
+"""The mending tools: pure functions from the labels of a crop to the labels after the mend.
+
+Nothing is written, so that each can be shown before it is applied. A crop holds the whole of the
+particles concerned, with some voxels around them where the tool may add any. Other particles are
+never changed by a tool that is not told to. Where a mend cuts a particle into pieces, the largest
+keeps its number and the others become particles of their own, numbered from `new_label`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.review.splitting import (
+    split_by_border_stroke,
+    split_by_cut,
+    split_by_markers,
+)
+
+__all__ = [
+    "delete",
+    "erase",
+    "fill_holes",
+    "grow_shrink_to_edge",
+    "merge",
+    "paint",
+    "smooth",
+    "split_by_border_stroke",
+    "split_by_cut",
+    "split_by_markers",
+]
+
+Point = Sequence[float]
+
+MAX_RADIUS = 200.0
+MAX_REACH = 20
+
+
+def merge(labels: np.ndarray, which: Collection[int], keep: int | None = None) -> np.ndarray:
+    """Join two or more particles; the number of the largest (in the crop) stays, or `keep`."""
+    wanted = _present(labels, which)
+    if len(set(which)) < 2:
+        raise InvalidValueError("Only one particle is chosen.", "Choose two or more to merge.")
+    if keep is None:
+        keep = max(wanted, key=lambda label: (int(np.count_nonzero(labels == label)), -label))
+    after = labels.copy()
+    for label in wanted:
+        after[labels == label] = keep
+    return after
+
+
+def delete(labels: np.ndarray, which: Collection[int]) -> np.ndarray:
+    """Make particles background."""
+    after = labels.copy()
+    for label in _present(labels, which):
+        after[labels == label] = 0
+    return after
+
+
+def paint(
+    labels: np.ndarray,
+    label: int,
+    centres: Sequence[Point],
+    radius: float,
+    *,
+    over_all: bool = False,
+) -> np.ndarray:
+    """Give the balls around `centres` (z, y, x), `radius` voxels, to a particle.
+
+    Only background becomes the particle's, or everything if `over_all`. Balls are cut at the
+    crop. `label` may be a new one: then a new particle is painted.
+    """
+    after = labels.copy()
+    for part, ball in _balls(labels.shape, centres, radius):
+        here = after[part]
+        here[ball if over_all else ball & (here == 0)] = label
+    return after
+
+
+def erase(
+    labels: np.ndarray,
+    centres: Sequence[Point],
+    radius: float,
+    new_label: int,
+    *,
+    label: int | None = None,
+    separate: Collection[int] | None = None,
+) -> np.ndarray:
+    """Make the balls around `centres` background, of one particle or (None) of all.
+
+    Particles that fall to pieces are separated; only those in `separate` if it is given (those
+    that are whole in the crop).
+    """
+    after = labels.copy()
+    erased: set[int] = set()
+    for part, ball in _balls(labels.shape, centres, radius):
+        here = after[part]
+        gone = ball & (here != 0 if label is None else here == label)
+        erased.update(np.unique(here[gone]).tolist())
+        here[gone] = 0
+    for one in sorted(erased if separate is None else erased.intersection(separate)):
+        new_label = _separate_pieces(labels, after, one, new_label)
+    return after
+
+
+def fill_holes(labels: np.ndarray, label: int) -> np.ndarray:
+    """Fill the background that a particle encloses on all sides; particles inside it stay.
+
+    A hole that is open towards the crop's faces is not enclosed.
+    """
+    import cc3d
+
+    inside = labels == label
+    _present(labels, (label,))
+    outside = cc3d.connected_components(~inside, connectivity=6)
+    faces = [outside[s] for axis in range(3) for s in _first_and_last(axis)]
+    open_ones = np.zeros(int(outside.max()) + 1, bool)
+    for face in faces:
+        open_ones[np.unique(face)] = True
+    open_ones[0] = True  # the particle itself
+    after = labels.copy()
+    after[~open_ones[outside] & (labels == 0)] = label
+    return after
+
+
+def smooth(labels: np.ndarray, label: int, new_label: int, *, radius: int = 2) -> np.ndarray:
+    """Smooth a particle's surface: a voxel is the particle's where most voxels near it are.
+
+    Near is a rounded cube of about `radius` voxels (two box filters). Other particles have no
+    vote and lose nothing, so that contacts stay where they are and do not open.
+    """
+    from particleseg_app.review.mend_kernels import box_sums
+
+    if not 1 <= radius <= 10:
+        raise InvalidValueError(f"A radius of {radius} voxels is not possible.", "Enter 1 to 10.")
+    _present(labels, (label,))
+    inside = labels == label
+    free = labels == 0
+    first, second = (radius + 1) // 2, max(1, radius // 2)
+    own = box_sums(box_sums(inside.astype(np.uint8), first), second)
+    rest = box_sums(box_sums(free.astype(np.uint8), first), second)
+    most = own > rest
+    after = labels.copy()
+    after[inside & ~most] = 0
+    after[free & most] = label
+    if not (after == label).any():
+        raise InvalidValueError(
+            f"Particle {label} is too thin to be smoothed.", "Choose a smaller radius."
+        )
+    _separate_pieces(labels, after, label, new_label)
+    return after
+
+
+def grow_shrink_to_edge(
+    labels: np.ndarray, grey: np.ndarray, label: int, new_label: int, *, reach: int = 3
+) -> np.ndarray:
+    """Move a particle's free surface to the edge in the grey values, at most `reach` voxels.
+
+    The edge is where the grey value is half way between the particle's inside (its median,
+    without the outer voxels) and the background around it. Voxels of the particle on the
+    background's side of it go, background on the particle's side comes to it, layer by layer from
+    the surface (over faces and over corners by turns, so that all directions go about as far).
+    Contacts with other particles stay, and nothing is taken from them.
+    """
+    from particleseg_app.review.mend_kernels import move_surface
+
+    if not 1 <= reach <= MAX_REACH:
+        raise InvalidValueError(
+            f"A reach of {reach} voxels is not possible.", f"Enter 1 to {MAX_REACH}."
+        )
+    _present(labels, (label,))
+    inside = labels == label
+    own, around = _levels(labels, grey, inside, reach)
+    edge = (own + around) / 2
+    like_particle = grey > edge if own > around else grey < edge
+    after = np.pad(labels, 1, constant_values=np.iinfo(np.uint32).max)
+    move_surface(after, np.pad(like_particle, 1), label, reach)
+    after = np.ascontiguousarray(after[1:-1, 1:-1, 1:-1])
+    if not (after == label).any():
+        raise InvalidValueError(
+            f"Nothing would be left of particle {label}.", "Delete it, or choose a shorter reach."
+        )
+    _separate_pieces(labels, after, label, new_label)
+    return after
+
+
+def _levels(
+    labels: np.ndarray, grey: np.ndarray, inside: np.ndarray, reach: int
+) -> tuple[float, float]:
+    """Grey value of the particle's inside, and of the background around it."""
+    from particleseg_app.review.mend_kernels import box_sums
+
+    edge = 2 * min(reach, 3) + 1
+    core = box_sums(inside.astype(np.uint8), edge // 2) == edge**3
+    own = float(np.median(grey[core if core.any() else inside]))
+    free = labels == 0
+    if not free.any():
+        raise InvalidValueError("There is no background around the particle.", "Use the brush.")
+    around = float(np.median(grey[free]))
+    # The layer just out of reach knows best, unless the particle itself goes on there.
+    beyond = free & _within(inside, reach + 3) & ~_within(inside, reach)
+    if beyond.any():
+        beside = float(np.median(grey[beyond]))
+        if abs(beside - own) >= 0.5 * abs(around - own):
+            around = beside
+    if own == around:
+        raise InvalidValueError(
+            "The particle is as bright as the background around it.", "Use the brush."
+        )
+    return own, around
+
+
+def _within(inside: np.ndarray, distance: int) -> np.ndarray:
+    """Voxels at most `distance` (in each axis) from the particle."""
+    from particleseg_app.review.mend_kernels import box_sums
+
+    near: np.ndarray = box_sums(inside.astype(np.uint8), distance) > 0
+    return near
+
+
+def _separate_pieces(before: np.ndarray, after: np.ndarray, label: int, new_label: int) -> int:
+    """Number the pieces of a particle that were one before (26-connected), in place.
+
+    The largest keeps `label`. Pieces that were apart before stay together under it. Returns the
+    next number that is free.
+    """
+    import cc3d
+
+    pieces = cc3d.connected_components(after == label, connectivity=26)
+    sizes = np.bincount(pieces.ravel())
+    if sizes.size <= 2:
+        return new_label
+    wholes = cc3d.connected_components(before == label, connectivity=26)
+    # Where a piece came from: the first of its voxels that was the particle's before.
+    shared = (pieces > 0) & (wholes > 0)
+    numbers, first = np.unique(pieces[shared], return_index=True)
+    origin = dict(zip(numbers.tolist(), wholes[shared][first].tolist(), strict=True))
+    largest: dict[int, int] = {}
+    for piece, whole in origin.items():
+        if whole not in largest or sizes[piece] > sizes[largest[whole]]:
+            largest[whole] = piece
+    renumbered = np.full(sizes.size, label, np.uint32)
+    renumbered[0] = 0
+    for piece, whole in sorted(origin.items()):
+        if largest[whole] != piece:
+            renumbered[piece] = new_label
+            new_label += 1
+    where = pieces > 0
+    after[where] = renumbered[pieces[where]]
+    return new_label
+
+
+def _balls(
+    shape: tuple[int, ...], centres: Sequence[Point], radius: float
+) -> list[tuple[tuple[slice, ...], np.ndarray]]:
+    """For each centre the part of the crop it reaches, and which of its voxels are in the ball."""
+    if not 0 < radius <= MAX_RADIUS:
+        raise InvalidValueError(
+            f"A brush of {radius:g} voxels is not possible.", f"Enter up to {MAX_RADIUS:g}."
+        )
+    balls = []
+    for centre in np.asarray(centres, dtype=np.float64).reshape(-1, 3):
+        low = np.maximum(np.ceil(centre - radius), 0).astype(int)
+        high = np.minimum(np.floor(centre + radius) + 1, shape).astype(int)
+        if (low >= high).any():
+            continue
+        axes = [(np.arange(a, b) - c) ** 2 for a, b, c in zip(low, high, centre, strict=True)]
+        squared = axes[0][:, None, None] + axes[1][:, None] + axes[2]
+        part = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+        balls.append((part, squared <= radius**2))
+    return balls
+
+
+def _present(labels: np.ndarray, which: Collection[int]) -> list[int]:
+    """The particles asked for, each once, in order; `InvalidValueError` for one not there."""
+    wanted = sorted({int(label) for label in which})
+    if not wanted:
+        raise InvalidValueError("No particle is chosen.", "Choose one.")
+    for label in wanted:
+        if label <= 0 or not (labels == label).any():
+            raise InvalidValueError(f"Particle {label} is not there.", "Choose another one.")
+    return wanted
+
+
+def _first_and_last(axis: int) -> list[tuple[slice | int, ...]]:
+    return [tuple(end if a == axis else slice(None) for a in range(3)) for end in (0, -1)]

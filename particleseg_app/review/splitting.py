@@ -1,0 +1,283 @@
+"""Splits a particle in two or more: by a given partition, by markers, by a drawn border.
+
+Pure functions on a crop that holds the whole particle. The largest part keeps the particle's
+number; the others get `new_label`, `new_label` + 1, … in the order of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from particleseg_app.errors import InvalidValueError
+
+Point = Sequence[float]
+
+# Above this a particle is split on cells of 2³ voxels or more first, and voxel by voxel only near
+# the cut: a particle of 200 voxels across has 4 million.
+_MOST_AT_ONCE = 600_000
+_SNAP = 3  # voxels that a marker may miss the particle by
+_FARTHEST = 2**30
+
+
+def split_by_cut(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
+    """Split along a proposed cut. `parts` (z, y, x): a number above 0 for each part.
+
+    Voxels of the particle that are in no part go to the part they are next to.
+    """
+    inside = _particle(labels, label)
+    known = np.where(inside, parts.astype(np.int32), -1)
+    known[inside & (known < 0)] = 0
+    numbers = np.unique(known[known > 0])
+    if numbers.size < 2:
+        raise InvalidValueError("The proposed cut leaves the particle in one piece.")
+    compact = np.searchsorted(numbers, np.maximum(known, 0)).astype(np.int32) + 1
+    compact[known <= 0] = np.minimum(known[known <= 0], 0)
+    padded = _with_margin(compact, -1)
+    _fill(padded, np.zeros(padded.shape, np.uint8))
+    return _numbered(labels, label, np.maximum(padded[1:-1, 1:-1, 1:-1], 0), new_label)
+
+
+def split_by_markers(
+    labels: np.ndarray,
+    grey: np.ndarray | None,
+    label: int,
+    markers: Sequence[Point],
+    new_label: int,
+    *,
+    by: Literal["shape", "grey"] = "shape",
+) -> np.ndarray:
+    """Split by one marker (z, y, x) in each part, in voxels of the crop.
+
+    Watershed from the markers: `by` "shape" cuts at the necks of the particle (distance to its
+    surface), "grey" where the grey values are nearest to those around the particle. A marker
+    counts from the top of the hill it stands on, so that it may be anywhere in its part; markers
+    on one hill share it by the way to them.
+    """
+    inside = _particle(labels, label)
+    if len(markers) < 2:
+        raise InvalidValueError("A split needs at least two markers.", "Place one in each part.")
+    seeds = [_seed(inside, point, i) for i, point in enumerate(markers, start=1)]
+    if len(set(seeds)) < len(seeds):
+        raise InvalidValueError("Two markers are at the same place.", "Move one of them.")
+    if by == "grey":
+        if grey is None:
+            raise ValueError("no grey values")
+        heights = _grey_heights(labels, grey, inside)
+    else:
+        heights = None
+    parts = _partition(inside, seeds, lambda cells, _: _surface_distance(cells), heights)
+    return _numbered(labels, label, parts, new_label)
+
+
+def split_by_border_stroke(
+    labels: np.ndarray,
+    label: int,
+    stroke: np.ndarray,
+    marker_a: Point,
+    marker_b: Point,
+    new_label: int,
+) -> np.ndarray:
+    """Split along a border drawn on a slice, with a marker on each side of it (000 §3.1).
+
+    `stroke` (n, 3) are the points of the drawn line, (z, y, x) in voxels of the crop. The geodesic
+    distance of every voxel of the particle to the line is flooded from the two markers, far
+    before near, so that they meet at the line and at what continues it in depth.
+    """
+    inside = _particle(labels, label)
+    drawn = rasterised(stroke, labels.shape)
+    drawn = drawn[inside[tuple(drawn.T)]]
+    if not len(drawn):
+        raise InvalidValueError(
+            "The drawn border does not cross the particle.", "Draw it over the particle."
+        )
+    seeds = [_seed(inside, marker_a, 1), _seed(inside, marker_b, 2)]
+    if seeds[0] == seeds[1]:
+        raise InvalidValueError("Both markers are at the same place.", "Put one on each side.")
+
+    def distance(cells: np.ndarray, factor: int) -> np.ndarray:
+        from particleseg_app.review.mend_kernels import geodesic_distance
+
+        places = np.unique(np.ravel_multi_index(tuple((drawn // factor + 1).T), cells.shape))
+        found = geodesic_distance(cells, places, _FARTHEST).astype(np.float32)
+        found[found >= _FARTHEST] = 0
+        return found
+
+    return _numbered(labels, label, _partition(inside, seeds, distance, None), new_label)
+
+
+def rasterised(stroke: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Voxels (n, 3) that the line through the points of `stroke` passes, inside `shape`."""
+    points = np.asarray(stroke, dtype=np.float64).reshape(-1, 3)
+    pieces = [points]
+    for a, b in pairwise(points):
+        steps = max(2, int(np.abs(b - a).max() * 2) + 1)
+        pieces.append(a + np.linspace(0, 1, steps)[:, None] * (b - a))
+    voxels = np.unique(np.rint(np.concatenate(pieces)).astype(np.int64), axis=0)
+    return voxels[((voxels >= 0) & (voxels < np.array(shape))).all(axis=1)]
+
+
+def _partition(
+    inside: np.ndarray,
+    seeds: Sequence[tuple[int, int, int]],
+    height_of: Callable[[np.ndarray, int], np.ndarray],
+    grey_heights: np.ndarray | None,
+) -> np.ndarray:
+    """Parts 1…n of the particle, one a seed; 0 outside it."""
+    from particleseg_app.review.mend_kernels import climb, spread_parts, thinned
+
+    mask = _with_margin(inside.astype(np.uint8), 0)
+    count = int(np.count_nonzero(inside))
+    factor = max(1, int(np.ceil((count / _MOST_AT_ONCE) ** (1 / 3))))
+    if len({tuple(c // factor for c in seed) for seed in seeds}) < len(seeds):
+        factor = 1  # two markers in one cell
+    cells = mask if factor == 1 else thinned(mask, factor)
+    if grey_heights is None:
+        heights = height_of(cells, factor)
+    elif factor == 1:
+        heights = _with_margin(grey_heights, 0)
+    else:
+        heights = _cell_means(grey_heights, inside, cells.shape, factor)
+    heights = np.where(cells, heights, -1).astype(np.float32)
+    starts = [
+        int(np.ravel_multi_index(tuple(c // factor + 1 for c in seed), cells.shape))
+        for seed in seeds
+    ]
+    ways = [climb(heights, start) for start in starts]
+    parts = np.where(cells, 0, -1).astype(np.int32)
+    flat = parts.reshape(-1)
+    tops: dict[int, list[int]] = {}
+    for number, way in enumerate(ways, start=1):
+        tops.setdefault(int(way[-1]), []).append(number)
+    for sharing in tops.values():
+        for number in sharing:
+            flat[ways[number - 1]] = sharing[0]
+    _fill(parts, _low_to_high(heights))
+    for sharing in tops.values():
+        if len(sharing) > 1:
+            flat[flat == sharing[0]] = 0
+            for number in sharing:
+                flat[starts[number - 1]] = number
+            _fill(parts, np.zeros(parts.shape, np.uint8))
+    if factor > 1:
+        parts = spread_parts(parts, mask, factor)
+        for number, seed in enumerate(seeds, start=1):
+            parts[seed[0] + 1, seed[1] + 1, seed[2] + 1] = number
+        rest = np.zeros(parts.shape, np.uint8)
+        if grey_heights is not None:
+            rest = _low_to_high(_with_margin(grey_heights, 0))
+        _fill(parts, rest)
+    return np.maximum(parts[1:-1, 1:-1, 1:-1], 0)
+
+
+def _fill(parts: np.ndarray, landscape: np.ndarray) -> None:
+    """Flood the zeros of `parts`; pieces that touch no part go with the nearest one."""
+    from particleseg_app.review.mend_kernels import flood
+
+    flood(parts, landscape, False)
+    left = parts == 0
+    if not left.any():
+        return
+    flood(parts, landscape, True)
+    left = parts == 0
+    if left.any():
+        from scipy.ndimage import distance_transform_edt
+
+        nearest = distance_transform_edt(parts <= 0, return_distances=False, return_indices=True)
+        parts[left] = parts[tuple(n[left] for n in nearest)]
+
+
+def _low_to_high(heights: np.ndarray) -> np.ndarray:
+    """Heights as a landscape of 256 levels, upside down: what is highest is flooded first."""
+    top = max(float(heights.max()), 1e-6)
+    levels = np.clip(heights, 0, None)
+    levels *= -255.0 / top
+    levels += 255.0
+    return levels.astype(np.uint8)
+
+
+def _surface_distance(cells: np.ndarray) -> np.ndarray:
+    import edt
+
+    distance: np.ndarray = edt.edt(cells, black_border=False, parallel=2)
+    return distance
+
+
+def _grey_heights(labels: np.ndarray, grey: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """How far the grey values are from those of the background, 0 to the particle's own level."""
+    background = grey[labels == 0]
+    if not background.size:
+        raise InvalidValueError(
+            "There is no background around the particle to compare grey values with.",
+            "Split it by its shape.",
+        )
+    around = float(np.median(background[:: max(1, background.size // 100_000)]))
+    heights = np.abs(grey.astype(np.float32) - around)
+    highest = float(np.percentile(heights[inside][:: max(1, int(inside.sum()) // 100_000)], 98))
+    return np.where(inside, np.minimum(heights, highest), 0).astype(np.float32)
+
+
+def _cell_means(
+    values: np.ndarray, inside: np.ndarray, shape: tuple[int, ...], factor: int
+) -> np.ndarray:
+    """Means over the particle's voxels of each cell, with a margin, in `shape`."""
+    where = np.nonzero(inside)
+    cell = np.ravel_multi_index(tuple(w // factor + 1 for w in where), shape)
+    size = int(np.prod(shape))
+    sums = np.bincount(cell, values[where], size)
+    counts = np.bincount(cell, minlength=size)
+    means: np.ndarray = (sums / np.maximum(counts, 1)).astype(np.float32).reshape(shape)
+    return means
+
+
+def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
+    """The crop with the parts as particles; the largest one keeps the label."""
+    sizes = np.bincount(parts.ravel())[1:]
+    present = np.flatnonzero(sizes) + 1
+    if present.size < 2:
+        raise InvalidValueError(
+            "The particle stays in one piece.", "Move the markers further apart."
+        )
+    numbers = np.zeros(sizes.size + 1, np.uint32)
+    largest = int(np.argmax(sizes)) + 1
+    following = new_label
+    for part in present:
+        if part == largest:
+            numbers[part] = label
+        else:
+            numbers[part] = following
+            following += 1
+    after = labels.copy()
+    where = parts > 0
+    after[where] = numbers[parts[where]]
+    return after
+
+
+def _particle(labels: np.ndarray, label: int) -> np.ndarray:
+    inside: np.ndarray = labels == label
+    if label <= 0 or not inside.any():
+        raise InvalidValueError(f"Particle {label} is not there.", "Choose another one.")
+    return inside
+
+
+def _seed(inside: np.ndarray, point: Point, number: int) -> tuple[int, int, int]:
+    """The voxel of the particle at (or very near to) a marker."""
+    at = np.rint(np.asarray(point, dtype=np.float64)).astype(np.int64)
+    low = np.maximum(at - _SNAP, 0)
+    near = inside[
+        tuple(slice(int(a), max(int(a), int(b))) for a, b in zip(low, at + _SNAP + 1, strict=True))
+    ]
+    places = np.argwhere(near) + low
+    if not len(places):
+        raise InvalidValueError(
+            f"Marker {number} does not lie in the particle.", "Place it inside the particle."
+        )
+    z, y, x = places[np.argmin(((places - at) ** 2).sum(axis=1))].tolist()
+    return z, y, x
+
+
+def _with_margin(values: np.ndarray, fill: int) -> np.ndarray:
+    return np.pad(values, 1, constant_values=fill)
