@@ -165,6 +165,10 @@ class Cluster:
                 raise RunError(f"{who} cannot run ParticleSeg ({there}).", SAME_EVERYWHERE)
             check_same_versions(who, there, here)
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """What is sent to a worker holds None in its place: workers have no workers."""
+        return type(None), ()
+
     def close(self) -> None:
         """Leave the cluster; processes that `local:N` started end. May be called twice."""
         with suppress(Exception):

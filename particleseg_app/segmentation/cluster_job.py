@@ -215,6 +215,7 @@ class ClusterJob:
                 raise self.cluster.lost() from error
             self._take_back(key)
         else:
+            self._end(key)
             raise error
 
     def _take_back(self, key: str, counts: bool = True) -> None:
@@ -223,6 +224,9 @@ class ClusterJob:
         with suppress(Exception):
             call.future.cancel()
         if call.preparing:
+            worker = self.workers.get(call.worker)
+            if worker is not None:
+                worker.asked = False
             return
         self.progress.advance(-call.steps)
         self.waiting.appendleft(call.item)
