@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from particleseg_app.training.random_fields import enlarged
+
 PLANE_STEP = 2  # voxels of the scan per pixel of the projected slice
 AXIAL_STEP = 3  # every so many slices one is projected, their mean
 ENERGIES = 8
@@ -216,8 +218,6 @@ def hardening_error(
     The scene may be a small part of the `sample`: beyond the scene, each layer of the sample is
     taken as uniform, so a small scene sees the cupping of the whole.
     """
-    from scipy import ndimage
-
     steps = (AXIAL_STEP, PLANE_STEP, PLANE_STEP)
     level = np.maximum(_coarse(attenuation, steps), 0)
     parts = _two_parts(level, settings.photoelectric_level)  # (2, z, y, x)
@@ -262,5 +262,5 @@ def hardening_error(
             gain = max(float((seen * total).sum() / max((total * total).sum(), 1e-9)), 1e-6)
         filtered = ramp_filtered((seen / np.float32(gain) - total) / np.float32(scale))
         error[z] = back_project(filtered, angles, shape, centre, offset)
-    full = ndimage.zoom(error, steps, order=1, mode="nearest", grid_mode=True)
-    return full[tuple(slice(0, size) for size in attenuation.shape)].astype(np.float32)
+    whole = [size * step for size, step in zip(error.shape, steps, strict=True)]
+    return enlarged(error, whole)[tuple(slice(0, size) for size in attenuation.shape)]

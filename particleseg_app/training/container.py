@@ -115,7 +115,7 @@ def paint_walls(
     volume[np.broadcast_to(inner > edge, shape)] = air_level
     for index, (thickness, level) in enumerate(walls.layers):
         last = index == len(walls.layers) - 1
-        beyond = (outer if last else inner) >= edge + thickness
+        beyond = (outer if last else inner) > edge + thickness
         layer = np.broadcast_to((inner > edge) & ~beyond, shape)
         volume[layer] = level
         if walls.texture > 0:

@@ -11,7 +11,7 @@ from particleseg_app.training.beam_hardening import (
     SampleCylinder,
     hardening_error,
 )
-from particleseg_app.training.random_fields import log_uniform, smooth_noise
+from particleseg_app.training.random_fields import enlarged, log_uniform, smooth_noise
 from particleseg_app.units import Shape
 
 
@@ -131,13 +131,6 @@ def _rings(rng: np.random.Generator, shape: Shape, axis: tuple[float, float]) ->
     return (rings / strongest if strongest > 1e-9 else rings).astype(np.float32)
 
 
-def _rescaled(volume: np.ndarray, shape: Shape) -> np.ndarray:
-    from scipy import ndimage
-
-    zoom = [new / old for new, old in zip(shape, volume.shape, strict=True)]
-    return ndimage.zoom(volume, zoom, order=1, mode="nearest", grid_mode=True)
-
-
 def take_scan(
     rng: np.random.Generator,
     attenuation: np.ndarray,
@@ -186,9 +179,9 @@ def take_scan(
         volume += (settings.slice_steps * steps[:, None, None]).astype(np.float32)
     if settings.coarseness > 1:
         small = tuple(max(8, round(n / settings.coarseness)) for n in shape)
-        volume = _rescaled(volume, small)  # type: ignore[arg-type]
+        volume = enlarged(volume, small)  # type: ignore[arg-type]
         volume += settings.noise * _scanner_noise(rng, small, settings)  # type: ignore[arg-type]
-        volume = _rescaled(volume, shape)
+        volume = enlarged(volume, shape)
     else:
         volume += settings.noise * _scanner_noise(rng, shape, settings)
     return _grey_scale(rng, volume, settings, view)

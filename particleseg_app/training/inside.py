@@ -45,22 +45,30 @@ def random_inside(rng: np.random.Generator, phases: int | None = None) -> Inside
     )
 
 
-def _second_phase(rng: np.random.Generator, shape: tuple[int, ...], diameter: float) -> np.ndarray:
-    """Where a mixed particle shows its second phase: blobs, specks or lamellae (bool)."""
+def _lamellae(rng: np.random.Generator, labels: np.ndarray, diameter: float) -> np.ndarray:
+    """Where the second of two alternating layers lies; each particle has its own direction."""
+    directions = rng.standard_normal((int(labels.max()) + 1, 3)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    phase = np.zeros(labels.shape, np.float32)
+    for axis, size in enumerate(labels.shape):
+        along = np.arange(size, dtype=np.float32).reshape(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
+        phase += directions[:, axis][labels] * along
+    period = rng.uniform(4, 12)
+    bend = smooth_noise(rng, labels.shape, diameter) * rng.uniform(0.5, 2.5)
+    uneven = smooth_noise(rng, labels.shape, 0.5 * diameter) * rng.uniform(0, 0.5)
+    return np.asarray(np.sin(2 * np.pi * phase / period + bend) + uneven > rng.uniform(-0.2, 0.7))
+
+
+def _second_phase(rng: np.random.Generator, labels: np.ndarray, diameter: float) -> np.ndarray:
+    """Where mixed particles show their second phase: blobs, specks or lamellae (bool)."""
     kind = rng.choice(["blobs", "specks", "lamellae"], p=[0.5, 0.3, 0.2])
     if kind == "lamellae":
-        direction = rng.standard_normal(3)
-        direction /= np.linalg.norm(direction)
-        grid = np.meshgrid(
-            *[np.arange(n, dtype=np.float32) for n in shape], indexing="ij", sparse=True
-        )
-        phase = sum(d * g for d, g in zip(direction, grid, strict=True))
-        period = rng.uniform(4, 12)
-        bend = smooth_noise(rng, shape, diameter) * rng.uniform(0.5, 2.5)
-        return np.sin(2 * np.pi * phase / period + bend) > rng.uniform(-0.2, 0.7)
+        return _lamellae(rng, labels, diameter)
     length = diameter * rng.uniform(0.25, 0.6) if kind == "blobs" else rng.uniform(1.5, 4.0)
     limit = rng.uniform(-0.2, 0.9) if kind == "blobs" else rng.uniform(0.9, 1.8)
-    return smooth_noise(rng, shape, length) > limit
+    return smooth_noise(rng, labels.shape, length) > limit
 
 
 def attenuation_inside(
@@ -84,7 +92,7 @@ def attenuation_inside(
         other = levels[rng.choice(len(levels), size=count + 1)] * jitter
         mixed = rng.random(count + 1) < settings.mixed
         mixed[0] = False
-        where = _second_phase(rng, shape, diameter) & mixed[labels]
+        where = _second_phase(rng, labels, diameter) & mixed[labels]
         volume[where] = other[labels[where]]
     if settings.coated > 0:
         coated = rng.random(count + 1) < settings.coated

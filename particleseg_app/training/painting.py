@@ -10,10 +10,17 @@ CORNER_LIMIT = np.float32(0.72)
 
 @njit(cache=True)
 def _shape_value(
-    q0: np.float32, q1: np.float32, q2: np.float32, normals: np.ndarray, count: int, doublings: int
+    q0: np.float32,
+    q1: np.float32,
+    q2: np.float32,
+    normals: np.ndarray,
+    count: int,
+    doublings: int,
+    most: float,
 ) -> float:
+    """Value of a shape at a place in its unit space; any larger one where it is above `most`."""
     length = np.sqrt(q0 * q0 + q1 * q1 + q2 * q2)
-    if count == 0:
+    if count == 0 or length * CORNER_LIMIT > most:
         return length
     largest = np.float32(0.0)
     total = np.float32(0.0)
@@ -22,6 +29,8 @@ def _shape_value(
         if g > 0:
             if g > largest:
                 largest = g
+                if g > most:
+                    return g
             if g > 0.3:
                 for _ in range(doublings):
                     g = g * g
@@ -52,6 +61,7 @@ def unit_volume(normals: np.ndarray, plane_count: np.ndarray, doublings: np.ndar
                         normals[i],
                         plane_count[i],
                         doublings[i],
+                        1.0,
                     )
                     if value < 1:
                         inside += 1
@@ -117,11 +127,17 @@ def paint(
                     q2 = (rot[2, 0] * dz + rot[2, 1] * dy + rot[2, 2] * dx) / semi_axes[i, 2]
                     if q0 * q0 + q1 * q1 + q2 * q2 > bound * bound:
                         continue
-                    value = _shape_value(q0, q1, q2, normals[i], plane_count[i], doublings[i])
                     a = (z + noise_shift[i, 0]) & mask
                     b = (y + noise_shift[i, 1]) & mask
                     c = (x + noise_shift[i, 2]) & mask
-                    value += rough0 * lobes[a, b, c] + rough1 * grain[a, b, c]
+                    rough = rough0 * lobes[a, b, c] + rough1 * grain[a, b, c]
+                    # Farther than the second nearest surface, nothing changes.
+                    farthest = min(limit, second[z, y, x])
+                    most = 1.0 - rough + farthest / scale + 1e-3
+                    value = _shape_value(q0, q1, q2, normals[i], plane_count[i], doublings[i], most)
+                    if value > most:
+                        continue
+                    value += rough
                     distance = (value - 1.0) * scale
                     if distance > limit:
                         continue

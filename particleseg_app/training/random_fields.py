@@ -5,6 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def _positions(size: int, small: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two samples of `small` beside each of `size` places, and the weight of the second."""
+    low, high = np.empty(size, np.int64), np.empty(size, np.int64)
+    weight = np.empty(size, np.float32)
+    for i in range(size):
+        at = min(max((i + 0.5) * small / size - 0.5, 0.0), small - 1.0)
+        low[i] = int(at)
+        high[i] = min(low[i] + 1, small - 1)
+        weight[i] = at - low[i]
+    return low, high, weight
+
+
+@njit(cache=True)
+def _enlarged(field: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    result = np.empty(shape, np.float32)
+    z0, z1, wz = _positions(shape[0], field.shape[0])
+    y0, y1, wy = _positions(shape[1], field.shape[1])
+    x0, x1, wx = _positions(shape[2], field.shape[2])
+    row = np.empty(field.shape[2], np.float32)
+    for z in range(shape[0]):
+        for y in range(shape[1]):
+            for x in range(len(row)):
+                first = field[z0[z], y0[y], x] * (1 - wy[y]) + field[z0[z], y1[y], x] * wy[y]
+                second = field[z1[z], y0[y], x] * (1 - wy[y]) + field[z1[z], y1[y], x] * wy[y]
+                row[x] = first * (1 - wz[z]) + second * wz[z]
+            for x in range(shape[2]):
+                result[z, y, x] = row[x0[x]] * (1 - wx[x]) + row[x1[x]] * wx[x]
+    return result
+
+
+def enlarged(field: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """`field` (up to three axes) resampled linearly to `shape`, outer faces aligned; float32.
+
+    The same as scipy's `zoom` of first order in grid mode, several times faster.
+    """
+    missing = (1,) * (3 - field.ndim)
+    volume = np.ascontiguousarray(field, np.float32).reshape(missing + field.shape)
+    full = _enlarged(volume, (*missing, *(int(size) for size in shape)))
+    return full.reshape(tuple(shape))
 
 
 def smooth_noise(rng: np.random.Generator, shape: Sequence[int], length: float) -> np.ndarray:
@@ -20,8 +63,7 @@ def smooth_noise(rng: np.random.Generator, shape: Sequence[int], length: float) 
     field = rng.standard_normal(coarse, dtype=np.float32)
     field = ndimage.gaussian_filter(field, max(0.3, length / step * 0.7), mode="wrap", truncate=3.0)
     if coarse != list(shape):
-        zoom = [size / small for size, small in zip(shape, coarse, strict=True)]
-        field = ndimage.zoom(field, zoom, order=1, mode="nearest", grid_mode=True)
+        field = enlarged(field, shape)
     field -= field.mean()
     spread = float(field.std())
     return (field / spread if spread > 0 else field).astype(np.float32)

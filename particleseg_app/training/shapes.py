@@ -138,6 +138,8 @@ def random_particles(
     # The equal-volume sphere has the wanted radius, whatever the planes cut away.
     volume = unit_volume(normals, plane_count, doublings)
     semi_axes *= (radius * (4 / 3 * np.pi / np.maximum(volume, 0.05)) ** (1 / 3))[:, None]
+    # Fine grain deeper than a voxel would be spikes that no scan shows.
+    roughness[:, 1] = np.minimum(roughness[:, 1], 0.6 / radius)
     return Particles(
         centre=centre.astype(np.float32),
         radius=radius.astype(np.float32),

@@ -19,7 +19,7 @@ from particleseg_app.training.packing import (
     paint_particles,
     place_particles,
 )
-from particleseg_app.training.random_fields import log_uniform, smooth_noise
+from particleseg_app.training.random_fields import enlarged, log_uniform, smooth_noise
 from particleseg_app.units import Shape
 
 NO_CONTAINER = Container()
@@ -121,23 +121,15 @@ def _roots(rng: np.random.Generator, shape: Shape, count: int, diameter: float) 
         phase = along / max(shape)
         middle = rng.uniform(0.2, 0.8, 3) * shape
         path = middle + along * direction + np.sin(2.5 * phase) * bend[0] + phase**2 * bend[1]
-        line = np.ones(shape, bool)
-        points = np.round(np.concatenate([path[:-1], (path[1:] + path[:-1]) / 2])).astype(int)
-        points = points[np.all((points >= 0) & (points < shape), axis=1)]
-        if len(points) == 0:
-            continue
-        line[tuple(points.T)] = False
-        step = 2  # half the resolution is enough for a smooth tube, and an eighth of the cost
-        coarse = ~line[: shape[0] // step * step, : shape[1] // step * step,
-                       : shape[2] // step * step]  # fmt: skip
-        coarse = coarse.reshape(shape[0] // step, step, shape[1] // step, step,
-                                shape[2] // step, step).any(axis=(1, 3, 5))  # fmt: skip
-        if not coarse.any():
-            continue
-        distance = ndimage.distance_transform_edt(~coarse).astype(np.float32)
-        zoom = [full / part for full, part in zip(shape, distance.shape, strict=True)]
-        full = ndimage.zoom(distance, zoom, order=1, mode="nearest", grid_mode=True)
-        result |= full * step < radius
+        # Half the resolution is enough for a smooth tube, and costs an eighth.
+        half = [max(1, size // 2) for size in shape]
+        points = np.round(np.concatenate([path[:-1], (path[1:] + path[:-1]) / 2]) / 2).astype(int)
+        points = points[np.all((points >= 0) & (points < half), axis=1)]
+        if len(points) > 0:
+            away = np.ones(half, bool)
+            away[tuple(points.T)] = False
+            distance = ndimage.distance_transform_edt(away)
+            result |= enlarged(distance, shape) * 2 < radius
     return result
 
 

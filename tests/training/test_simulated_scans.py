@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cc3d
@@ -10,12 +11,25 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.training import PRESETS, sample_scan, simulate_scan, write_scan
 from particleseg_app.training.contacts import contact_voxels
-from particleseg_app.training.packing import tidy_labels
-from particleseg_app.training.random_fields import smooth_noise
+from particleseg_app.training.container import WallSettings, distance_from_axis, paint_walls
+from particleseg_app.training.imaging import random_imaging, take_scan
+from particleseg_app.training.inside import _lamellae
+from particleseg_app.training.packing import (
+    Container,
+    PackingSettings,
+    paint_particles,
+    place_particles,
+    tidy_labels,
+)
+from particleseg_app.training.random_fields import enlarged, smooth_noise
+from particleseg_app.training.scenes import random_scene, simulate_scene
+from particleseg_app.training.shapes import Particles
 
 SMALL = (48, 48, 48)
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
@@ -64,6 +78,120 @@ def test_settled_scenes_are_dense_and_wide_ones_are_wide() -> None:
     wide = simulate_scan("wide", 3, (96, 96, 96), 12)
     volumes = np.bincount(wide.labels.ravel())[1:]
     assert (volumes.max() / volumes.min()) ** (1 / 3) > 4
+
+
+def test_thick_walls_are_not_labelled_and_grains_touch_them() -> None:
+    touching = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scene = random_scene(rng, "sand_tube", (64, 64, 64), 12)
+        around = replace(scene.surroundings, view_radius=0.0, surface=-1.0, floor=-1.0)
+        scene = replace(scene, surroundings=around, packing=replace(scene.packing, against_wall=1))
+        assert 10 <= scene.surroundings.walls.layers[0][0] <= 120
+        _, labels = simulate_scene(rng, scene, (64, 64, 64))
+        distance = np.broadcast_to(
+            distance_from_axis(labels.shape, around.container, around.walls), labels.shape
+        )
+        assert not labels[distance > around.container.radius].any()
+        near = labels[(distance > around.container.radius - 1.5) & (labels > 0)]
+        touching += len(np.unique(near))
+    assert touching >= 12
+
+
+def test_walls_have_the_thickness_and_the_levels_asked_for() -> None:
+    container = Container(32.0, 32.0, 14.0)
+    walls = WallSettings(layers=((5.0, 2.0), (3.0, -0.5), (4.0, 1.0)))
+    volume = np.zeros((4, 64, 64), np.float32)
+    paint_walls(np.random.default_rng(0), volume, container, walls, -0.7)
+    profile = volume[2, 32, 32:]
+    assert (profile[:15] == 0).all()
+    assert (profile[15:20] == 2).all()
+    assert (profile[20:23] == -0.5).all()
+    assert (profile[23:27] == 1).all()
+    assert (profile[27:] == np.float32(-0.7)).all()
+
+
+@given(
+    ovality=st.floats(0, 0.04), angle=st.floats(0, 3.2), tilt=st.floats(-0.05, 0.05),
+    shift=st.floats(-3, 3),
+)  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_imperfect_walls_enclose_the_contents_all_around(
+    ovality: float, angle: float, tilt: float, shift: float
+) -> None:
+    walls = WallSettings(((8.0, 2.0),), ovality, angle, (shift, -shift / 2), (tilt, 0.0))
+    volume = np.zeros((6, 72, 72), np.float32)
+    paint_walls(np.random.default_rng(0), volume, Container(36, 36, 20), walls, -0.7)
+    for plane in volume:
+        # Nothing but wall lies between what is inside and the air.
+        pieces = cc3d.connected_components((plane < 1.5).astype(np.uint8), connectivity=8)
+        assert pieces.max() == 2
+        assert pieces[0, 0] != pieces[36, 36]
+
+
+def test_giants_lobes_and_clumps_are_made() -> None:
+    plain = PackingSettings(8.0, 0.2, "rounded", 0.15, 1.1, 0.0)
+    shape, box = (64, 64, 64), Container()
+
+    def place(**changes: float) -> Particles:
+        settings = replace(plain, **changes)  # type: ignore[arg-type]
+        return place_particles(np.random.default_rng(4), shape, settings, box)
+
+    usual, giants = place(), place(giants=2, fill=0.4)
+    assert usual.radius.max() < 2 * usual.radius.mean()
+    assert giants.radius.max() > 2.5 * giants.radius.mean()
+
+    lobed = place(agglomerated=1.0)
+    assert len(np.unique(lobed.owner)) < len(lobed)
+    labels, _ = paint_particles(np.random.default_rng(1), shape, lobed, plain)
+    assert set(np.unique(labels)) - {0} <= set(lobed.owner + 1)
+    # A lobed particle is one piece: hardly a voxel is lost when each keeps only its largest.
+    assert (tidy_labels(labels) > 0).sum() > 0.97 * (labels > 0).sum()
+
+    def nearest(particles: Particles) -> float:
+        distances = cKDTree(particles.centre).query(particles.centre, k=2)[0]
+        return float(distances[:, 1].mean())
+
+    assert nearest(place(clumped=0.6)) < 0.95 * nearest(usual)
+
+
+def test_few_grey_levels_and_stripes_are_drawn_as_asked() -> None:
+    rng = np.random.default_rng(3)
+    imaging = replace(random_imaging(rng, 0.0), bits=8, grey_levels=24, clipped=(0.0, 0.0),
+                      noise=0.05, stripes=0.0)  # fmt: skip
+    blank = np.zeros(SMALL, np.float32)
+    blank[:, 20:30, 20:30] = 1
+    assert len(np.unique(take_scan(rng, blank, (24, 24), imaging))) <= 24
+    calm = replace(imaging, grey_levels=0, noise=1e-4, bits=16, rings=0.0, drift=0.0,
+                   slice_steps=0.0, cupping=0.0)  # fmt: skip
+    striped = take_scan(rng, 0 * blank, (24, 24), replace(calm, stripes=0.3))
+    # A line across a slice: within it far brighter or darker than most of the slice.
+    plane = striped[np.argmax([float(np.ptp(p)) for p in striped])].astype(float)
+    outliers = np.abs(plane - np.median(plane)) > 0.4 * np.abs(plane - np.median(plane)).max()
+    assert 10 < outliers.sum() < 0.4 * plane.size
+
+
+def test_lamellae_lie_in_another_direction_in_each_particle() -> None:
+    labels = np.ones((40, 40, 40), np.uint32)
+    labels[:, :, 20:] = 2
+    layers = _lamellae(np.random.default_rng(2), labels, 200.0)
+
+    def direction(part: np.ndarray) -> np.ndarray:
+        steps = [float(np.abs(np.diff(part.astype(float), axis=axis)).mean()) for axis in range(3)]
+        return np.array(steps) / np.linalg.norm(steps)
+
+    assert 0.2 < layers.mean() < 0.8
+    first, second = direction(layers[..., :20]), direction(layers[..., 20:])
+    assert float(first @ second) < 0.97
+
+
+@pytest.mark.parametrize("shape", [(20, 9), (7, 30, 12), (40,)])
+def test_enlarging_is_linear_interpolation_like_scipys(shape: tuple[int, ...]) -> None:
+    small = tuple(max(2, size // 3) for size in shape)
+    field = np.random.default_rng(0).random(small).astype(np.float32)
+    zoom = [full / part for full, part in zip(shape, small, strict=True)]
+    wanted = ndimage.zoom(field, zoom, order=1, mode="nearest", grid_mode=True)
+    assert np.allclose(enlarged(field, shape), wanted, atol=1e-6)
 
 
 def test_particles_can_be_told_from_what_is_around_them() -> None:
