@@ -10,8 +10,6 @@ import typer
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
 
-DEFAULT_MINUTES = 60.0
-
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the model to make.")],
@@ -31,17 +29,27 @@ def train(
         Path | None,
         typer.Option(help="Folder for checkpoint and log; else beside the model."),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="“paper” (default with a graphics card) or “compact”."),
+    ] = None,
+    held_back: Annotated[
+        float, typer.Option(help="Share of patches and scans kept to measure the model on.")
+    ] = 0.2,
     steps: Annotated[int | None, typer.Option(help="Length of the training in steps.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Length of the training in minutes; else one hour.")
+        float | None, typer.Option(help="Length in minutes, for the compact recipe; else one hour.")
     ] = None,
     touching: Annotated[
         float, typer.Option(help="Chance that a labelled patch gets a touching particle more.")
     ] = 0.5,
-    batch: Annotated[int, typer.Option(min=1, max=64, help="Patches in one step.")] = 2,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Patches in one step; else 2.")
+    ] = None,
     edge: Annotated[
-        int, typer.Option(min=16, max=256, help="Edge of a training patch in voxels.")
-    ] = 64,
+        int | None,
+        typer.Option(min=16, max=256, help="Edge of a training patch in voxels; else by recipe."),
+    ] = None,
     device: Annotated[str, typer.Option(help="“auto”, “cpu”, “cuda:0”.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
     verbose: Verbose = False,
@@ -49,22 +57,35 @@ def train(
     """Train a model. The same command goes on with a training that was stopped."""
     from particleseg_app.models import choose_device, find_model
     from particleseg_app.training import TrainingPlan, train_model
+    from particleseg_app.training.recipes import default_recipe, find_recipe
+    from particleseg_app.training.training_plan import begun_recipe
 
+    work = work or out.with_name(f"{out.name}_training")
+    chosen = choose_device(device)
+    why = ""
+    if recipe is not None:
+        to_use = find_recipe(recipe)
+    elif (begun := begun_recipe(work)) is not None:
+        to_use = begun
+    else:
+        to_use, why = default_recipe(chosen.id, start_from is not None)
+    if why:
+        typer.echo(why)
     plan = TrainingPlan(
         patches=patches,
         simulated=simulated,
         simulated_share=simulated_share,
         preset=preset,
         base=None if start_from is None else find_model(start_from).folder,
+        recipe=to_use.name,
+        held_back=held_back,
         steps=steps,
-        minutes=DEFAULT_MINUTES if steps is None and minutes is None else minutes,
+        minutes=minutes,
         touching=touching,
         batch=batch,
         edge=edge,
         seed=seed,
     )
-    work = work or out.with_name(f"{out.name}_training")
-    chosen = choose_device(device)
     with long_work() as (progress, cancel):
         entry = train_model(plan, out, work, chosen.id, progress, cancel)
-    typer.echo(f"The model is in {entry.folder}, the loss curve in {work / 'log.txt'}.")
+    typer.echo(f"The model is in {entry.folder}, the loss curve in {work / 'loss.svg'}.")

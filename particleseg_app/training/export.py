@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import part_file, write_json
 from particleseg_app.errors import ModelError
+from particleseg_app.models import Normalisation
 from particleseg_app.training.network import architecture, folded_network
-from particleseg_app.training.scene_pool import HIGH_PERCENTILE, LOW_PERCENTILE
+from particleseg_app.training.scene_pool import SCAN_CLIPPED
 from particleseg_app.training.trainer import averaged_network
 from particleseg_app.units import Shape
+
+if TYPE_CHECKING:
+    import torch
 
 CLASSES = {"background": 0, "core": 1, "border": 2}
 DATASET_NAME = "Dataset001_SimulatedParticles"
@@ -36,14 +41,25 @@ class ModelFacts:
     limits: str = ""
     class_offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of training.calibration
     figures: dict[str, Any] = field(default_factory=dict)
+    normalisation: Normalisation = SCAN_CLIPPED
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network as it is shipped, in evaluation mode on the CPU, and how it came about."""
+
+    network: torch.nn.Module
+    architecture: dict[str, Any]  # of plans.json
+    border_thickness: float
+    training: dict[str, Any]  # for the model card
 
 
 def _resampling(is_labels: bool) -> dict[str, Any]:
     return {"is_seg": is_labels, "order": 1, "order_z": 0, "force_separate_z": None}
 
 
-def plans(features: tuple[int, ...], patch_shape: Shape) -> dict[str, Any]:
-    """The content of plans.json for the network as shipped."""
+def plans(network: dict[str, Any], patch_shape: Shape, batch_size: int = 2) -> dict[str, Any]:
+    """The content of plans.json for a network given by its `architecture` entry."""
     resample = "resample_data_or_seg_to_shape"
     return {
         "dataset_name": DATASET_NAME,
@@ -65,7 +81,7 @@ def plans(features: tuple[int, ...], patch_shape: Shape) -> dict[str, Any]:
             "3d_fullres": {
                 "data_identifier": f"{PLANS_NAME}_3d_fullres",
                 "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": 2,
+                "batch_size": batch_size,
                 "patch_size": list(patch_shape),
                 "median_image_size_in_voxels": [128.0, 128.0, 128.0],
                 "spacing": [1.0, 1.0, 1.0],
@@ -77,11 +93,34 @@ def plans(features: tuple[int, ...], patch_shape: Shape) -> dict[str, Any]:
                 "resampling_fn_data_kwargs": _resampling(False),
                 "resampling_fn_seg_kwargs": _resampling(True),
                 "resampling_fn_probabilities_kwargs": _resampling(False),
-                "architecture": architecture(features, normalised=False),
+                "architecture": network,
                 "batch_dice": True,
             }
         },
     }  # fmt: skip
+
+
+def trained_network(checkpoint: Path) -> TrainedNetwork:
+    """The averaged network of a checkpoint of `Trainer`; `ModelError` for an unusable one.
+
+    The batch normalisation of a new network is folded into its convolutions; a network that was
+    taken over from elsewhere stays as it is.
+    """
+    try:
+        network, figures = averaged_network(checkpoint)
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"{checkpoint} is not a checkpoint of a training.", "Choose the training folder."
+        ) from error
+    settings = figures["settings"]
+    features = tuple(settings["features"])
+    shipped = settings.get("architecture")
+    if shipped is None:
+        shipped = architecture(features, normalised=False)
+        if settings.get("normalised", True):
+            network = folded_network(network, features)
+    training = {"steps": figures["step"], "minutes": round(figures["elapsed_s"] / 60, 1)}
+    return TrainedNetwork(network, shipped, float(settings["border_thickness"]), training)
 
 
 def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
@@ -89,21 +128,16 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
 
     Each file appears whole; the card comes last. Raises `ModelError` for an unusable checkpoint.
     """
+    export_network(trained_network(checkpoint), folder, facts)
+
+
+def export_network(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> None:
+    """Write a trained network as a model folder; each file appears whole, the card last."""
     import torch
 
-    try:
-        network, figures = averaged_network(checkpoint)
-    except (OSError, RuntimeError, KeyError, EOFError) as error:
-        raise ModelError(
-            f"{checkpoint} is not a checkpoint of a training.", "Choose the training folder."
-        ) from error
-    settings = figures["settings"]
-    features = tuple(settings["features"])
-    normalised = settings.get("normalised", True)
-    plain = folded_network(network, features) if normalised else network
-    with torch.no_grad():
-        last = plain.get_submodule("decoder.seg_layers")[-1]  # type: ignore[index]
-        last.bias += torch.tensor(facts.class_offsets)
+    weights = half_precision(trained.network.state_dict())
+    last = f"decoder.seg_layers.{len(trained.network.get_submodule('decoder.seg_layers')) - 1}.bias"  # type: ignore[arg-type]
+    weights[last] = (weights[last].float() + torch.tensor(facts.class_offsets)).half()
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "dataset.json",
@@ -114,9 +148,9 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
             "file_ending": ".tif",
         },
     )
-    write_json(folder / "plans.json", plans(features, facts.patch_shape))
+    write_json(folder / "plans.json", plans(trained.architecture, facts.patch_shape))
     content = {
-        "network_weights": half_precision(plain.state_dict()),
+        "network_weights": weights,
         "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": "3d_fullres", "fold": 0, "unpack_dataset": True},
         "inference_allowed_mirroring_axes": [0, 1, 2],
@@ -125,21 +159,14 @@ def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
         torch.save(content, part)
     card = asdict(facts)
     scenes, offsets = card.pop("scenes"), card.pop("class_offsets")
+    normalisation = card.pop("normalisation")
+    unused = ("low_", "high_") if normalisation["scheme"] == "fixed" else ("mean", "std")
     card.update(
-        border_thickness_voxels=float(settings["border_thickness"]),
-        normalisation={
-            "scheme": "scan_clipped",
-            "low_percentile": LOW_PERCENTILE,
-            "high_percentile": HIGH_PERCENTILE,
-        },
+        border_thickness_voxels=trained.border_thickness,
+        normalisation={k: v for k, v in normalisation.items() if not k.startswith(unused)},
         patch_shape=list(facts.patch_shape),
         classes=CLASSES,
-        training={
-            "steps": figures["step"],
-            "scenes": scenes,
-            "minutes": round(figures["elapsed_s"] / 60, 1),
-            "class_offsets": list(offsets),
-        },
+        training={**trained.training, "scenes": scenes, "class_offsets": list(offsets)},
         licence="Apache-2.0",
     )
     write_json(folder / "model_card.json", card)
@@ -166,8 +193,13 @@ def check_model(folder: Path) -> None:
 
 def export_checked(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
     """Export beside `folder`, check it, and only then replace the files in `folder`."""
+    export_network_checked(trained_network(checkpoint), folder, facts)
+
+
+def export_network_checked(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> None:
+    """`export_network`, tried beside `folder` first; raises `ModelError` and leaves it alone."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        export_model(checkpoint, Path(beside), facts)
+        export_network(trained, Path(beside), facts)
         check_model(Path(beside))
-    export_model(checkpoint, folder, facts)
+    export_network(trained, folder, facts)

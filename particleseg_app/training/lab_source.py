@@ -26,6 +26,7 @@ from particleseg_app.training.scene_pool import (
     SCAN_CLIPPED,
     TrainingScene,
     encoded_target,
+    mirrored_up_to,
     own_scaling,
     training_scene,
 )
@@ -83,11 +84,6 @@ def labelled_volumes(
         yield at_working_scale(read_lab_patch(folder, name), target_diameter_voxels, normalisation)
 
 
-def _mirrored_up_to(volume: np.ndarray, edge: int) -> np.ndarray:
-    """`volume`, continued by its mirror image along the axes that are shorter than `edge`."""
-    return np.pad(volume, [(0, max(0, edge - n)) for n in volume.shape], mode="symmetric")
-
-
 class LabPatchSource(PatchSource):
     """Batches of augmented patches from a folder of labelled ones, all of them in memory.
 
@@ -112,12 +108,11 @@ class LabPatchSource(PatchSource):
         self._names = names
         self._normalisation = normalisation
         self._diameter = target_diameter_voxels
-        self._edge = edge
         self._touching = touching
         self._progress, self._cancel = progress or Progress(), cancel or CancelToken()
         self._labels: dict[str, np.ndarray] = {}
         self._donors: list[Donor] = []
-        super().__init__(folder, border_thickness, seed, augmentation=augmentation)
+        super().__init__(folder, border_thickness, seed, augmentation=augmentation, edge=edge)
 
     def look_for_scenes(self, most_new: int = 10_000) -> None:
         """Load the patches of the folder, once: a training keeps those it was begun with."""
@@ -130,7 +125,7 @@ class LabPatchSource(PatchSource):
             patch = read_lab_patch(self._folder, name)
             grey, labels = at_working_scale(patch, self._diameter, self._normalisation)
             self._donors += whole_particles(grey, labels)
-            grey, labels = (_mirrored_up_to(volume, self._edge) for volume in (grey, labels))
+            grey, labels = (mirrored_up_to(volume, self._edge) for volume in (grey, labels))
             self._scenes[name] = training_scene(name, grey, labels, self._border)
             self._labels[name] = labels
             self._progress.advance()

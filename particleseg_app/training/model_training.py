@@ -2,80 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import os
+import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from particleseg_app.durable_files import write_json
-from particleseg_app.errors import Cancelled, InvalidValueError, ModelError
-from particleseg_app.models import ModelEntry, open_model
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.models import ModelEntry, Normalisation, open_model
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training.export import ModelFacts, export_checked
-from particleseg_app.training.lab_source import LabPatchSource
-from particleseg_app.training.network import architecture
-from particleseg_app.training.patches import BatchSource, MixedSource, PatchSource
-from particleseg_app.training.scene_pool import HIGH_PERCENTILE, LOW_PERCENTILE, fill_pool
-from particleseg_app.training.trainer import CHECKPOINT, Trainer, TrainingSettings
+from particleseg_app.training.base_model import BaseModel, base_model
+from particleseg_app.training.export import ModelFacts, TrainedNetwork, export_network_checked
+from particleseg_app.training.export import trained_network as network_of_checkpoint
+from particleseg_app.training.held_back import HeldBackFigures, measure_held_back
+from particleseg_app.training.lab_patches import patch_names
+from particleseg_app.training.lab_source import LabPatchSource, common_z_score, labelled_volumes
+from particleseg_app.training.network import total_stride
+from particleseg_app.training.patches import (
+    BatchSource,
+    HeldBackPatches,
+    MixedHeldBack,
+    MixedSource,
+)
+from particleseg_app.training.recipes import PAPER, Recipe
+from particleseg_app.training.scene_pool import SCAN_CLIPPED, SceneForm
+from particleseg_app.training.simulated_source import SimulatedScans
+from particleseg_app.training.trainer import Trainer, TrainingSettings
+from particleseg_app.training.training_loop import BEST, CHECKPOINT
+from particleseg_app.training.training_plan import TrainingPlan, begin_or_resume
 from particleseg_app.units import Shape
 
-if TYPE_CHECKING:
-    import torch
-
-PLAN = "plan.json"
-FIRST_SCENES = 4  # simulated before the training begins; the others while it runs
-# Far from the seeds behind the default model, its figures and the bundled sample.
-FIRST_SEED, SEEDS_APART, SEED_GROUPS = 2_000_000, 20_000, 3000
 STANDARD_RATE = 2e-3
 FINE_TUNING_RATE = 2e-4
+CHECKPOINT_EVERY, VALIDATE_EVERY = 100, 200  # steps of the compact recipe
+FEWEST_PATCHES_TO_HOLD_BACK = 3
+NOT_MEASURED = "Not measured: compare its particles with labels that took no part in the training."
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """What is trained, from what and for how long; lengths in voxels at the working scale."""
+class _Task:
+    """A plan with every choice made; lengths in voxels at the working scale."""
 
-    patches: Path | None = None  # folder of labelled patches
-    simulated: int = 0  # how many simulated scans
-    simulated_share: float = 0.5  # of the training patches, where there are both
-    preset: str = "varied"
-    scene_shape: Shape = (128, 128, 128)
-    base: Path | None = None  # model folder to go on from
-    steps: int | None = None  # give one of steps and minutes
-    minutes: float | None = None
-    touching: float = 0.5  # chance of the touching-particle augmentation in labelled patches
-    batch: int = 2
-    edge: int = 64
-    features: tuple[int, ...] = (16, 32, 64, 128, 128)  # of a new network
-    target_diameter: float = 26.0  # of a new network
-    border_thickness: float = 2.0  # of a new network
-    seed: int = 1
-
-    def check(self) -> None:
-        """Raise `InvalidValueError` for a plan that cannot be carried out."""
-        if self.patches is None and self.simulated <= 0:
-            raise InvalidValueError(
-                "There is nothing to train on.",
-                "Give a folder of patches, simulated scans or both.",
-            )
-        if (self.steps is None) == (self.minutes is None):
-            raise InvalidValueError("The length of the training is not clear.",
-                                    "Give either steps or minutes.")  # fmt: skip
-        if (self.steps or self.minutes or 0) <= 0:
-            raise InvalidValueError("A training needs at least one step.", "Give a larger number.")
-        if self.simulated > SEEDS_APART:
-            raise InvalidValueError(
-                f"{self.simulated} simulated scans are too many.",
-                f"Ask for at most {SEEDS_APART}.",
-            )
-        for name, value in (("simulated", self.simulated_share), ("touching", self.touching)):
-            if not 0 <= value <= 1:
-                raise InvalidValueError(
-                    f"A share of {value:g} ({name}) is not possible.", "Give 0 to 1."
-                )
+    recipe: Recipe
+    architecture: dict[str, Any]  # as shipped
+    base: BaseModel | None
+    diameter: float
+    border: float
+    batch: int
+    edge: int
+    tile: Shape
+    steps: int | None
+    minutes: float | None
+    training_names: list[str]
+    held_back_names: list[str]
+    normalisation: Normalisation
 
 
 def train_model(
@@ -88,149 +70,231 @@ def train_model(
 ) -> ModelEntry:
     """Train by `plan` in the folder `work`, going on where it was stopped; model folder in `out`.
 
-    `device`: a torch device. `work` holds plan.json, checkpoint, log.txt with the loss curve, and
-    the simulated scans. Raises `InvalidValueError`, `ScanError`, `ModelError`, `Cancelled`.
+    `device`: a torch device. `work` holds plan.json, checkpoints, log.txt, the loss as loss.csv and
+    loss.svg, and the simulated scans. The card of the model carries the figures measured on what
+    was held back. Raises `InvalidValueError`, `ScanError`, `ModelError`, `Cancelled`.
     """
-    plan.check()
-    base = None if plan.base is None else open_model(plan.base)
-    weights: dict[str, torch.Tensor] | None = None
-    features, diameter, border = plan.features, plan.target_diameter, plan.border_thickness
-    patch_shape = ModelFacts.patch_shape
-    if base is not None:
-        features, weights = starting_point(base)
-        diameter, border = base.card.target_diameter_voxels, base.card.border_thickness_voxels
-        patch_shape = base.card.patch_shape
-    stride = 2 ** (len(features) - 1)
-    if plan.edge % stride:
-        raise InvalidValueError(
-            f"Patches of {plan.edge} voxels do not fit this network.",
-            f"Choose a multiple of {stride}.",
-        )
-    _begin_or_resume(plan, base, out, work)
-    scenes = work / f"scenes_{plan.preset}_{plan.seed}"
-    settings = TrainingSettings(
-        features=features,
-        normalised=base is None,
-        border_thickness=border,
-        steps=plan.steps,
-        minutes=plan.minutes,
-        batches=((plan.batch, plan.edge),),
-        replicas=1 if device != "cpu" else min(plan.batch, os.cpu_count() or 1),
-        learning_rate=STANDARD_RATE if base is None else FINE_TUNING_RATE,
-        seed=plan.seed,
-        device=device,
-        checkpoint_every=100,
-    )
-    lab = None
+    recipe = plan.check()
+    entry = None if plan.base is None else open_model(plan.base)
+    base = None if entry is None else base_model(entry)
+    if base is not None and base.folds > 1:
+        progress.note(f"The model “{plan.base}” has {base.folds} folds; the first is trained on.")
+    task = _task(plan, recipe, base, cancel)
+    begin_or_resume(plan, entry, out, work)
+    lab = lab_held_back = None
     if plan.patches is not None:
-        lab = LabPatchSource(
-            plan.patches, diameter, border, plan.seed, plan.edge, plan.touching, progress, cancel
-        )
-    with _simulated_scans(plan, border, scenes, progress, cancel) as simulated:
+        lab = _lab_source(plan, task, task.training_names, progress, cancel)
+        if task.held_back_names:
+            lab_held_back = _lab_source(
+                replace(plan, touching=0.0), task, task.held_back_names, progress, cancel
+            )
+    with _simulated_scans(plan, task, work, progress, cancel) as scans:
+        simulated = None if scans is None else scans.source
         source: BatchSource | None = lab or simulated
         if lab is not None and simulated is not None:
             source = MixedSource(lab, simulated, plan.simulated_share, plan.seed)
         assert source is not None  # plan.check
-        trainer = Trainer(work, settings, weights)
-        trainer.run(source, None, progress, cancel)
+        held_back: list[HeldBackPatches] = [lab_held_back] if lab_held_back is not None else []
+        if scans is not None and scans.held_back is not None:
+            held_back.append(scans.held_back)
+        validation = MixedHeldBack(held_back) if held_back else None
+        trained = _train(task, work, device, plan.seed, source, validation, progress, cancel)
+        figures = _measure(plan, task, trained, scans, device, progress, cancel)
     progress.start("Writing the model")
     facts = ModelFacts(
         name=out.name,
         title=out.name,
         version="1",
-        target_diameter_voxels=diameter,
-        patch_shape=patch_shape,
+        target_diameter_voxels=task.diameter,
+        patch_shape=task.tile,
         scenes=source.scene_count,
-        made_from=_origin(plan, lab, base),
-        limits="Not measured: compare its particles with labels that took no part in the training.",
+        made_from=_origin(plan, lab, entry, recipe),
+        limits=NOT_MEASURED if figures is None else "",
+        class_offsets=_offsets(task, figures),
+        figures={} if figures is None else _on_the_card(figures, task, scans),
+        normalisation=task.normalisation,
     )
-    export_checked(work / CHECKPOINT, out, facts)
+    export_network_checked(trained, out, facts)
     return open_model(out)
 
 
-def starting_point(entry: ModelEntry) -> tuple[tuple[int, ...], dict[str, torch.Tensor]]:
-    """Features per stage and weights of a model to go on from; `ModelError` for a foreign one."""
-    from particleseg_app.models.model_card import read_small_json
-    from particleseg_app.models.model_folder import load_network
-
-    networks = load_network(entry)
-    kind = read_small_json(entry.folder / "plans.json")["configurations"]["3d_fullres"]
-    features = tuple(int(n) for n in kind["architecture"]["arch_kwargs"]["features_per_stage"])
-    grey = entry.card.normalisation
-    own = (
-        len(networks) == 1
-        and kind["architecture"] == architecture(features, normalised=False)
-        and (grey.scheme, grey.low_percentile, grey.high_percentile)
-        == ("scan_clipped", LOW_PERCENTILE, HIGH_PERCENTILE)
-    )
-    if not own:
-        raise ModelError(
-            f"The model “{entry.name}” was not trained by this program and cannot be trained on.",
-            "Start from the default model or from one trained here.",
+def _task(plan: TrainingPlan, recipe: Recipe, base: BaseModel | None, cancel: CancelToken) -> _Task:
+    features = plan.features or recipe.features
+    architecture = recipe.network(features) if base is None else base.architecture
+    strides = total_stride(architecture)
+    diameter = base.target_diameter if base else plan.target_diameter or recipe.target_diameter
+    border = base.border_thickness if base else plan.border_thickness or recipe.border_thickness
+    edge = plan.edge or _default_edge(recipe.edge, diameter, max(strides))
+    if any(edge % stride for stride in strides):
+        raise InvalidValueError(
+            f"Patches of {edge} voxels do not fit this network.",
+            f"Choose a multiple of {max(strides)}.",
         )
-    return features, networks[0].state_dict()
-
-
-def _begin_or_resume(plan: TrainingPlan, base: ModelEntry | None, out: Path, work: Path) -> None:
-    """Write the plan into a new work folder, or make sure that it is the plan begun there."""
-    wanted: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
+    training_names: list[str] = []
+    held_back_names: list[str] = []
+    normalisation = SCAN_CLIPPED if base is None else base.normalisation
     if plan.patches is not None:
-        wanted["patches"] = str(plan.patches.resolve())
-    wanted["base"] = None if base is None else base.fingerprint()
-    path = work / PLAN
-    if path.exists() and (work / CHECKPOINT).exists():
-        try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
-            other = [key for key in wanted if begun[key] != wanted[key]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidValueError(f"{path} cannot be read.", "Choose a new folder.") from error
-        if other:
-            raise InvalidValueError(
-                f"The training in {work} was begun with other settings ({', '.join(other)}).",
-                "Give the same ones to go on with it, or choose a new folder.",
-            )
-        return
-    for folder in (out,) if path.exists() else (out, work):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InvalidValueError(f"{folder} is not an empty folder.", "Choose a new one.")
-    work.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+        training_names, held_back_names = split_names(
+            patch_names(plan.patches), plan.held_back, plan.seed
+        )
+    if base is None and recipe.common_z_score:
+        normalisation = Normalisation("scan_clipped", 0.0, 100.0)
+        if plan.patches is not None:
+            normalisation = common_z_score(plan.patches, training_names, cancel)
+    steps, minutes = plan.length(recipe)
+    tile = (base.patch_shape if base else recipe.tile) or (edge, edge, edge)
+    return _Task(
+        recipe, architecture, base, diameter, border, plan.batch or recipe.batch, edge, tile,
+        steps, minutes, training_names, held_back_names, normalisation,
+    )  # fmt: skip
+
+
+def _default_edge(edge: int, diameter: float, stride: int) -> int:
+    """The recipe's edge, or two particle diameters where that is more, as a multiple of stride."""
+    return -(-max(edge, round(2 * diameter)) // stride) * stride
+
+
+def split_names(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Patches to train on and patches to hold back; of one or two none is held back."""
+    count = round(share * len(names))
+    if share > 0 and len(names) >= FEWEST_PATCHES_TO_HOLD_BACK:
+        count = min(max(1, count), len(names) - 1)
+    else:
+        count = 0
+    mixed = sorted(names, key=lambda name: zlib.crc32(f"{seed}:{name}".encode()))
+    return sorted(mixed[count:]), sorted(mixed[:count])
+
+
+def _lab_source(
+    plan: TrainingPlan, task: _Task, names: list[str], progress: Progress, cancel: CancelToken
+) -> LabPatchSource:
+    assert plan.patches is not None
+    return LabPatchSource(
+        plan.patches, task.diameter, task.border, plan.seed, task.edge, plan.touching,
+        progress, cancel, names, task.normalisation, task.recipe.augmentation,
+    )  # fmt: skip
 
 
 @contextmanager
 def _simulated_scans(
-    plan: TrainingPlan, border: float, folder: Path, progress: Progress, cancel: CancelToken
-) -> Iterator[PatchSource | None]:
-    """A source of simulated patches whose pool goes on being filled inside the `with` block."""
+    plan: TrainingPlan, task: _Task, work: Path, progress: Progress, cancel: CancelToken
+) -> Iterator[SimulatedScans | None]:
     if plan.simulated <= 0:
         yield None
         return
-    seed = FIRST_SEED + plan.seed % SEED_GROUPS * SEEDS_APART
-    first = min(FIRST_SCENES, plan.simulated)
-    fill_pool(folder, seed, first, plan.preset, plan.scene_shape, progress, cancel)
-    source = PatchSource(folder, border, plan.seed)
-    enough = CancelToken()
-    with ThreadPoolExecutor(1, thread_name_prefix="scenes") as pool:
-        filling = pool.submit(
-            fill_pool, folder, seed, plan.simulated, plan.preset, plan.scene_shape, None, enough
+    form = SceneForm.for_diameter(task.diameter, task.normalisation)
+    with SimulatedScans(
+        work, plan, form, task.border, task.edge, task.recipe.augmentation, progress, cancel
+    ) as scans:
+        yield scans
+
+
+def _train(
+    task: _Task,
+    work: Path,
+    device: str,
+    seed: int,
+    source: BatchSource,
+    validation: HeldBackPatches | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> TrainedNetwork:
+    """Run the trainer of the recipe to its end and take its network."""
+    weights = None if task.base is None else task.base.weights
+    if task.recipe is PAPER:
+        from particleseg_app.training.nnunet_trainer import ParticleTrainer
+
+        assert task.steps is not None  # plan.check
+        trainer = ParticleTrainer.begin(
+            work, task.architecture, task.border, task.batch, task.edge, task.steps, device, seed,
+            weights,
+        )  # fmt: skip
+        trainer.run(source, validation, progress, cancel)
+        return trainer.trained_network()
+    settings = TrainingSettings(
+        features=tuple(task.architecture["arch_kwargs"]["features_per_stage"]),
+        normalised=task.base is None,
+        architecture=None if task.base is None else task.base.architecture,
+        border_thickness=task.border,
+        steps=task.steps,
+        minutes=task.minutes,
+        batches=((task.batch, task.edge),),
+        replicas=1 if device != "cpu" else min(task.batch, os.cpu_count() or 1),
+        learning_rate=STANDARD_RATE if task.base is None else FINE_TUNING_RATE,
+        seed=seed,
+        device=device,
+        checkpoint_every=CHECKPOINT_EVERY,
+        validate_every=VALIDATE_EVERY,
+        validation_patches=16,
+        validation_edge=task.edge,
+    )
+    Trainer(work, settings, weights).run(source, validation, progress, cancel)
+    best = work / BEST
+    return network_of_checkpoint(best if best.exists() else work / CHECKPOINT)
+
+
+def _measure(
+    plan: TrainingPlan,
+    task: _Task,
+    trained: TrainedNetwork,
+    scans: SimulatedScans | None,
+    device: str,
+    progress: Progress,
+    cancel: CancelToken,
+) -> HeldBackFigures | None:
+    """Figures on whole held-back patches and scans; None where nothing was held back."""
+    import torch
+
+    def volumes() -> Iterator[Any]:
+        if plan.patches is not None:
+            yield from labelled_volumes(
+                plan.patches, task.held_back_names, task.diameter, task.normalisation
+            )
+        if scans is not None:
+            yield from scans.held_back_volumes()
+
+    count = len(task.held_back_names) + (0 if scans is None else scans.held_back_count)
+    if count == 0:
+        return None
+    return measure_held_back(
+        trained.network, volumes(), count, task.tile, torch.device(device), _offsets(task, None),
+        progress, cancel,
+    )  # fmt: skip
+
+
+def _offsets(task: _Task, figures: HeldBackFigures | None) -> tuple[float, float, float]:
+    """The measured class offsets, else those of the model that was gone on from."""
+    if figures is not None:
+        return figures.class_offsets
+    return (0.0, 0.0, 0.0) if task.base is None else task.base.class_offsets
+
+
+def _on_the_card(
+    figures: HeldBackFigures, task: _Task, scans: SimulatedScans | None
+) -> dict[str, Any]:
+    parts = []
+    if task.held_back_names:
+        parts.append(f"labelled patches {', '.join(task.held_back_names)}")
+    if scans is not None and scans.held_back_count:
+        parts.append(f"{scans.held_back_count} simulated scans")
+    text = f"Held back from the training: {' and '.join(parts)}; measured at the working scale. "
+    if figures.calibrated:
+        text += (
+            "Class offsets were chosen on them; each was measured with the offsets that were best "
+            "on the other half."
         )
-        try:
-            yield source
-        finally:
-            enough.cancel()
-    try:
-        filling.result()
-    except Cancelled:
-        pass
+    return {"scenes": text.strip(), **figures.as_dict()}
 
 
-def _origin(plan: TrainingPlan, lab: LabPatchSource | None, base: ModelEntry | None) -> str:
+def _origin(
+    plan: TrainingPlan, lab: LabPatchSource | None, base: ModelEntry | None, recipe: Recipe
+) -> str:
     parts = []
     if lab is not None:
         parts.append(f"{lab.scene_count} labelled patches")
     if plan.simulated:
         parts.append(f"up to {plan.simulated} simulated scans (preset {plan.preset})")
-    text = "Trained on " + " and ".join(parts)
+    text = "Trained on " + " and ".join(parts) + f" by the {recipe.name} recipe"
     if base is not None:
         text += f", going on from the model “{base.name}” {base.card.version}"
     return text + "."

@@ -55,7 +55,10 @@ class PatchSource:
         most_scenes: int = 400,
         form: SceneForm = SIMULATED,
         augmentation: Augmentation = vary_patch,
+        edge: int = 0,
     ) -> None:
+        """`edge`: of the patches; scenes that are shorter go on as their mirror image."""
+        self._edge = edge
         self._folder = folder
         self._border = border_thickness
         self._seed = seed
@@ -83,8 +86,11 @@ class PatchSource:
             if most_new <= 0 or len(self._scenes) >= self._most:
                 return
             if path.stem not in self._scenes:
-                self._scenes[path.stem] = load_scene(path, self._border, self._form)
+                self._scenes[path.stem] = self._load(path)
                 most_new -= 1
+
+    def _load(self, path: Path) -> TrainingScene:
+        return load_scene(path, self._border, self._form, self._edge)
 
     def _known(self, step: int) -> list[str]:
         """Names of the scenes that step draws from, whichever thread asks first."""
@@ -105,7 +111,7 @@ class PatchSource:
         for name in sorted(wanted - set(self._scenes)):
             path = self._folder / f"{name}.npz"
             if path.exists():
-                self._scenes[name] = load_scene(path, self._border, self._form)
+                self._scenes[name] = self._load(path)
         self._scenes = {name: self._scenes[name] for name in wanted if name in self._scenes}
         self._taken = [(int(at), [n for n in names if n in self._scenes]) for at, names in state]
 

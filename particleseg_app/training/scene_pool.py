@@ -14,7 +14,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.border_core import labels_to_border_core
 from particleseg_app.training.contacts import contact_voxels
 from particleseg_app.training.resampling import resampled
-from particleseg_app.training.scenes import simulate_scan
+from particleseg_app.training.scenes import DEFAULT_DIAMETER, simulate_scan
 from particleseg_app.units import Shape
 
 CONTACT_BIT = 4
@@ -32,6 +32,13 @@ class SceneForm:
 
     scale_factor: float = 1.0
     normalisation: Normalisation = SCAN_CLIPPED
+
+    @staticmethod
+    def for_diameter(
+        target_diameter_voxels: float, normalisation: Normalisation = SCAN_CLIPPED
+    ) -> SceneForm:
+        """The form for a model of that target diameter: scenes have `DEFAULT_DIAMETER` (±)."""
+        return SceneForm(target_diameter_voxels / DEFAULT_DIAMETER, normalisation)
 
 
 SIMULATED = SceneForm()
@@ -122,9 +129,17 @@ def fill_pool(
             progress.advance()
 
 
-def load_scene(path: Path, border_thickness: float, form: SceneForm = SIMULATED) -> TrainingScene:
-    """A scene of the pool, prepared for training."""
-    return training_scene(path.stem, *read_scene(path, form), border_thickness)
+def load_scene(
+    path: Path, border_thickness: float, form: SceneForm = SIMULATED, edge: int = 0
+) -> TrainingScene:
+    """A scene of the pool, prepared for training on patches of up to `edge` voxels."""
+    grey, labels = (mirrored_up_to(volume, edge) for volume in read_scene(path, form))
+    return training_scene(path.stem, grey, labels, border_thickness)
+
+
+def mirrored_up_to(volume: np.ndarray, edge: int) -> np.ndarray:
+    """`volume`, continued by its mirror image along the axes that are shorter than `edge`."""
+    return np.pad(volume, [(0, max(0, edge - n)) for n in volume.shape], mode="symmetric")
 
 
 def read_scene(path: Path, form: SceneForm = SIMULATED) -> tuple[np.ndarray, np.ndarray]:

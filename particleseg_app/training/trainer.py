@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 import pickle
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
-from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.network import architecture, network_of
-from particleseg_app.training.patches import BatchSource, HeldBackPatches, Prefetcher
+from particleseg_app.training.patches import HeldBackPatches
 from particleseg_app.training.precision import training_precision
 from particleseg_app.training.replicas import Replicas
 from particleseg_app.training.training_log import TrainingLog
+from particleseg_app.training.training_loop import BEST, CHECKPOINT, TrainingLoop
 
 if TYPE_CHECKING:
     import torch
-
-CHECKPOINT = "checkpoint_latest.pth"
-BEST = "checkpoint_best.pth"  # the averaged weights that did best on held-back data
-LOG_EVERY = 25  # steps between lines of the log
 
 
 @dataclass(frozen=True)
@@ -56,8 +50,8 @@ class TrainingSettings:
         return self.architecture or architecture(self.features, self.normalised)
 
 
-class Trainer:
-    """A network on its way: its weights, their running average, and where the plan stands."""
+class Trainer(TrainingLoop):
+    """AdamW on a network of any kind; the result is the running average of its weights."""
 
     def __init__(
         self,
@@ -70,6 +64,10 @@ class Trainer:
 
         self.folder = folder
         self.settings = settings
+        self.planned_steps, self.planned_minutes = settings.steps, settings.minutes
+        self.batches = settings.batches
+        self.checkpoint_every = settings.checkpoint_every
+        self.validate_every = settings.validate_every
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.device = torch.device(settings.device)
@@ -84,10 +82,6 @@ class Trainer:
         )
         self._precision = training_precision(self.device)
         self.scaler = torch.GradScaler(self.device.type, enabled=self._precision is torch.float16)
-        self.step = 0
-        self.elapsed_s = 0.0
-        self._source: BatchSource | None = None
-        self._source_state: list[Any] | None = None
         self._update_average(0.0)
         if (folder / CHECKPOINT).exists():
             self._resume(folder / CHECKPOINT)
@@ -95,63 +89,12 @@ class Trainer:
         self.log = TrainingLog(folder, self.step)
         self.replicas = Replicas(self.network, settings.replicas)
 
-    @property
-    def done(self) -> float:
-        """Share of the plan that is done, 0 to 1."""
-        if self.settings.steps is not None:
-            return min(1.0, self.step / max(1, self.settings.steps))
-        return min(1.0, self.elapsed_s / 60 / max(1e-6, self.settings.minutes or 0))
-
-    def run(
-        self,
-        source: BatchSource,
-        validation: HeldBackPatches | None,
-        progress: Progress,
-        cancel: CancelToken,
-    ) -> None:
-        """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
-        if self._source_state is not None:
-            source.restore(self._source_state)
-        self._source = source
-        batches = Prefetcher(source, self.settings.batches, ahead_on(self.device))
-        by_steps = self.settings.steps is not None
-        planned = self.settings.steps or round(60 * (self.settings.minutes or 0))
-        shown = self.step if by_steps else int(self.elapsed_s)
-        progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
-        losses: list[float] = []
-        try:
-            while self.done < 1:
-                cancel.check()
-                began = time.monotonic()
-                losses.append(self.train_step(*batches.get(self.step)))
-                self.elapsed_s += time.monotonic() - began
-                now = self.step if by_steps else int(self.elapsed_s)
-                progress.advance(now - shown)
-                shown = now
-                if self.step % LOG_EVERY == 0 or self.done >= 1:
-                    mean, minutes = sum(losses) / len(losses), self.elapsed_s / 60
-                    self.log.line(
-                        f"step {self.step}  loss {mean:.4f}  rate {self._rate():.2e}  "
-                        f"scenes {source.scene_count}  minutes {minutes:.1f}"
-                    )
-                    self.log.loss(self.step, mean, self._rate(), minutes)
-                    losses = []
-                due = self.step % self.settings.validate_every == 0 or self.done >= 1
-                if validation is not None and due:
-                    self._measure(validation)
-                if self.step % self.settings.checkpoint_every == 0:
-                    self.save()
-        finally:
-            batches.close()
-            self.save()
-
-    def train_step(self, grey: Any, target: Any) -> float:
-        """One step on a batch of `PatchSource`; returns its loss."""
+    def learn(self, grey: Any, target: Any) -> float:
         import torch
 
         self.replicas.train(frozen=self.done >= self.settings.freeze_at)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self.rate()
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.replicas.gradients(
             torch.from_numpy(grey).to(self.device),
@@ -166,20 +109,20 @@ class Trainer:
         self._update_average(min(self.settings.average_decay, 1 - 1 / (0.2 * self.step + 1)))
         return loss
 
-    def _measure(self, validation: HeldBackPatches) -> None:
-        """Note how well the averaged weights do, and keep them if they never did better."""
+    def measure(self, validation: HeldBackPatches) -> float:
+        """Mean Dice of foreground and core of the averaged weights; the best ones are kept."""
         import torch
 
         scores = self.validate(validation)
         self.log.line("validation  " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
         score = (scores["foreground dice"] + scores["core dice"]) / 2
-        self.log.validation(self.step, score, self.elapsed_s / 60)
         if score > self.best_score:
             self.best_score = score
             state = self._state()
             best = {key: state[key] for key in ("settings", "step", "elapsed_s", "average")}
             with part_file(self.folder / BEST) as part:
                 torch.save({**best, "score": score}, part)
+        return score
 
     def validate(self, source: HeldBackPatches) -> dict[str, float]:
         """Dice of foreground and core of the averaged network on patches of held-back scenes.
@@ -218,7 +161,6 @@ class Trainer:
         return {**scores, "core at contacts": wrong / max(1, touching)}
 
     def save(self) -> None:
-        """Write everything needed to go on as if nothing had happened, and the loss curve."""
         import torch
 
         with part_file(self.folder / CHECKPOINT) as part:
@@ -234,7 +176,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "source": None if self._source is None else self._source.state(self.step),
+            "source": None if self.source is None else self.source.state(self.step),
         }
 
     def _resume(self, path: Path) -> None:
@@ -248,14 +190,14 @@ class Trainer:
             self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
             if state.get("scaler"):
                 self.scaler.load_state_dict(state["scaler"])
-            self._source_state = state.get("source")
+            self.source_state = state.get("source")
         except (RuntimeError, KeyError, EOFError, ValueError) as error:
             raise ModelError(
                 f"The training in {path.parent} does not fit these settings.",
                 "Choose another folder, or the settings it was begun with.",
             ) from error
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
         warm = min(1.0, (self.step + 1) / self.settings.warm_up_steps)
         cosine = 0.5 + 0.5 * math.cos(math.pi * self.done)
         return self.settings.learning_rate * warm * max(0.005, cosine)
@@ -286,11 +228,6 @@ def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     network.load_state_dict(state["average"])
     figures = {key: state[key] for key in ("step", "elapsed_s", "settings")}
     return network.eval(), figures
-
-
-def ahead_on(device: torch.device) -> int:
-    """How many batches to prepare ahead: a graphics card is faster than one thread fills it."""
-    return 1 if device.type == "cpu" else max(2, min(8, (os.cpu_count() or 2) - 1))
 
 
 def _score_of(best: Path, step: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,31 +11,16 @@ import tifffile
 import torch
 
 from particleseg_app.cli import main
-from particleseg_app.errors import Cancelled, InvalidValueError, ModelError, ScanError, UserError
-from particleseg_app.models import open_model
-from particleseg_app.models.model_folder import load_network
+from particleseg_app.errors import Cancelled, InvalidValueError, ScanError, UserError
+from particleseg_app.models import find_model, open_model
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training import LabPatchSource, TrainingPlan, train_model
+from particleseg_app.training import LabPatchSource, train_model
+from particleseg_app.training.base_model import base_model
 from particleseg_app.training.lab_patches import read_lab_patch
 from particleseg_app.training.lab_source import at_working_scale
 from particleseg_app.training.scene_pool import CONTACT_BIT
 
-DIAMETER = 13
-
-
-def write_patch(folder: Path, name: str, seed: int = 0, **changes: object) -> None:
-    """Four balls of 13 voxels, two of them touching, in noise; 10 µm voxels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    labels = np.zeros((40, 44, 48), np.uint16)
-    mask = ((np.indices((DIAMETER,) * 3) - 6.0) ** 2).sum(0) <= 6.5**2
-    for number, corner in enumerate([(4, 4, 4), (4, 4, 17), (24, 20, 8), (20, 28, 30)], start=1):
-        labels[tuple(slice(c, c + DIAMETER) for c in corner)][mask] = number
-    grey = (rng.normal(2000, 200, labels.shape) + 4000 * (labels > 0)).astype(np.uint16)
-    tifffile.imwrite(folder / f"{name}_image.tif", grey, photometric="minisblack")
-    tifffile.imwrite(folder / f"{name}_labels.tif", labels, photometric="minisblack")
-    about = {"voxel_size_um": 10, "particle_diameter_um": 130, **changes}
-    (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
+from .lab_patch_files import predict, tiny_plan, train, write_patch
 
 
 @pytest.fixture
@@ -44,19 +28,6 @@ def patches(tmp_path: Path) -> Path:
     write_patch(tmp_path / "patches", "one")
     write_patch(tmp_path / "patches", "two", seed=1)
     return tmp_path / "patches"
-
-
-def tiny_plan(folder: Path | None, **changes: object) -> TrainingPlan:
-    plan = TrainingPlan(
-        patches=folder, steps=4, features=(4, 8), target_diameter=13.0, edge=16, seed=2
-    )
-    return replace(plan, **changes)  # type: ignore[arg-type]
-
-
-def train(plan: TrainingPlan, folder: Path, cancel: CancelToken | None = None) -> Path:
-    out = folder / "model"
-    train_model(plan, out, folder / "work", "cpu", Progress(), cancel or CancelToken())
-    return out
 
 
 class CancelAfter(CancelToken):
@@ -69,13 +40,6 @@ class CancelAfter(CancelToken):
         if self._left < 0:
             self.cancel()
         super().check()
-
-
-def predict(folder: Path) -> torch.Tensor:
-    (network,) = load_network(open_model(folder))
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        return network(torch.randn(1, 1, 32, 32, 32))
 
 
 def test_lab_patches_become_a_model_and_fine_tune_it(
@@ -210,22 +174,13 @@ def test_settings_may_be_corrected_until_the_first_step(tmp_path: Path, patches:
         train(tiny_plan(patches, steps=2), tmp_path)
 
 
-def test_full_folders_and_foreign_models_are_refused(tmp_path: Path, patches: Path) -> None:
+def test_full_folders_are_refused(tmp_path: Path, patches: Path) -> None:
     model = train(tiny_plan(patches, steps=1), tmp_path)
     with pytest.raises(InvalidValueError, match="not an empty folder"):
         train_model(tiny_plan(patches), model, tmp_path / "other", "cpu", Progress(), CancelToken())
-    plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))
-    kind = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
-    kind["nonlin"] = "torch.nn.ReLU"
-    (model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
-    with pytest.raises(ModelError, match="not trained by this program"):
-        train(tiny_plan(patches, base=model), tmp_path / "again")
 
 
 def test_the_default_model_can_be_trained_on() -> None:
-    from particleseg_app.models import find_model
-    from particleseg_app.training.model_training import starting_point
-
-    features, weights = starting_point(find_model("default"))
-    assert features == (16, 32, 64, 128, 128)
-    assert all(value.dtype == torch.float32 for value in weights.values())
+    base = base_model(find_model("default"))
+    assert base.architecture["arch_kwargs"]["features_per_stage"] == [16, 32, 64, 128, 128]
+    assert all(value.dtype == torch.float32 for value in base.weights.values())

@@ -49,7 +49,7 @@ def train(folder: Path, pool: Path, settings: TrainingSettings = TINY) -> Traine
 def test_loss_falls_on_one_batch(tmp_path: Path, pool: Path) -> None:
     trainer = Trainer(tmp_path, replace(TINY, steps=50))
     grey, target = PatchSource(pool, 2.0, seed=1).batch(0, 2, 16)
-    losses = [trainer.train_step(grey, target) for _ in range(12)]
+    losses = [trainer.learn(grey, target) for _ in range(12)]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -62,7 +62,7 @@ def test_resumed_training_ends_like_an_unbroken_one(
     source = PatchSource(pool, 2.0, seed=1)
     broken = Trainer(tmp_path / "broken", settings)
     for _ in range(3):
-        broken.train_step(*source.batch(broken.step, 2, 16))
+        broken.learn(*source.batch(broken.step, 2, 16))
     broken.save()
     resumed = train(tmp_path / "broken", pool, settings)
     assert resumed.step == whole.step == 6
@@ -89,7 +89,7 @@ def test_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_statistics_stay_fixed_after_the_freeze(tmp_path: Path, pool: Path) -> None:
     trainer = Trainer(tmp_path, replace(TINY, freeze_at=0.0, replicas=2))
     before = {k: v.clone() for k, v in trainer.network.state_dict().items() if "running_" in k}
-    trainer.train_step(*PatchSource(pool, 2.0, 1).batch(0, 2, 16))
+    trainer.learn(*PatchSource(pool, 2.0, 1).batch(0, 2, 16))
     after = trainer.network.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 

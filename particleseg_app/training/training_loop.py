@@ -1,0 +1,107 @@
+"""The loop that every training runs: batches in, checkpoints, log and validation out."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.training.patches import BatchSource, HeldBackPatches, Prefetcher
+from particleseg_app.training.training_log import TrainingLog
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT = "checkpoint_latest.pth"
+BEST = "checkpoint_best.pth"  # the averaged weights that did best on held-back data
+
+
+class TrainingLoop:
+    """What both trainers share. A trainer says how it learns, how far it is and how it is saved."""
+
+    folder: Path
+    device: torch.device
+    log: TrainingLog
+    step: int = 0
+    elapsed_s: float = 0.0  # in steps, without validation
+    planned_steps: int | None = None  # one of the two
+    planned_minutes: float | None = None
+    batches: tuple[tuple[int, int], ...]  # (patches, edge) taken in turn
+    log_every: int = 25
+    checkpoint_every: int = 100
+    validate_every: int = 500
+    source: BatchSource | None = None
+    source_state: list[Any] | None = None  # of the checkpoint that is gone on from
+
+    def learn(self, grey: Any, target: Any) -> float:
+        """One step on a batch of a `BatchSource`; returns its loss."""
+        raise NotImplementedError
+
+    def measure(self, validation: HeldBackPatches) -> float:
+        """How well the network does on held-back patches, 0 to 1, noted in the log."""
+        raise NotImplementedError
+
+    def rate(self) -> float:
+        """The present learning rate."""
+        raise NotImplementedError
+
+    def save(self) -> None:
+        """Write everything needed to go on as if nothing had happened, and the loss curve."""
+        raise NotImplementedError
+
+    @property
+    def done(self) -> float:
+        """Share of the plan that is done, 0 to 1."""
+        if self.planned_steps is not None:
+            return min(1.0, self.step / max(1, self.planned_steps))
+        return min(1.0, self.elapsed_s / 60 / max(1e-6, self.planned_minutes or 0))
+
+    def run(
+        self,
+        source: BatchSource,
+        validation: HeldBackPatches | None,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> None:
+        """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
+        if self.source_state is not None:
+            source.restore(self.source_state)
+        self.source = source
+        ahead = 1 if self.device.type == "cpu" else max(2, min(8, (os.cpu_count() or 2) - 1))
+        batches = Prefetcher(source, self.batches, ahead)
+        by_steps = self.planned_steps is not None
+        planned = self.planned_steps or round(60 * (self.planned_minutes or 0))
+        shown = self.step if by_steps else int(self.elapsed_s)
+        progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
+        losses: list[float] = []
+        try:
+            while self.done < 1:
+                cancel.check()
+                began = time.monotonic()
+                losses.append(self.learn(*batches.get(self.step)))
+                self.elapsed_s += time.monotonic() - began
+                now = self.step if by_steps else int(self.elapsed_s)
+                progress.advance(now - shown)
+                shown = now
+                if self.step % self.log_every == 0 or self.done >= 1:
+                    self._note(sum(losses) / len(losses), source.scene_count)
+                    losses = []
+                due = self.step % self.validate_every == 0 or self.done >= 1
+                if validation is not None and due:
+                    score = self.measure(validation)
+                    self.log.validation(self.step, score, self.elapsed_s / 60)
+                if self.step % self.checkpoint_every == 0:
+                    self.save()
+        finally:
+            batches.close()
+            self.save()
+
+    def _note(self, loss: float, scenes: int) -> None:
+        minutes = self.elapsed_s / 60
+        self.log.line(
+            f"step {self.step}  loss {loss:.4f}  rate {self.rate():.2e}  "
+            f"scenes {scenes}  minutes {minutes:.1f}"
+        )
+        self.log.loss(self.step, loss, self.rate(), minutes)
