@@ -6,20 +6,27 @@ numbers, so chunks may be predicted in any order, by any process that sees the f
 
 seam_<source>_<target>.npy   sums of one chunk's tiles inside a later chunk
 sums_<chunk>.npy             sums inside the chunk itself, written last: the chunk is predicted
+background_<chunk>.json      how many of its tiles were background; absent means none
 classes_<chunk>.npy          the chunk is closed (see `class_pieces`)
 """
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particleseg_app.durable_files import write_json
 from particleseg_app.errors import RunError
 from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ChunkSums:
@@ -51,28 +58,48 @@ class ChunkSums:
         own = sums[(slice(None), *chunk.box.within(chunk.reach))]
         write_array(self._sums(chunk.index), np.ascontiguousarray(own))
 
-    def hand_on(self, chunk: Chunk, sums: np.ndarray) -> None:
+    def note_background(self, chunk: Chunk, tiles: int) -> None:
+        """Remember how many tiles of a chunk were not predicted."""
+        if tiles:
+            write_json(self._background(chunk.index), {"tiles": tiles})
+
+    def background_tiles(self) -> int:
+        """How many tiles of all chunks predicted so far were background."""
+        counts = 0
+        for chunk in self.plan.chunks:
+            path = self._background(chunk.index)
+            if path.exists() and self.predicted(chunk.index):
+                counts += int(json.loads(path.read_text(encoding="utf-8"))["tiles"])
+        return counts
+
+    def hand_on(self, chunk: Chunk, sums: torch.Tensor | np.ndarray) -> None:
         """Store what the sums over `chunk.reach` say of later chunks."""
+        import torch
+
+        sums = torch.as_tensor(sums)
         for target in self.targets[chunk.index]:
             shared = chunk.reach.intersection(self.plan.chunks[target].box)
-            part = sums[(slice(None), *shared.within(chunk.reach))]
-            write_array(self._seam(chunk.index, target), np.ascontiguousarray(part))
+            part = sums[(slice(None), *shared.within(chunk.reach))].contiguous().cpu().numpy()
+            write_array(self._seam(chunk.index, target), part)
 
-    def close(self, chunk: Chunk, sums: np.ndarray | None = None) -> None:
+    def close(self, chunk: Chunk, sums: torch.Tensor | np.ndarray | None = None) -> None:
         """Decide the classes of a chunk that is ready, and remove what is no longer needed.
 
-        `sums` are those over `chunk.reach`, where they were handed on but not kept.
+        `sums` are those over `chunk.reach`, where they were handed on but not kept. They are
+        changed: what other chunks say is added in place, on the device they are on.
         """
+        import torch
+
         if sums is None:
-            total = self._read(self._sums(chunk.index), (3, *chunk.box.shape))
+            total = torch.from_numpy(self._read(self._sums(chunk.index), (3, *chunk.box.shape)))
         else:
-            total = sums[(slice(None), *chunk.box.within(chunk.reach))].copy()
+            total = torch.as_tensor(sums)[(slice(None), *chunk.box.within(chunk.reach))]
         for source in self.sources[chunk.index]:
             shared = self.plan.chunks[source].reach.intersection(chunk.box)
             seam = self._read(self._seam(source, chunk.index), (3, *shared.shape))
-            total[(slice(None), *shared.within(chunk.box))] += seam
-        # The order of the classes decides between equal sums: background before core and border.
-        self.pieces.write(chunk.index, np.argmax(total, axis=0))
+            part = torch.from_numpy(seam).to(total.device)
+            total[(slice(None), *shared.within(chunk.box))] += part
+        self.pieces.write(chunk.index, decided_classes(total).cpu().numpy())
         for source in self.sources[chunk.index]:
             self._seam(source, chunk.index).unlink(missing_ok=True)
         self._sums(chunk.index).unlink(missing_ok=True)
@@ -109,6 +136,9 @@ class ChunkSums:
                 sources[target].append(source)
         return sources
 
+    def _background(self, index: int) -> Path:
+        return self.folder / f"background_{index:06d}.json"
+
     def _seam(self, source: int, target: int) -> Path:
         return self.folder / f"seam_{source:06d}_{target:06d}.npy"
 
@@ -123,6 +153,20 @@ class ChunkSums:
         if sums.shape != shape or sums.dtype != np.int32:
             raise RunError(f"{path} does not fit the run.", "Remove this run and start it again.")
         return sums
+
+
+def decided_classes(total: torch.Tensor) -> torch.Tensor:
+    """The class with the largest sum, uint8 (z, y, x), of int32 (class, z, y, x).
+
+    The order of the classes decides between equal sums: background before core and border.
+    Comparisons say so on every device; the argmax of a graphics card may choose another one.
+    """
+    import torch
+
+    background, core, border = total
+    classes = (core > background).to(torch.uint8)
+    classes[border > torch.maximum(background, core)] = 2
+    return classes
 
 
 def class_pieces(folder: Path, plan: NetworkPlan) -> ClassPieces:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from particleseg_app.errors import RunError
 from particleseg_app.models import GreyScaling, ModelEntry, choose_device
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.network_stage import ChunkPredictor, TilePredictor, begin
@@ -31,6 +32,7 @@ def run_network_stage_on(
     folder: Path,
     progress: Progress,
     cancel: CancelToken,
+    background: BackgroundTest | None = None,
 ) -> ClassPieces:
     """As `NetworkStage.run`, with the same files in `folder` at the end, done by `workers`.
 
@@ -61,7 +63,7 @@ def run_network_stage_on(
 
     closings: list[_Step] = [("close", index) for index in ready]
     predictions: list[_Step] = [("predict", chunk.index) for chunk in missing]
-    chunks = _WorkerChunks(files, scan, scaling, model, progress, cancel)
+    chunks = _WorkerChunks(files, scan, scaling, model, progress, cancel, background)
     workers.each(chunks.do, closings + predictions, cancel, then, at_once=chunks.at_once)
     return files.pieces
 
@@ -101,6 +103,7 @@ class _WorkerChunks:
     model: WorkerModel
     progress: Progress
     cancel: CancelToken
+    background: BackgroundTest | None = None
     loading: Any = field(default_factory=threading.Lock)
     computing: Any = field(default_factory=threading.Lock)
     predictor: ChunkPredictor | None = None
@@ -118,14 +121,17 @@ class _WorkerChunks:
         predictor = self._predictor()
         grey = predictor.read(chunk)
         with self.computing:
-            sums = predictor.sums(chunk, grey, self.progress, self.cancel)
-        self.files.keep(chunk, sums)
+            sums, skipped = predictor.sums(chunk, grey, self.progress, self.cancel)
+        self.files.note_background(chunk, skipped)
+        self.files.keep(chunk, sums.cpu().numpy())
 
     def _predictor(self) -> ChunkPredictor:
         with self.loading:
             if self.predictor is None:
                 model = self.model.load(self.cancel)
-                self.predictor = ChunkPredictor(self.files.plan, self.scan, self.scaling, model)
+                self.predictor = ChunkPredictor(
+                    self.files.plan, self.scan, self.scaling, model, self.background
+                )
             return self.predictor
 
 

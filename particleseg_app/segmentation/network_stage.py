@@ -9,18 +9,21 @@ seam file until those are done (`chunk_sums`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from particleseg_app.errors import RunError
-from particleseg_app.models import GreyScaling
+from particleseg_app.models import GreyScaling, TilePredictor
+from particleseg_app.models.devices import CardMemory
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.plan import NetworkPlan
@@ -34,16 +37,10 @@ if TYPE_CHECKING:
 # Weight 1 and probability 1 make 2^20; 27 tiles on one voxel still fit into 32 bits.
 FIXED_POINT = 1 << 20
 SMALLEST_WEIGHT = 1e-3
-GPU_BATCH = 8
+MOST_TILES_AT_ONCE = 16
+# Of the free memory of a card; the rest is for what other programs do meanwhile.
+SHARE_OF_FREE_MEMORY = 0.7
 STAGE_NAME = "Finding particles with the network"
-
-
-class TilePredictor(Protocol):
-    """What the stage needs of a model: see `models.Predictor`."""
-
-    device: torch.device
-
-    def predict(self, tiles: torch.Tensor) -> torch.Tensor: ...
 
 
 def gaussian_weights(tile_shape: Shape) -> np.ndarray:
@@ -61,10 +58,16 @@ class ChunkPredictor:
 
     One process has one of them for a run, also on the workers of a cluster. `read` may be called
     from a thread while `sums` works on another chunk; `sums` is called by one thread at a time.
+    With a `background` test, tiles that are certainly background are not predicted.
     """
 
     def __init__(
-        self, plan: NetworkPlan, scan: GreyVolume, scaling: GreyScaling, predictor: TilePredictor
+        self,
+        plan: NetworkPlan,
+        scan: GreyVolume,
+        scaling: GreyScaling,
+        predictor: TilePredictor,
+        background: BackgroundTest | None = None,
     ) -> None:
         import torch
 
@@ -72,7 +75,11 @@ class ChunkPredictor:
         self.scan = scan
         self.scaling = scaling
         self.predictor = predictor
-        self.batch = GPU_BATCH if predictor.device.type == "cuda" else 1
+        self.background = background
+        # None until it is known how many tiles fit a graphics card.
+        self.batch: int | None = None if predictor.device.type == "cuda" else 1
+        # Seconds spent inside the network, of those that `sums` took.
+        self.network_seconds = 0.0
         weights = torch.from_numpy(gaussian_weights(plan.tile_shape) * FIXED_POINT)
         self._weights = weights.to(predictor.device)
 
@@ -84,40 +91,80 @@ class ChunkPredictor:
 
     def sums(
         self, chunk: Chunk, grey: torch.Tensor, progress: Progress, cancel: CancelToken
-    ) -> np.ndarray:
-        """Weighted probabilities of the chunk's tiles, int32 (class, z, y, x) over its reach.
+    ) -> tuple[torch.Tensor, int]:
+        """What the chunk's tiles say, and how many of them were background.
 
-        `progress` advances by each tile. Raises `Cancelled`, and `RunError` without enough memory
-        for a single tile.
+        The former are weighted probabilities, int32 (class, z, y, x) over its reach, on the
+        device. `progress` advances by each tile. Raises `Cancelled`, and `RunError` without
+        enough memory for a single tile.
         """
         import torch
 
         sums = torch.zeros((3, *chunk.reach.shape), dtype=torch.int32, device=self.predictor.device)
+        boxes, background = self._parted(chunk, grey)
+        certainly = torch.round(self._weights).int()
+        for box in background:
+            sums[(0, *box.within(chunk.reach))] += certainly
+        progress.advance(len(background))
         first = 0
-        while first < len(chunk.tiles):
+        while first < len(boxes):
             cancel.check()
-            starts = chunk.tiles[first : first + self.batch]
-            boxes = [
-                Box(start, tuple(a + n for a, n in zip(start, self.plan.tile_shape, strict=True)))  # type: ignore[arg-type]
-                for start in starts
-            ]
-            tiles = torch.stack([grey[box.within(chunk.reach)] for box in boxes])[:, None]
+            some = boxes[first : first + self._tiles_at_once(grey[boxes[0].within(chunk.reach)])]
+            tiles = torch.stack([grey[box.within(chunk.reach)] for box in some])[:, None]
             try:
-                shares = self.predictor.predict(tiles)
+                shares = self._predict(tiles)
             except torch.OutOfMemoryError:
                 self._take_smaller_batch(progress)
                 continue
-            for box, share in zip(boxes, shares, strict=True):
+            for box, share in zip(some, shares, strict=True):
                 part = torch.round(share * self._weights).int()
                 sums[(slice(None), *box.within(chunk.reach))] += part
-            first += len(starts)
-            progress.advance(len(starts))
-        return sums.cpu().numpy()
+            first += len(some)
+            progress.advance(len(some))
+        return sums, len(background)
+
+    def _parted(self, chunk: Chunk, grey: torch.Tensor) -> tuple[list[Box], list[Box]]:
+        """The boxes of the chunk's tiles: those to predict, and those that are background."""
+        import torch
+
+        boxes = [
+            Box(start, tuple(a + n for a, n in zip(start, self.plan.tile_shape, strict=True)))  # type: ignore[arg-type]
+            for start in chunk.tiles
+        ]
+        if self.background is None:
+            return boxes, []
+        test = self.background
+        answers = [test.is_background(grey[box.within(chunk.reach)]) for box in boxes]
+        certain = torch.stack(answers).tolist()
+        parted: tuple[list[Box], list[Box]] = ([], [])
+        for box, is_background in zip(boxes, certain, strict=True):
+            parted[is_background].append(box)
+        return parted
+
+    def _predict(self, tiles: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        shares = self.predictor.predict(tiles)
+        self.network_seconds += time.perf_counter() - started
+        return shares
+
+    def _tiles_at_once(self, tile: torch.Tensor) -> int:
+        """How many tiles go through the network together; tried with one tile on a card."""
+        import torch
+
+        if self.batch is None:
+            try:
+                memory = CardMemory(self.predictor.device)
+                peak = memory.peak_of(lambda: self._predict(tile[None, None]))
+                room = SHARE_OF_FREE_MEMORY * memory.free()
+                self.batch = int(max(1, min(MOST_TILES_AT_ONCE, room // max(1, peak))))
+            except torch.OutOfMemoryError:
+                self.batch = 1
+        return self.batch
 
     def _take_smaller_batch(self, progress: Progress) -> None:
         import torch
 
-        if self.batch == 1:
+        if self.batch is None or self.batch == 1:
             raise RunError(
                 "The graphics card has too little free memory for this model.",
                 "Close other programs that use it, or choose the processor as device.",
@@ -140,33 +187,49 @@ class NetworkStage:
     scaling: GreyScaling
     predictor: TilePredictor
     folder: Path
+    background: BackgroundTest | None = None
 
     def __post_init__(self) -> None:
         self.files = ChunkSums(self.folder, self.plan)
-        self.chunks = ChunkPredictor(self.plan, self.scan, self.scaling, self.predictor)
+        self.chunks = ChunkPredictor(
+            self.plan, self.scan, self.scaling, self.predictor, self.background
+        )
 
     def run(self, progress: Progress, cancel: CancelToken) -> ClassPieces:
-        """Predict all chunks that are missing; a later call goes on where this one ended."""
+        """Predict all chunks that are missing; a later call goes on where this one ended.
+
+        While the network works on a chunk, the next one is read and the one before is closed and
+        written. At most one chunk waits on either side, so that memory stays bounded.
+        """
         missing = begin(self.files, progress)
-        with _reading_ahead() as executor:
-            upcoming = self._read(executor, missing[0]) if missing else None
+        with _in_background("read-ahead") as reader, _in_background("write-behind") as writer:
+            upcoming = reader.submit(self.chunks.read, missing[0]) if missing else None
+            written: Future[None] | None = None
             for position, chunk in enumerate(missing):
                 assert upcoming is not None
                 grey = upcoming.result()
                 following = position + 1 < len(missing)
-                upcoming = self._read(executor, missing[position + 1]) if following else None
-                sums = self.chunks.sums(chunk, grey, progress, cancel)
+                upcoming = (
+                    reader.submit(self.chunks.read, missing[position + 1]) if following else None
+                )
+                sums, background = self.chunks.sums(chunk, grey, progress, cancel)
+                if written is not None:
+                    written.result()
                 # In order, so that every earlier chunk is predicted and this one can be closed.
-                self.files.hand_on(chunk, sums)
-                self.files.close(chunk, sums)
+                written = writer.submit(self._finish, chunk, sums, background)
+                del grey, sums
+            if written is not None:
+                written.result()
         # What workers of a cluster had predicted before the run was continued here.
         for index in self.files.ready():
             cancel.check()
             self.files.close(self.plan.chunks[index])
         return self.files.pieces
 
-    def _read(self, executor: ThreadPoolExecutor, chunk: Chunk) -> Future[torch.Tensor]:
-        return executor.submit(self.chunks.read, chunk)
+    def _finish(self, chunk: Chunk, sums: torch.Tensor, background: int) -> None:
+        self.files.note_background(chunk, background)
+        self.files.hand_on(chunk, sums)
+        self.files.close(chunk, sums)
 
 
 def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
@@ -182,10 +245,10 @@ def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
 
 
 @contextmanager
-def _reading_ahead() -> Iterator[ThreadPoolExecutor]:
-    """One thread that reads the next chunk while the network works on this one."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+def _in_background(name: str) -> Iterator[ThreadPoolExecutor]:
+    """One thread beside the network. What it has begun is ended, so that nothing done is lost."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
         yield executor
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=True)

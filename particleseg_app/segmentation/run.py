@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from particleseg_app import __version__
 from particleseg_app.durable_files import remove_part_files, write_json
 from particleseg_app.errors import Cancelled, RunError, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
-from particleseg_app.models import ModelEntry, Predictor, choose_device, find_model
+from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.background import background_test
+from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.network_on_workers import WorkerModel, run_network_stage_on
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
@@ -31,8 +34,10 @@ from particleseg_app.segmentation.run_folder import (
     RunResult,
     check_same_settings,
     claim,
+    read_origin,
     read_run_json,
 )
+from particleseg_app.segmentation.run_inference import inference_of_run
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_stage import run_threshold_stage
 from particleseg_app.segmentation.workers import Workers
@@ -49,7 +54,7 @@ def segment(
     progress: Progress,
     cancel: CancelToken,
     *,
-    make_predictor: MakePredictor = Predictor,
+    make_predictor: MakePredictor | None = None,
     tiles_per_chunk: int | None = None,
     workers: Workers | None = None,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
@@ -59,6 +64,7 @@ def segment(
     Raises `UserError` (settings, model, disk, memory) or `Cancelled`; either way everything that
     was finished stays in `run_folder`. `workers` (a cluster, None for this process alone),
     `make_predictor` and `tiles_per_chunk` do not change a result; the latter two exist for tests.
+    Without `make_predictor` the engine is chosen as `settings.inference` says.
     Nor does `memory_limit_bytes`, which bounds the memory of each process and may be another when a
     run is continued.
     """
@@ -111,7 +117,7 @@ def _segment(
     settings: RunSettings,
     progress: Progress,
     cancel: CancelToken,
-    make_predictor: MakePredictor,
+    make_predictor: MakePredictor | None,
     tiles_per_chunk: int | None,
     workers: Workers | None,
     memory_limit_bytes: int,
@@ -136,21 +142,35 @@ def _segment(
             "model_fingerprint": entry.fingerprint(),
             "tiles_per_chunk": plan.tiles_per_chunk,
         }
+        device = choose_device(settings.device)
+        inference = None
+        if make_predictor is None:
+            check_same_settings(run_folder, settings)
+            earlier = read_origin(run_folder)
+            inference = inference_of_run(
+                earlier, entry, device.id, settings.inference, progress, cancel
+            )
+            make_predictor = functools.partial(open_predictor, inference=inference)
+            recorded = {"inference": inference.id} if earlier is None else earlier
+            origin |= {key: recorded[key] for key in ("inference",) if key in recorded}
         claim(run_folder, settings, origin)
         clock.begin()
-        device = choose_device(settings.device)
         scaling = entry.card.normalisation.for_scan(scan.statistics)
+        background = background_test(scan.statistics, scaling) if settings.skip_background else None
         if workers is None:
             predictor = make_predictor(entry, device.id, plan.mirroring, cancel)
-            stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder)
+            stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder, background)
             classes = stage.run(progress, cancel)
         else:
             model = WorkerModel(
                 make_predictor, entry, entry.fingerprint(), settings.device, plan.mirroring
             )
             classes = run_network_stage_on(
-                workers, plan, scan, scaling, model, pieces_folder, progress, cancel
+                workers, plan, scan, scaling, model, pieces_folder, progress, cancel, background
             )
+        skipped = ChunkSums(pieces_folder, plan).background_tiles()
+        if skipped:
+            progress.note(f"{skipped} of {plan.tile_count} tiles were empty and were passed by.")
         factor, small_core_filter = plan.scale_factor, True
         summary |= {
             "model": {"name": entry.card.name, "version": entry.card.version, **origin},
@@ -159,6 +179,8 @@ def _segment(
             "working_shape": list(plan.working_shape),
             "tile_shape": list(plan.tile_shape),
             "tiles": plan.tile_count,
+            "tiles_skipped": skipped,
+            "inference": None if inference is None else inference.title,
         }
     else:
         threshold = settings.threshold

@@ -67,6 +67,11 @@ def stored_settings(folder: Path) -> RunSettings:
         raise RunError(error.sentence, error.remedy) from error
 
 
+def read_origin(folder: Path) -> dict[str, Any] | None:
+    """What an earlier attempt of this run started from; None for a run that begins."""
+    return read_run_json(folder / ORIGIN) if (folder / ORIGIN).exists() else None
+
+
 def read_run_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -11,6 +11,8 @@ from particleseg_app.units import diameter_in_voxels
 
 METHODS = ("nnunet", "threshwater")
 PRESETS = ("fast", "standard", "best")
+# See models.inference: "auto" takes the engine that is fastest on the processor.
+INFERENCE = ("auto", "openvino", "torch")
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class RunSettings:
 
     `threshold` is ThreshWater's grey value, None for Otsu's. `min_relative_volume` is the share
     of the mean particle volume below which a particle is dropped (001, relative size filter).
+    `skip_background` passes the network by tiles that are certainly background (see
+    `background`); `inference` names what computes the network on the processor.
     """
 
     voxel_size_um: float
@@ -31,12 +35,15 @@ class RunSettings:
     opening_radius: int = 1
     erosion_radius: int = 2
     min_relative_volume: float = 0.005
+    skip_background: bool = True
+    inference: str = "auto"
 
     def check(self) -> None:
         """Raise `InvalidValueError` for the first answer that is not possible."""
         diameter_in_voxels(self.particle_diameter_um, self.voxel_size_um)
         _check_choice("method", self.method, METHODS)
         _check_choice("preset", self.preset, PRESETS)
+        _check_choice("inference", self.inference, INFERENCE)
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise InvalidValueError("The threshold must be a number.", "Enter a grey value.")
         for name, radius in (("opening", self.opening_radius), ("erosion", self.erosion_radius)):

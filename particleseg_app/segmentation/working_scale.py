@@ -19,7 +19,7 @@ from particleseg_app.units import Box, Shape
 if TYPE_CHECKING:
     import torch
 
-MAX_READ_VOXELS = 48 * 1024**2
+MAX_READ_VOXELS = 16 * 1024**2
 
 
 class GreyVolume(Protocol):
