@@ -179,7 +179,7 @@ def take_scan(
         volume += (settings.slice_steps * steps[:, None, None]).astype(np.float32)
     if settings.coarseness > 1:
         small = tuple(max(8, round(n / settings.coarseness)) for n in shape)
-        volume = enlarged(volume, small)  # type: ignore[arg-type]
+        volume = enlarged(volume, small)
         volume += settings.noise * _scanner_noise(rng, small, settings)  # type: ignore[arg-type]
         volume = enlarged(volume, shape)
     else:

@@ -44,9 +44,10 @@ def enlarged(field: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
     The same as scipy's `zoom` of first order in grid mode, several times faster.
     """
-    missing = (1,) * (3 - field.ndim)
-    volume = np.ascontiguousarray(field, np.float32).reshape(missing + field.shape)
-    full = _enlarged(volume, (*missing, *(int(size) for size in shape)))
+    sizes = (*(1,) * (3 - field.ndim), *(int(size) for size in shape))
+    volume = np.ascontiguousarray(field, np.float32)
+    volume = volume.reshape((1,) * (3 - field.ndim) + field.shape)
+    full = np.asarray(_enlarged(volume, (sizes[0], sizes[1], sizes[2])))
     return full.reshape(tuple(shape))
 
 
