@@ -52,6 +52,9 @@ def segment(
         float | None,
         typer.Option(help="Grey value that parts particles from the rest (threshwater only)."),
     ] = None,
+    max_memory: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
+    ] = "4GB",
     new_run: Annotated[
         bool,
         typer.Option("--new-run", help="Start anew where a run with these settings exists."),
@@ -66,8 +69,10 @@ def segment(
     """
     if threshold is not None and method is not Method.threshwater:
         raise typer.BadParameter("--threshold belongs to --method threshwater.")
+    from particleseg_app.memory_limit import parse_memory
     from particleseg_app.segmentation import RunSettings
 
+    memory_limit = parse_memory(max_memory)
     settings = RunSettings(
         voxel_size_um=voxel_size_um,
         particle_diameter_um=particle_diameter_um,
@@ -87,7 +92,9 @@ def segment(
     _warn_of_other_voxel_size(source, voxel_size_um)
     try:
         with cluster_workers(cluster) as workers, long_work() as (progress, cancel):
-            result, paths = _run(source, out, settings, new_run, workers, progress, cancel)
+            result, paths = _run(
+                source, out, settings, new_run, workers, memory_limit, progress, cancel
+            )
     except Cancelled:
         typer.echo("Cancelled; the same command continues the run.", err=True)
         raise typer.Exit(1) from None
@@ -126,6 +133,7 @@ def _run(
     settings: RunSettings,
     new_run: bool,
     workers: Cluster | None,
+    memory_limit: int,
     progress: Progress,
     cancel: CancelToken,
 ) -> tuple[Any, list[Path]]:
@@ -135,7 +143,7 @@ def _run(
     with Project.open(out) if is_project(out) else Project.create(out) as project:
         entry = _known_scan(project, source)
         if entry is None:
-            entry = project.add_scan(source, progress, cancel)
+            entry = project.add_scan(source, progress, cancel, memory_limit_bytes=memory_limit)
         project.set_scan_answers(
             entry.id,
             voxel_size_um=settings.voxel_size_um,
@@ -146,7 +154,7 @@ def _run(
             run = project.new_run(entry.id, settings.as_dict())
         if workers is not None:
             workers.shared_folder = project.run_folder(run.id)
-        result = run_segmentation_job(project, run.id, progress, cancel, workers)
+        result = run_segmentation_job(project, run.id, progress, cancel, workers, memory_limit)
         return result, write_main_results(project, run.id, progress, cancel)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.particles.surface import equivalent_diameter, sphericity, surface_area
 from particleseg_app.particles.table import COLUMNS
 from particleseg_app.progress import CancelToken, Progress
@@ -55,6 +56,7 @@ def measure_particles(
     progress: Progress,
     cancel: CancelToken,
     block_shape: tuple[int, int] | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> pd.DataFrame:
     """Measure every particle; one row a particle, sorted by label, columns as `COLUMNS`.
 

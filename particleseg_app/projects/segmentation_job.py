@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from particleseg_app import __version__
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import ProjectError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.particles import (
     export_csv,
     export_labels_tiff,
@@ -37,12 +38,14 @@ def run_segmentation_job(
     progress: Progress,
     cancel: CancelToken,
     workers: Workers | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> RunResult:
     """Segment the run's scan, measure the particles and note where they come from.
 
     Continues an interrupted run; a finished one returns at once. `workers` are those of a cluster,
-    None for this process alone. Leaves `labels.h5`, `particles.parquet` and `provenance.json` in
-    the run's folder. Raises `UserError` (see `segmentation.run.segment`) and `Cancelled`.
+    None for this process alone. `memory_limit_bytes` bounds the memory of each process and is no
+    part of the result. Leaves `labels.h5`, `particles.parquet` and `provenance.json` in the run's
+    folder. Raises `UserError` (see `segmentation.run.segment`) and `Cancelled`.
     """
     from particleseg_app.segmentation import RunSettings, segment
 
@@ -51,10 +54,25 @@ def run_segmentation_job(
     folder = project.run_folder(run_id)
     settings = RunSettings.from_dict(run.settings)
     with project.open_scan(scan_entry.id) as scan:
-        result = segment(folder, scan, settings, progress, cancel, workers=workers)
+        result = segment(
+            folder,
+            scan,
+            settings,
+            progress,
+            cancel,
+            workers=workers,
+            memory_limit_bytes=memory_limit_bytes,
+        )
         if not (folder / TABLE).exists():
             with open_labels(result.labels_path) as labels:
-                table = measure_particles(labels, scan, settings.voxel_size_um, progress, cancel)
+                table = measure_particles(
+                    labels,
+                    scan,
+                    settings.voxel_size_um,
+                    progress,
+                    cancel,
+                    memory_limit_bytes=memory_limit_bytes,
+                )
             save_table(table, folder / TABLE)
     if not (folder / PROVENANCE).exists():
         write_json(folder / PROVENANCE, _provenance(run, scan_entry, result))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
 from particleseg_app.models import ModelCard
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import Chunk, plan_chunks, tile_shape_for
@@ -13,7 +15,11 @@ from particleseg_app.units import Shape, scale_factor
 # Presets differ only in how much tiles overlap and whether they are mirrored.
 OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.5}
 MIRRORING = {"fast": False, "standard": False, "best": True}
-TILES_PER_CHUNK = 4
+# Along each axis. More mean fewer seams, but a chunk's sums and grey values lie in memory.
+MOST_TILES_PER_CHUNK = 4
+_BYTES_PER_CHUNK_VOXEL = 40
+# What a network of 32 channels at full resolution holds while it predicts one tile.
+_BYTES_PER_TILE_VOXEL = 512
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class NetworkPlan:
     overlap: float
     mirroring: bool
     chunks: tuple[Chunk, ...]
+    tiles_per_chunk: int = MOST_TILES_PER_CHUNK
 
     @property
     def tile_count(self) -> int:
@@ -37,15 +44,21 @@ def plan_network_run(
     scan_shape: Shape,
     settings: RunSettings,
     card: ModelCard,
-    tiles_per_chunk: int = TILES_PER_CHUNK,
+    tiles_per_chunk: int | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> NetworkPlan:
-    """The plan for a run with a model; raises `InvalidValueError` for impossible sizes."""
+    """The plan for a run with a model; raises `InvalidValueError` for impossible sizes.
+
+    `tiles_per_chunk` (along each axis) is as many as `memory_limit_bytes` allows where it is None.
+    """
     factor = scale_factor(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
     )
     volume = working_shape(scan_shape, factor)
     tile = tile_shape_for(volume, card.patch_shape)
     overlap = OVERLAP[settings.preset]
+    if tiles_per_chunk is None:
+        tiles_per_chunk = _tiles_that_fit(tile, overlap, memory_limit_bytes)
     return NetworkPlan(
         scale_factor=factor,
         scan_shape=scan_shape,
@@ -54,4 +67,15 @@ def plan_network_run(
         overlap=overlap,
         mirroring=MIRRORING[settings.preset],
         chunks=plan_chunks(volume, tile, overlap, tiles_per_chunk),
+        tiles_per_chunk=tiles_per_chunk,
     )
+
+
+def _tiles_that_fit(tile: Shape, overlap: float, memory_limit_bytes: int) -> int:
+    """Tiles of a chunk along each axis, so that working on it stays within the limit."""
+    room = bytes_for_pieces(memory_limit_bytes) - math.prod(tile) * _BYTES_PER_TILE_VOXEL
+    for tiles in range(MOST_TILES_PER_CHUNK, 1, -1):
+        reach = [edge * (1 + (tiles - 1) * (1 - overlap)) for edge in tile]
+        if math.prod(reach) * _BYTES_PER_CHUNK_VOXEL <= room:
+            return tiles
+    return 1

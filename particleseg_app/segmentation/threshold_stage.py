@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.settings import RunSettings
@@ -13,6 +16,8 @@ from particleseg_app.segmentation.working_scale import GreyVolume
 from particleseg_app.units import Shape, blocks
 
 BLOCK_SHAPE: Shape = (192, 192, 192)
+# Grey values, masks and squared distances of one block with its halo.
+_BYTES_PER_VOXEL = 24
 
 
 def run_threshold_stage(
@@ -24,10 +29,11 @@ def run_threshold_stage(
     cancel: CancelToken,
     block_shape: Shape = BLOCK_SHAPE,
     workers: Workers | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> ClassPieces:
     """Classes at the scan's own scale; a later call goes on with the blocks that are missing.
 
-    `workers` are those of a cluster, None for this thread alone.
+    `workers` are those of a cluster, None for the threads of this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pieces = ClassPieces(folder, scan.shape, list(blocks(scan.shape, block_shape)))
@@ -49,6 +55,10 @@ def run_threshold_stage(
         pieces.write(index, classes[box.within(outer)])
         progress.advance()
 
-    workers = ThreadWorkers(1) if workers is None else workers
-    workers.each(find, missing, cancel)
+    def most_at_once() -> int:
+        voxels = math.prod(n + 2 * halo for n in block_shape)
+        return pieces_at_once(memory_limit_bytes, voxels * _BYTES_PER_VOXEL)
+
+    workers = ThreadWorkers(os.cpu_count() or 1) if workers is None else workers
+    workers.each(find, missing, cancel, at_once=most_at_once)
     return pieces

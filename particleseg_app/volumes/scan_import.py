@@ -19,6 +19,7 @@ import numpy as np
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ScanError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Shape
 from particleseg_app.volumes.chunked_store import (
@@ -43,7 +44,11 @@ _PLAIN_CHUNK = 1  # HDF5's mark of a chunk that skipped the first filter
 
 
 def import_scan(
-    source: ScanSource, destination: Path, progress: Progress, cancel: CancelToken
+    source: ScanSource,
+    destination: Path,
+    progress: Progress,
+    cancel: CancelToken,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> None:
     """Copy every voxel of `source` to the scan file `destination`, with its grey statistics.
 
@@ -56,7 +61,7 @@ def import_scan(
         check_disk_space(source.bytes, destination.parent)
         progress.start("Importing the scan", total=source.shape[0], unit="slices")
         with part_file(destination) as part:
-            _write_scan(source, part, progress, cancel)
+            _write_scan(source, part, progress, cancel, memory_limit_bytes)
             progress.start("Flushing the scan to disk")
 
 
@@ -81,8 +86,15 @@ class _Slab:
     depth: int = 0
 
 
-def _write_scan(source: ScanSource, part: Path, progress: Progress, cancel: CancelToken) -> None:
-    chunk = chunk_shape(source.shape, _slab_depth(source.shape, source.dtype.itemsize))
+def _write_scan(
+    source: ScanSource,
+    part: Path,
+    progress: Progress,
+    cancel: CancelToken,
+    memory_limit_bytes: int,
+) -> None:
+    slab_bytes = min(_SLAB_BYTES, bytes_for_pieces(memory_limit_bytes) // 4)
+    chunk = chunk_shape(source.shape, _slab_depth(source.shape, source.dtype.itemsize, slab_bytes))
     counter = GreyCounter(source.dtype)
     stop = threading.Event()
     threads = max(1, min(4, os.cpu_count() or 1))
@@ -169,11 +181,11 @@ def _flushing_behind(path: Path) -> Iterator[Callable[[], None]]:
             os.close(descriptor)
 
 
-def _slab_depth(shape: Shape, itemsize: int) -> int:
-    """Slices in a slab: 64, or fewer (a power of two) when that many would not fit the memory."""
+def _slab_depth(shape: Shape, itemsize: int, slab_bytes: int) -> int:
+    """Slices in a slab: 64, or fewer (a power of two) where that many take over `slab_bytes`."""
     row_bytes = math.prod(math.ceil(n / CHUNK_EDGE) * CHUNK_EDGE for n in shape[1:]) * itemsize
     depth = CHUNK_EDGE
-    while depth > 1 and depth * row_bytes > _SLAB_BYTES:
+    while depth > 1 and depth * row_bytes > slab_bytes:
         depth //= 2
     return depth
 
