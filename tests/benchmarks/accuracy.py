@@ -1,146 +1,188 @@
 """How well particles are found and separated, on labelled scans that no training scan came from.
 
-    python -m tests.benchmarks.accuracy [--model NAME_OR_FOLDER] [--preset PRESET] [--write]
+    python -m tests.benchmarks.accuracy [--write] [--cases NAME …] [--methods NAME …]
+    python -m tests.benchmarks.accuracy --misjudged | --sizes
 
-Prints one table: the network beside ThreshWater, once with Otsu's threshold and once with the
-threshold and erosion that suit each scan best (which needs the reference, so no user has it).
-`--write` replaces the table in docs/accuracy.md.
+Prints one table: the default model beside other bundled models, ThreshWater tuned on the reference
+of each scan, and a slice-wise 2D U-Net (trained first where that has not been done). `--write`
+replaces table and pictures in docs/accuracy.md. `--misjudged` tells the default model a diameter
+that is 1.5 times too large and too small; `--sizes` gives it particles of 8 to 150 voxels.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import itertools
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
-import numpy as np
-import tifffile
-
-from particleseg_app.evaluation import Score, evaluate
-from particleseg_app.models import find_model
-from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunSettings, segment
-from particleseg_app.units import Box
-from particleseg_app.volumes import (
-    import_scan,
-    inspect_source,
-    open_labels,
-    open_scan,
-    read_label_file,
+from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases
+from tests.benchmarks.accuracy_checks import misjudged_table, sizes_table
+from tests.benchmarks.accuracy_methods import (
+    Method,
+    Outcome,
+    Workplace,
+    network_method,
+    other_bundled_models,
+    otsu_method,
+    outcome_of,
+    slice_method,
+    threshwater_method,
 )
-from tests.independent_scans import ALL, LabelledScan
+from tests.benchmarks.accuracy_pictures import case_picture
+from tests.benchmarks.accuracy_table import (
+    Results,
+    case_table,
+    figures_text,
+    mean_table,
+    target_list,
+)
+from tests.benchmarks.slice_network import find_slice_network
+from tests.benchmarks.train_slice_network import train_slice_network
+from tests.independent_scans import LabelledScan
 
-HERE = Path(__file__).resolve()
-VOXEL_SIZE_UM = 10.0
-DOCUMENT = HERE.parents[2] / "docs" / "accuracy.md"
-SAMPLE = HERE.parents[2] / "resources" / "sample"
-START, END = "<!-- table: start -->", "<!-- table: end -->"
-
-
-def bundled_sample() -> LabelledScan:
-    """The sample that the demo uses."""
-    grey = tifffile.imread(sorted((SAMPLE / "ore_sample").glob("*.tif")))
-    return LabelledScan(
-        "bundled sample", grey, read_label_file(SAMPLE / "ore_sample_labels.tif"), 18
-    )
-
-
-def scans() -> Iterator[LabelledScan]:
-    yield bundled_sample()
-    for make in ALL:
-        yield make()
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
+PICTURES = DOCUMENT.parent / "pictures" / "accuracy"
 
 
-class Workplace:
-    """A scan on disk, ready to be segmented again and again."""
-
-    def __init__(self, case: LabelledScan, folder: Path) -> None:
-        self.case, self.folder, self.runs = case, folder, 0
-        tifffile.imwrite(folder / "scan.tif", case.grey)
-        source = inspect_source(folder / "scan.tif")
-        import_scan(source, folder / "scan.h5", Progress(), CancelToken())
-
-    def score(self, settings: RunSettings) -> Score:
-        self.runs += 1
-        with open_scan(self.folder / "scan.h5") as scan:
-            run = self.folder / f"run{self.runs}"
-            result = segment(run, scan, settings, Progress(), CancelToken())
-        with open_labels(result.labels_path) as labels:
-            return evaluate(self.case.labels, labels.read(Box.whole(labels.shape)))
-
-    def settings(self, **choices: object) -> RunSettings:
-        diameter = self.case.diameter_voxels * VOXEL_SIZE_UM
-        return RunSettings(VOXEL_SIZE_UM, diameter, **choices)  # type: ignore[arg-type]
-
-    def best_threshwater(self) -> Score:
-        """ThreshWater at its best: eight thresholds between the two grey levels × two erosions."""
-        foreground = np.median(self.case.grey[self.case.labels > 0])
-        background = np.median(self.case.grey[self.case.labels == 0])
-        thresholds = background + (foreground - background) * np.linspace(0.2, 0.8, 8)
-        choices = [
-            self.settings(method="threshwater", threshold=float(threshold), erosion_radius=erosion)
-            for threshold, erosion in itertools.product(thresholds, (2, 3))
-        ]
-        scores = [self.score(settings) for settings in choices]
-        return max(scores, key=lambda score: score.f1_instance)
+def chosen_methods(names: list[str] | None, model: str, preset: str) -> list[Method]:
+    """The methods asked for, ours first; trains the 2D network when it is missing."""
+    others = other_bundled_models()
+    names = names or ["default", *others, "threshwater", "slices"]
+    methods = []
+    for name in names:
+        if name == "threshwater":
+            methods.append(threshwater_method())
+        elif name == "otsu":
+            methods.append(otsu_method())
+        elif name == "slices":
+            if find_slice_network() is None:
+                print(
+                    "The slice-wise 2D U-Net has not been trained on this machine yet; it is "
+                    "trained now (about 25 minutes, once). --methods without “slices” skips it.",
+                    flush=True,
+                )
+                train_slice_network()
+            methods.append(slice_method())
+        else:
+            methods.append(network_method(model if name == "default" else name, preset))
+    return methods
 
 
-def row(case: str, method: str, score: Score) -> str:
-    values = (
-        f"{score.f1:.3f} | {score.f1_match:.3f} | {score.f1_instance:.3f} | "
-        f"{score.merger_ratio:.3f} | {score.splitter_ratio:.3f}"
-    )
-    return f"| {case} | {score.reference_count} | {method} | {values} |"
+class _LazyPlace:
+    """A workplace that is made only when a method really has to run."""
+
+    def __init__(self, case: LabelledScan, folder: str) -> None:
+        self._case, self._folder = case, Path(folder)
+        self._place: Workplace | None = None
+
+    def __call__(self) -> Workplace:
+        self._place = self._place or Workplace(self._case, self._folder)
+        return self._place
+
+
+def measure(cases: dict[str, MakeCase], methods: list[Method], pictures: Path | None) -> Results:
+    """Run every method on every case, printing as it goes."""
+    results = Results(methods, {}, {}, {}, [])
+    for key, make in cases.items():
+        began = time.monotonic()
+        case = make()
+        if case is None:
+            print(f"Skipped: {key}, its data is not beside the repository.", flush=True)
+            results.skipped.append(key)
+            continue
+        made_s = time.monotonic() - began
+        found: dict[str, Outcome] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            place = _LazyPlace(case, folder)
+            for method in methods:
+                found[method.name] = outcome_of(method, case, place)
+                figures = found[method.name].figures
+                print(
+                    f"| {case.name} | {int(figures['reference_count'])} | {method.title} | "
+                    f"{figures_text(figures)} |  ({figures['seconds']:.0f} s)",
+                    flush=True,
+                )
+        results.outcomes[key] = found
+        results.titles[key], results.about[key] = case.name, case.about
+        if pictures is not None:
+            panels = [(method.title, found[method.name]) for method in methods]
+            case_picture(pictures / f"{key}.jpg", case, panels)
+        print(f"  made in {made_s:.0f} s, all in {time.monotonic() - began:.0f} s", flush=True)
+    return results
+
+
+def measured_on() -> str:
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return f"Measured {today}, {os.cpu_count()} cores ({platform.machine()}), no graphics card."
+
+
+def replace_section(name: str, lines: list[str]) -> None:
+    """Replace what stands between the marks of a section in docs/accuracy.md."""
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, after = text.split(start)[0], text.split(end)[1]
+    body = "\n".join(lines)
+    DOCUMENT.write_text(f"{before}{start}\n{body}\n{end}{after}", encoding="utf-8")
+
+
+def picture_lines(results: Results) -> list[str]:
+    lines = []
+    for key, title in results.titles.items():
+        about = f": {results.about[key]}" if results.about[key] else ""
+        link = f"![{title}](pictures/accuracy/{key}.jpg)"
+        lines += [f"**{title}**{about}.", "", link, ""]
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--model", default="default")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", default="default", help="name or folder")
     parser.add_argument("--preset", default="standard")
-    parser.add_argument(
-        "--write", action="store_true", help="replace the table in docs/accuracy.md"
-    )
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="parts of names; all without")
+    parser.add_argument("--methods", nargs="+", metavar="NAME",
+                        help="default, threshwater, slices, otsu, or a model")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--misjudged", action="store_true", help="diameter × 1.5 and ÷ 1.5")
+    parser.add_argument("--sizes", action="store_true", help="particles of 8 to 150 voxels")
+    parser.add_argument("--write", action="store_true", help="into docs/accuracy.md")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures, without --write")
     options = parser.parse_args()
-    card = find_model(options.model).card
+    if options.list:
+        print("\n".join(CASES))
+        return
+    try:
+        cases = chosen_cases(options.cases)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.misjudged or options.sizes:
+        for name, wanted in (("misjudged", options.misjudged), ("sizes", options.sizes)):
+            if not wanted:
+                continue
+            table = misjudged_table if name == "misjudged" else sizes_table
+            lines = [*table(cases, options.model, options.preset), "", measured_on()]
+            print("\n" + "\n".join(lines))
+            if options.write:
+                replace_section(name, lines)
+        return
+    if options.write and (options.cases or options.methods):
+        parser.error("--write needs all cases and methods.")
+    methods = chosen_methods(options.methods, options.model, options.preset)
+    results = measure(cases, methods, PICTURES if options.write else options.pictures)
+    if not results.outcomes:
+        return
+    skipped = [f"Skipped, data absent: {', '.join(results.skipped)}."] if results.skipped else []
     lines = [
-        "| scan | particles | method | F1 | F1_match | F1_instance | merger | splitter |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    network = f"{card.name} {card.version}, {options.preset}"
-    collected: dict[str, list[Score]] = {}
-    for case in scans():
-        with tempfile.TemporaryDirectory() as folder:
-            place = Workplace(case, Path(folder))
-            methods = {
-                network: place.score(place.settings(model=options.model, preset=options.preset)),
-                "ThreshWater, Otsu": place.score(place.settings(method="threshwater")),
-                "ThreshWater, tuned on the reference": place.best_threshwater(),
-            }
-        for method, score in methods.items():
-            lines.append(row(case.name, method, score))
-            print(lines[-1], flush=True)
-            collected.setdefault(method, []).append(score)
-    for method, scores in collected.items():
-        mean = {
-            name: np.mean([getattr(score, name) for score in scores])
-            for name in ("f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio")
-        }
-        values = " | ".join(f"**{value:.3f}**" for value in mean.values())
-        count = sum(score.reference_count for score in scores)
-        lines.append(f"| **mean** | {count} | {method} | {values} |")
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    lines += ["", f"Measured {today}, {os.cpu_count()} cores ({platform.machine()}), no GPU."]
+        *mean_table(results), "", *target_list(results), "", *case_table(results), "",
+        *skipped, measured_on(),
+    ]  # fmt: skip
     print("\n" + "\n".join(lines))
     if options.write:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        before, after = text.split(START)[0], text.split(END)[1]
-        table = "\n".join(lines)
-        DOCUMENT.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
+        replace_section("table", lines)
+        replace_section("pictures", picture_lines(results))
 
 
 if __name__ == "__main__":

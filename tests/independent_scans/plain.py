@@ -1,27 +1,17 @@
-"""Labelled scans for judging methods, made on purpose in another way than the training scans.
+"""Four plain cases: bodies slid along a line until they touch, and a simple rendering.
 
-Nothing here is shared with `particleseg_app.training`: particles are convex polyhedra and
-superellipsoids that are slid along a line until they touch, and the rendering is a plain one
-(two phases, blur, white noise, a ring, a cylinder). Volumes are (z, y, x).
+Particles are convex polyhedra and superellipsoids; the picture has two phases, blur, white noise,
+a ring, a cylinder. Volumes are (z, y, x).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-
-@dataclass(frozen=True)
-class LabelledScan:
-    """Grey values uint16 and labels uint32, both (z, y, x), and the mean diameter in voxels."""
-
-    name: str
-    grey: np.ndarray
-    labels: np.ndarray
-    diameter_voxels: float
+from tests.independent_scans.labelled_scan import LabelledScan
 
 
 def polyhedron(random: np.random.Generator, radius: float) -> np.ndarray:
@@ -192,6 +182,3 @@ def small_particles(shape=(96, 96, 96)) -> LabelledScan:
     return LabelledScan(
         "ten voxels wide", render(random, labels, 9000, (16000, 28000), 1500, 0.7), labels, 10
     )
-
-
-ALL = (spaced_ore, touching_ore, cylinder_scan, small_particles)

@@ -1,0 +1,77 @@
+"""The cases of the accuracy benchmark by name; each is made only when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from threadpoolctl import threadpool_limits
+
+import tests.independent_scans
+from particleseg_app.durable_files import write_bytes
+from particleseg_app.volumes import read_label_file
+from tests.benchmarks.slice_network import cache_folder
+from tests.independent_scans import ALL, REAL, LabelledScan
+
+SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
+SAMPLE_DIAMETER = 18.0
+
+MakeCase = Callable[[], LabelledScan | None]
+
+
+def bundled_sample() -> LabelledScan:
+    """The sample of the demo; the one case that the training's own generator made."""
+    grey = tifffile.imread(sorted((SAMPLE / "ore_sample").glob("*.tif")))
+    labels = read_label_file(SAMPLE / "ore_sample_labels.tif")
+    return LabelledScan("bundled sample", grey, labels, SAMPLE_DIAMETER, "the demo's scan")
+
+
+def kept(make: Callable[[], LabelledScan]) -> LabelledScan:
+    """A case from the benchmark cache, made and kept there first where any source has changed."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(tests.independent_scans.__path__[0]).glob("*.py")):
+        digest.update(source.read_bytes())
+    path = cache_folder() / "cases" / f"{make.__name__}_{digest.hexdigest()[:16]}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as data:
+            name, about = (str(text) for text in data["texts"])
+            return LabelledScan(name, data["grey"], data["labels"], float(data["diameter"]), about)
+    with threadpool_limits(1):  # many small products: more threads only wait for one another
+        case = make()
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, grey=case.grey, labels=case.labels, diameter=case.diameter_voxels,
+        texts=np.array([case.name, case.about]),
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(f"{make.__name__}_*.npz"):
+        old.unlink(missing_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return case
+
+
+CASES: dict[str, MakeCase] = {
+    "bundled_sample": bundled_sample,
+    **{make.__name__: functools.partial(kept, make) for make in ALL},
+    **{make.__name__: make for make in REAL},
+}
+
+# Cases in which more than half of the particles touch over faces and edges.
+TOUCHING_CASES = ("pushed_fragments", "settled_grains")
+
+
+def chosen_cases(names: list[str] | None) -> dict[str, MakeCase]:
+    """The cases whose name contains one of `names` (all without names); ValueError for none."""
+    if not names:
+        return CASES
+    chosen = {
+        key: make for key, make in CASES.items() if any(name in key for name in names)
+    }  # fmt: skip
+    if not chosen:
+        raise ValueError(f"No case is called so. There are: {', '.join(CASES)}.")
+    return chosen

@@ -1,0 +1,280 @@
+"""The methods side by side, run through the program's own path from TIFF to labels.
+
+Results that do not depend on the default model are kept in the benchmark cache, under a key made
+of the voxels, the method and its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from particleseg_app.durable_files import write_bytes
+from particleseg_app.evaluation import count_overlaps, matched_pairs, score
+from particleseg_app.models import find_model, list_models
+from particleseg_app.models.model_folder import model_root
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation import RunSettings, border_core, segment, threshold_watershed
+from particleseg_app.units import Box
+from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
+from tests.benchmarks.slice_network import SlicePredictor, cache_folder, find_slice_network
+from tests.independent_scans import LabelledScan
+
+VOXEL_SIZE_UM = 10.0
+GOOD_DICE = 0.5  # a particle counts as right in the pictures from here on
+FIGURES = (
+    "f1",
+    "f1_match",
+    "f1_instance",
+    "merger_ratio",
+    "splitter_ratio",
+    "volumetric_similarity",
+    "elongation_deviation",
+    "flatness_deviation",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method made of one case.
+
+    `figures`: as `FIGURES`, plus counts. `plane`: the predicted labels in the case's picture slice
+    (`picture_slice`); `right`: those of them that agree with a particle of the reference.
+    """
+
+    figures: dict[str, float]
+    plane: np.ndarray
+    right: np.ndarray
+    missed: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by its short name, the title in the tables, and how it segments a case."""
+
+    name: str
+    title: str
+    run: Callable[[Workplace], Outcome]
+    cache_key: str = ""  # kept in the cache when not empty
+
+
+class Workplace:
+    """A case on disk, imported, ready to be segmented again and again."""
+
+    def __init__(self, case: LabelledScan, folder: Path) -> None:
+        self.case, self.folder, self._runs = case, folder, 0
+        tifffile.imwrite(folder / "scan.tif", case.grey)
+        source = inspect_source(folder / "scan.tif")
+        import_scan(source, folder / "scan.h5", Progress(), CancelToken())
+
+    def settings(self, misjudged: float = 1.0, **choices: Any) -> RunSettings:
+        diameter = self.case.diameter_voxels * VOXEL_SIZE_UM * misjudged
+        return RunSettings(VOXEL_SIZE_UM, diameter, **choices)
+
+    def labels(self, settings: RunSettings, **how: Any) -> np.ndarray:
+        """Labels uint32 (z, y, x) of one run."""
+        self._runs += 1
+        run = self.folder / f"run{self._runs}"
+        with open_scan(self.folder / "scan.h5") as scan:
+            result = segment(run, scan, settings, Progress(), CancelToken(), **how)
+        with open_labels(result.labels_path) as labels:
+            return labels.read(Box.whole(labels.shape))
+
+    def outcome(self, labels: np.ndarray, note: str = "") -> Outcome:
+        """Score labels against the reference."""
+        return judged(self.case, labels, note)
+
+
+def picture_slice(labels: np.ndarray) -> int:
+    """The slice with the most particles in the middle half of the volume."""
+    depth = labels.shape[0]
+    middle = range(depth // 4, max(depth // 4 + 1, 3 * depth // 4))
+    return max(middle, key=lambda z: len(np.unique(labels[z])))
+
+
+def judged(case: LabelledScan, labels: np.ndarray, note: str = "") -> Outcome:
+    """All figures of predicted labels, and what the pictures need."""
+    overlaps = count_overlaps(case.labels, labels)
+    scored = score(overlaps)
+    pairs = matched_pairs(overlaps)
+    figures: dict[str, float] = {
+        name: float(value) for name, value in scored.as_dict().items()
+    }  # fmt: skip
+    figures["volumetric_similarity"] = float(pairs["volumetric_similarity"].mean())
+    expected, found = axis_ratios(case.labels), axis_ratios(labels)
+    for index, name in enumerate(("elongation_deviation", "flatness_deviation")):
+        gap = expected[pairs["reference"], index] - found[pairs["predicted"], index]
+        figures[name] = float(np.nanmean(np.abs(gap))) if len(pairs) else float("nan")
+    good = pairs[pairs["dice"] >= GOOD_DICE]
+    plane = labels[picture_slice(case.labels)]
+    missed = np.setdiff1d(np.unique(case.labels), [0, *good["reference"]])
+    right = np.intersect1d(np.unique(plane), good["predicted"])
+    return Outcome(figures, plane, right, missed, note)
+
+
+def axis_ratios(labels: np.ndarray) -> np.ndarray:
+    """Elongation and flatness per label, (max label + 1, 2), from the principal axes.
+
+    Ratios of the standard deviations of a particle's voxels along its principal axes: middle to
+    longest, shortest to middle. NaN where there is no particle. Cheaper than the oriented boxes of
+    docs/descriptors.md and as good for a deviation between two outlines of one particle.
+    """
+    where = np.flatnonzero(labels)
+    owner = labels.ravel()[where].astype(np.int64)
+    most = int(labels.max(initial=0)) + 1
+    count = np.bincount(owner, minlength=most).astype(float)
+    count[count == 0] = np.nan
+    positions = [p.astype(float) for p in np.unravel_index(where, labels.shape)]
+    means = [np.bincount(owner, p, most) / count for p in positions]
+    offsets = [p - mean[owner] for p, mean in zip(positions, means, strict=True)]
+    moments = np.zeros((most, 3, 3))
+    for a, b in itertools.product(range(3), repeat=2):
+        moments[:, a, b] = np.bincount(owner, offsets[a] * offsets[b], most) / count
+    moments += np.eye(3) / 12  # the extent of a voxel itself
+    known = ~np.isnan(count)
+    ratios = np.full((most, 2), np.nan)
+    axes = np.sqrt(np.maximum(np.linalg.eigvalsh(moments[known]), 0))
+    ratios[known, 0] = axes[:, 1] / axes[:, 2]
+    ratios[known, 1] = axes[:, 0] / axes[:, 1]
+    return ratios
+
+
+# ThreshWater's choices per volume: thresholds between the two grey levels, opening, erosion.
+THRESHOLD_SHARES = (0.25, 0.4, 0.5, 0.6, 0.75)
+OPENINGS = (1, 2)
+EROSION_SHARES = (0.08, 0.12, 0.18, 0.25)  # of the diameter, at least one voxel
+
+
+def _tuned_threshwater(place: Workplace) -> Outcome:
+    """ThreshWater with the settings that suit this volume best, the reference at hand.
+
+    The best F1_instance decides. First threshold and erosion at an opening of one voxel, then the
+    wider opening at the best of those.
+    """
+    case = place.case
+    inside, outside = (np.median(case.grey[mask]) for mask in (case.labels > 0, case.labels == 0))
+    erosions = sorted({max(1, round(share * case.diameter_voxels)) for share in EROSION_SHARES})
+    best: tuple[float, np.ndarray, dict[str, float]] | None = None
+
+    def attempt(threshold: float, opening: int, erosion: int) -> None:
+        nonlocal best
+        choices = {"threshold": float(threshold), "opening_radius": opening,
+                   "erosion_radius": erosion}  # fmt: skip
+        labels = place.labels(place.settings(method="threshwater", **choices))
+        value = score(count_overlaps(case.labels, labels)).f1_instance
+        if best is None or value > best[0]:
+            best = value, labels, choices
+
+    for share, erosion in itertools.product(THRESHOLD_SHARES, erosions):
+        attempt(outside + share * (float(inside) - float(outside)), OPENINGS[0], erosion)
+    assert best is not None
+    found = best[2]
+    for opening in OPENINGS[1:]:
+        attempt(found["threshold"], opening, int(found["erosion_radius"]))
+    return place.outcome(best[1], json.dumps(best[2]))
+
+
+def _otsu_threshwater(place: Workplace) -> Outcome:
+    return place.outcome(place.labels(place.settings(method="threshwater")))
+
+
+def _network(model: str, preset: str, misjudged: float = 1.0) -> Callable[[Workplace], Outcome]:
+    def run(place: Workplace) -> Outcome:
+        settings = place.settings(misjudged, model=model, preset=preset)
+        return place.outcome(place.labels(settings))
+
+    return run
+
+
+def network_method(model: str, preset: str = "standard", misjudged: float = 1.0) -> Method:
+    """A bundled or other model; never cached, because engine and model change."""
+    card = find_model(model).card
+    title = f"{card.name} {card.version}"
+    if preset != "standard":
+        title += f", {preset}"
+    name = model if misjudged == 1 else f"{model} × {misjudged:.3g}"
+    return Method(name, title, _network(model, preset, misjudged))
+
+
+def slice_method() -> Method:
+    """The slice-wise 2D U-Net; it must have been trained."""
+    entry = find_slice_network()
+    assert entry is not None
+
+    def run(place: Workplace) -> Outcome:
+        settings = place.settings(model=str(entry.folder))
+        return place.outcome(place.labels(settings, make_predictor=SlicePredictor))
+
+    return Method("slices", "2D U-Net, slice by slice", run, f"slices {entry.fingerprint()}")
+
+
+def threshwater_method() -> Method:
+    """ThreshWater tuned on the reference of each volume."""
+    sources = (Path(str(module.__file__)) for module in (threshold_watershed, border_core))
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    grid = f"{THRESHOLD_SHARES}{OPENINGS}{EROSION_SHARES}"
+    return Method("threshwater", "ThreshWater, tuned", _tuned_threshwater, f"tuned {grid} {text}")
+
+
+def otsu_method() -> Method:
+    """ThreshWater as a user gets it without choosing anything."""
+    return Method("otsu", "ThreshWater, Otsu", _otsu_threshwater)
+
+
+def other_bundled_models() -> list[str]:
+    """Models beside the default one that come with the program."""
+    return [
+        entry.name
+        for entry in list_models()
+        if entry.folder.parent == model_root() and entry.name != "default"
+    ]
+
+
+def outcome_of(method: Method, case: LabelledScan, place: Callable[[], Workplace]) -> Outcome:
+    """The outcome of a method, from the cache where it is kept there."""
+    path = None
+    if method.cache_key:
+        digest = hashlib.sha256()
+        for part in (case.grey, case.labels):
+            digest.update(str((part.shape, part.dtype)).encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(f"{case.diameter_voxels} {FIGURES} {method.cache_key}".encode())
+        path = cache_folder() / "accuracy" / f"{method.name}_{digest.hexdigest()[:32]}.npz"
+        if path.exists():
+            return _read(path)
+    began = time.monotonic()
+    outcome = method.run(place())
+    outcome.figures["seconds"] = time.monotonic() - began
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, outcome)
+    return outcome
+
+
+def _write(path: Path, outcome: Outcome) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        text=np.array([json.dumps(outcome.figures), outcome.note]),
+        plane=outcome.plane,
+        right=outcome.right,
+        missed=outcome.missed,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def _read(path: Path) -> Outcome:
+    with np.load(path, allow_pickle=False) as data:
+        figures, note = (str(text) for text in data["text"])
+        return Outcome(json.loads(figures), data["plane"], data["right"], data["missed"], note)
