@@ -23,10 +23,15 @@ def surface_area(exits: NDArray[np.int64], voxel_size_um: float) -> NDArray[np.f
     the surface is twice its mean over all directions. A line leaves a particle as often as it
     enters it, and a direction and its opposite have the same lines, hence the factor 2 · 2 · 2.
     """
-    per_exit = np.array(
-        [AXIS_WEIGHT, FACE_DIAGONAL_WEIGHT / np.sqrt(2.0), BODY_DIAGONAL_WEIGHT / np.sqrt(3.0)]
+    axes, faces, bodies = exits.astype(np.float64).T
+    # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
+    mean = (
+        axes * AXIS_WEIGHT
+        + faces * (FACE_DIAGONAL_WEIGHT / np.sqrt(2.0))
+        + bodies * (BODY_DIAGONAL_WEIGHT / np.sqrt(3.0))
     )
-    return 8.0 * voxel_size_um**2 * (exits.astype(np.float64) @ per_exit)
+    area: NDArray[np.float64] = 8.0 * voxel_size_um**2 * mean
+    return area
 
 
 def equivalent_diameter(volume: ArrayLike) -> NDArray[np.float64]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from particleseg_app.particles import load_table
+from particleseg_app.particles.measure import Greys as MeasuredGreys
+from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.review_paths import ReviewPaths
 from particleseg_app.review.journal import ReviewJournal
 from particleseg_app.review.label_boxes import LabelBoxes
 from particleseg_app.review.mended_labels import MendedLabels, open_mended_labels
+from particleseg_app.review.mended_table import changed_labels, measured_again
 from particleseg_app.review.mending import Greys, Mending
 
 if TYPE_CHECKING:
@@ -35,6 +39,25 @@ class Review:
     def mending(self, scan: Greys | None) -> Mending:
         """The mending tools on this run; `scan` is not closed by the review."""
         return Mending(self.labels, scan, self.boxes)
+
+    def table(
+        self, scan: MeasuredGreys | None, progress: Progress, cancel: CancelToken
+    ) -> pd.DataFrame:
+        """The particle table with all mends; only particles that changed are measured again."""
+        return self.table_after(
+            self.segmented_table, changed_labels(self.labels), scan, progress, cancel
+        )
+
+    def table_after(
+        self,
+        table: pd.DataFrame,
+        changed: Collection[int],
+        scan: MeasuredGreys | None,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> pd.DataFrame:
+        """A table brought up to date after a mend, undo or redo that changed these labels."""
+        return measured_again(table, changed, self.labels, self.boxes, scan, progress, cancel)
 
     def close(self) -> None:
         """Let go of the files; may be called twice."""
