@@ -48,12 +48,13 @@ def run_segmentation_job(
     folder. Raises `UserError` (see `segmentation.run.segment`) and `Cancelled`.
     """
     from particleseg_app.segmentation import RunSettings, segment
+    from particleseg_app.segmentation.failures import failures_in_words
 
     project.check_writable()
     run, scan_entry = run_and_scan(project, run_id)
     folder = project.run_folder(run_id)
     settings = RunSettings.from_dict(run.settings)
-    with project.open_scan(scan_entry.id) as scan:
+    with failures_in_words(folder), project.open_scan(scan_entry.id) as scan:
         result = segment(
             folder,
             scan,
@@ -74,8 +75,8 @@ def run_segmentation_job(
                     memory_limit_bytes=memory_limit_bytes,
                 )
             save_table(table, folder / TABLE)
-    if not (folder / PROVENANCE).exists():
-        write_json(folder / PROVENANCE, _provenance(run, scan_entry, result))
+        if not (folder / PROVENANCE).exists():
+            write_json(folder / PROVENANCE, _provenance(run, scan_entry, result))
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import shutil
 from collections.abc import Callable
@@ -12,13 +11,14 @@ from typing import Any
 
 from particleseg_app import __version__
 from particleseg_app.durable_files import remove_part_files, write_json
-from particleseg_app.errors import Cancelled, RunError, UserError
+from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
 from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.failures import in_words
 from particleseg_app.segmentation.network_on_workers import WorkerModel, run_network_stage_on
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
@@ -89,18 +89,14 @@ def segment(
         )
     except Cancelled:
         raise
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        problem = error if isinstance(error, UserError) else in_words(error, run_folder)
+        if problem is None:
             raise
-        problem = RunError(
-            f"There is no space left on the disk that holds {run_folder}.",
-            "Free some space and continue the run; nothing finished is lost.",
-        )
         _note_failure(run_folder, problem)
+        if problem is error:
+            raise
         raise problem from error
-    except UserError as error:
-        _note_failure(run_folder, error)
-        raise
     finally:
         clock.end()
 

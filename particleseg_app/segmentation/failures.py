@@ -1,0 +1,89 @@
+"""What can befall a run from outside, in one sentence with a remedy: disk, drive, memory, card."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from particleseg_app.errors import RunError
+
+_CONTINUE = "continue the run; it goes on where it stopped."
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# What a drive says that was pulled out, switched off or lost with the network.
+_GONE = {
+    getattr(errno, name)
+    for name in ("EIO", "ENXIO", "ENODEV", "ESTALE", "ENOTCONN", "ESHUTDOWN", "EHOSTDOWN")
+    if hasattr(errno, name)
+}
+# In the texts of errors that have no number: HDF5's, and those of torch's back ends.
+_FULL_TEXTS = ("No space left", "Disk quota exceeded")
+_GONE_TEXTS = ("Input/output error", "Stale file handle", "No such device")
+_CARD_TEXTS = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "cuDNN error", "HIP error")
+
+
+def in_words(error: Exception, folder: Path) -> RunError | None:
+    """The failure of a run whose files lie in `folder` as a `RunError`, None for what is a bug.
+
+    Everything that was finished is still there, so each remedy ends with continuing.
+    """
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return RunError(
+            "The computer has too little free memory for the run.",
+            f"Close other programs, or allow the run less memory, and {_CONTINUE}",
+        )
+    if isinstance(error, RuntimeError) and _is_of_card(error, text):
+        first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else "no details"
+        return RunError(
+            f"The graphics card reported an error ({first_line}).",
+            f"Start the program anew and {_CONTINUE} If that does not help, choose the processor.",
+        )
+    if not isinstance(error, OSError | RuntimeError):
+        return None
+    number = getattr(error, "errno", None)
+    if number in _FULL or any(part in text for part in _FULL_TEXTS):
+        return RunError(
+            f"There is no space left on the disk that holds {folder}.",
+            f"Free some space and {_CONTINUE}",
+        )
+    there = _is_there(folder)
+    if not there or number in _GONE or any(part in text for part in _GONE_TEXTS):
+        gone = "is no longer there" if not there else "can no longer be read or written"
+        return RunError(
+            f"The folder {folder} {gone}.",
+            f"Connect its drive again, or put it back in its place, and {_CONTINUE}",
+        )
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunError(
+            f"{getattr(error, 'filename', None) or folder} cannot be written to.",
+            f"Check your permissions and {_CONTINUE}",
+        )
+    return None
+
+
+@contextmanager
+def failures_in_words(folder: Path) -> Iterator[None]:
+    """Raise what befell a run in `folder` as a `RunError` (see `in_words`)."""
+    try:
+        yield
+    except Exception as error:
+        problem = in_words(error, folder)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def _is_of_card(error: RuntimeError, text: str) -> bool:
+    import torch
+
+    kinds = (torch.OutOfMemoryError, torch.AcceleratorError)
+    return isinstance(error, kinds) or any(part in text for part in _CARD_TEXTS)
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
