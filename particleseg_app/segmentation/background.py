@@ -92,7 +92,8 @@ def darkest_peak_limit(statistics: GreyStatistics) -> float | None:
     valley = _first_valley(counts[start:], LEAST_SHARE * total)
     if valley is not None:
         return float(edges[start + valley] + edges[start + valley + 1]) / 2
-    return float(edges[first + 1]) if padded else None
+    brighter = total - counts[first] if total else 0
+    return float(edges[first + 1]) if padded and brighter >= LEAST_SHARE * total else None
 
 
 def _first_valley(counts: np.ndarray, least: float) -> int | None:
@@ -106,7 +107,7 @@ def _first_valley(counts: np.ndarray, least: float) -> int | None:
     for i in range(len(smooth)):
         if smooth[i] < smooth[bottom]:
             bottom = i
-        if smooth[i] > smooth[peak] and smooth[bottom] > _DEPTH * smooth[peak]:
+        if smooth[i] > smooth[peak] and smooth[bottom] >= _DEPTH * smooth[peak]:
             peak = bottom = i
         deep = smooth[bottom] <= _DEPTH * min(smooth[peak], smooth[i])
         if deep and bottom > peak:
