@@ -1,0 +1,448 @@
+"""The review of a run: the queue on the left, the case in the middle, answers and tools right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QMessageBox,
+    QScrollArea,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from particleseg_app.gui.review.case_card import CaseCard, who_text
+from particleseg_app.gui.review.controller import DECIDED, ReviewController
+from particleseg_app.gui.review.drawing_tool import DrawingTool, Mode, Stroke
+from particleseg_app.gui.review.mending_work import Drawing, shown_with
+from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
+from particleseg_app.gui.review.queue_panel import QueuePanel
+from particleseg_app.gui.review.tool_panel import TOOLS, ToolPanel
+from particleseg_app.gui.style import button, label, line
+from particleseg_app.gui.viewers import OrthosliceView
+from particleseg_app.units import Box
+
+if TYPE_CHECKING:
+    from particleseg_app.gui.viewers.particles_3d import Particles3DView
+    from particleseg_app.gui.viewers.slice_reader import GreyStatisticsLike
+    from particleseg_app.review.entries import JournalEntry
+
+logger = logging.getLogger(__name__)
+
+LEFT_WIDTH, RIGHT_WIDTH = 280, 340
+MODES: dict[str, Mode] = {"split": "split", "join": "pick", "paint": "paint", "erase": "erase"}
+
+
+class ReviewPage(QWidget):
+    """Shows what a `ReviewController` knows, and tells it what the user wants.
+
+    `left_wanted` when the review is to be left; `mended` with box and labels after each change.
+    """
+
+    left_wanted = Signal()
+    mended = Signal(object, object)
+    failed = Signal(object)
+    queue_wanted = Signal()  # the cases are to be found (again)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.controller: ReviewController | None = None
+        self._statistics: GreyStatisticsLike | None = None
+        self._voxel_size_um: float | None = None
+        self._diameters: dict[int, float] = {}
+        self._shown: Neighbourhood | None = None
+        self.queue = QueuePanel()
+        self.slices = OrthosliceView()
+        self.drawing = DrawingTool(self.slices)
+        self.card = CaseCard()
+        self.tools = ToolPanel()
+        self.particles_3d: Particles3DView | None = None
+        self._no_3d = False
+        self.revert_question: QMessageBox | None = None
+        self._build()
+        self._connect()
+        self._add_keys()
+
+    def _build(self) -> None:
+        self.back_button = button("Back to the results", self.left_wanted.emit, icon_name="undo")
+        self.back_button.setToolTip("Esc")
+        self.find_button = button("Look for doubtful particles", self.queue_wanted.emit)
+        left = QFrame()
+        left.setProperty("role", "bar")
+        left_layout = QVBoxLayout(left)
+        left_layout.setContentsMargins(0, 0, 0, 0)
+        left_layout.setSpacing(0)
+        left_layout.addWidget(self.queue, 1)
+        left_layout.addWidget(line())
+        foot = QVBoxLayout()
+        foot.setContentsMargins(12, 10, 12, 12)
+        foot.setSpacing(6)
+        foot.addWidget(self.find_button)
+        foot.addWidget(self.back_button)
+        left_layout.addLayout(foot)
+        left.setMinimumWidth(240)
+        right = QFrame()
+        right.setProperty("role", "bar")
+        inside = QWidget()
+        inside_layout = QVBoxLayout(inside)
+        inside_layout.setContentsMargins(10, 10, 10, 10)
+        inside_layout.setSpacing(10)
+        inside_layout.addWidget(self.card)
+        inside_layout.addWidget(self.tools)
+        self.keys_text = label(
+            "Enter accept · R right as it is · N next · P previous · Ctrl+Z undo",
+            "muted",
+            wrap=True,
+        )
+        inside_layout.addWidget(self.keys_text)
+        inside_layout.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        scroll.setStyleSheet(
+            "QScrollArea, QScrollArea > QWidget > QWidget {background: transparent}"
+        )
+        right_layout = QVBoxLayout(right)
+        right_layout.setContentsMargins(0, 0, 0, 0)
+        right_layout.addWidget(scroll)
+        right.setMinimumWidth(300)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        for part in (left, self.slices, right):
+            self.splitter.addWidget(part)
+        for place, stretch in enumerate((0, 1, 0)):
+            self.splitter.setStretchFactor(place, stretch)
+            self.splitter.setCollapsible(place, False)
+        self.splitter.setSizes([LEFT_WIDTH, 800, RIGHT_WIDTH])
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.splitter)
+
+    def _connect(self) -> None:
+        self.card.accepted.connect(lambda: self._tell(lambda c: c.accept()))
+        self.card.rejected.connect(lambda: self._tell(lambda c: c.reject()))
+        self.card.next_wanted.connect(lambda: self._tell(lambda c: c.next()))
+        self.card.previous_wanted.connect(lambda: self._tell(lambda c: c.previous()))
+        self.queue.case_chosen.connect(lambda number: self._tell(lambda c: c.show_case(number)))
+        self.queue.undo_wanted.connect(lambda: self._tell(lambda c: c.undo()))
+        self.queue.redo_wanted.connect(lambda: self._tell(lambda c: c.redo()))
+        self.queue.revert_wanted.connect(self._ask_before_revert)
+        self.queue.entry_chosen.connect(self._show_entry)
+        self.tools.tool_wanted.connect(self.use_tool)
+        self.tools.amount_changed.connect(self._on_amount)
+        self.tools.apply_wanted.connect(lambda: self._tell(lambda c: c.apply()))
+        self.tools.cancel_wanted.connect(lambda: self.use_tool(None))
+        self.drawing.changed.connect(self._on_drawn)
+        self.drawing.painted.connect(self._on_painted)
+        self.drawing.picked.connect(self._on_picked)
+
+    def _add_keys(self) -> None:
+        def key(keys: str | QKeySequence.StandardKey, act: Callable[[], object]) -> None:
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+
+        for keys in ("Return", "Enter", "A"):
+            key(keys, self.confirm)
+        key("R", lambda: self._tell(lambda c: c.reject()))
+        for keys in ("N", "Space"):
+            key(keys, lambda: self._tell(lambda c: c.next()))
+        key("P", lambda: self._tell(lambda c: c.previous()))
+        key(QKeySequence.StandardKey.Undo, lambda: self._tell(lambda c: c.undo()))
+        key(QKeySequence.StandardKey.Redo, lambda: self._tell(lambda c: c.redo()))
+        key("Escape", self.step_back)
+        for spec in TOOLS:
+            if len(spec.key) == 1:
+                key(spec.key, lambda name=spec.name: self._toggle_tool(name))
+        key("Delete", self._delete_key)
+
+    # --- beginning and end ---------------------------------------------------------------------
+
+    def begin(
+        self,
+        controller: ReviewController,
+        statistics: GreyStatisticsLike,
+        voxel_size_um: float | None,
+        diameters_um: dict[int, float],
+        window: tuple[float, float] | None = None,
+    ) -> None:
+        """Show this review; `diameters_um` are the particles' sizes, `statistics` the scan's."""
+        self.end()
+        self.controller = controller
+        self._statistics, self._voxel_size_um = statistics, voxel_size_um
+        self._window = window or statistics.display_range()
+        self._diameters = diameters_um
+        self.tools.set_voxel_size(voxel_size_um)
+        controller.case_changed.connect(self._show_case)
+        controller.neighbourhood_changed.connect(self._show_neighbourhood)
+        controller.preview_changed.connect(self._show_preview)
+        controller.cases_changed.connect(self._show_queue)
+        controller.journal_changed.connect(self._on_journal)
+        controller.failed.connect(self.failed)
+        self._make_3d()
+        self._show_queue()
+        self._show_history()
+        self._show_case()
+        self.slices.setFocus()
+
+    def end(self) -> None:
+        """Let go of the review; its files may be closed afterwards."""
+        if self.controller is not None:
+            self.controller.stop()
+            self.controller.deleteLater()
+        self.controller = None
+        self._shown = None
+        self.drawing.set_mode(None)
+        self.drawing.show_change(None, None)
+        self.slices.clear()
+        if self.particles_3d is not None:
+            self.particles_3d.clear()
+
+    def stop(self) -> None:
+        """End the views' own threads; before the program ends."""
+        self.end()
+        self.slices.stop()
+        if self.particles_3d is not None:
+            self.particles_3d.stop()
+
+    def set_diameters(self, diameters_um: dict[int, float]) -> None:
+        self._diameters = diameters_um
+        self._show_case()
+
+    def set_estimate(self, text: str) -> None:
+        self.queue.show_estimate(text)
+
+    # --- what is shown -------------------------------------------------------------------------
+
+    def _show_queue(self) -> None:
+        controller = self.controller
+        if controller is not None:
+            self.queue.show_cases(controller.cases, controller.states, controller.number)
+            found = bool(controller.cases)
+            self.find_button.setText(
+                "Look for doubtful particles again" if found else "Look for doubtful particles"
+            )
+            self._show_steps()
+
+    def _show_history(self) -> None:
+        controller = self.controller
+        if controller is not None:
+            journal = controller.journal
+            self.queue.show_history(
+                journal.entries(), journal.can_undo, journal.can_redo, journal.mend_count
+            )
+
+    def _show_steps(self) -> None:
+        controller = self.controller
+        if controller is not None:
+            self.card.show_steps(controller.has_previous, controller.has_next)
+
+    def _show_case(self) -> None:
+        controller = self.controller
+        if controller is None:
+            return
+        case, particles = controller.case, controller.particles
+        who = who_text(particles, self._diameters) if particles else ""
+        decided = controller.state in DECIDED
+        self.card.show_case(
+            case, who, controller.state, proposal=self._has_proposal() and not decided
+        )
+        self.card.reject_button.setEnabled(case is not None and not decided)
+        self._show_steps()
+        self.queue.queue.choose(controller.number)
+        self.tools.set_available(bool(particles), not controller.journal.read_only)
+        if self.tools.chosen != controller.tool:
+            self._take_tool(controller.tool)
+        if controller.neighbourhood is None and not particles:
+            self._shown = None
+            self.slices.clear()
+            if self.particles_3d is not None:
+                self.particles_3d.clear()
+
+    def _has_proposal(self) -> bool:
+        controller = self.controller
+        return controller is not None and controller.tool is None and bool(controller.changes)
+
+    def _show_neighbourhood(self) -> None:
+        controller = self.controller
+        if controller is None or controller.neighbourhood is None or self._statistics is None:
+            return
+        found = controller.neighbourhood
+        before, self._shown = self._shown, found
+        if before is None or before.box != found.box:
+            self.slices.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
+            self.slices.set_window(*self._window)
+            self.slices.set_labels(CropLabels(found.labels))
+            case = controller.case
+            centre = case.centre if case is not None else _middle(found, controller.particles)
+            self._look_at(centre, found.box)
+        else:
+            self.slices.set_labels(CropLabels(found.labels))
+        self.slices.select_label(controller.particles[0] if controller.particles else None)
+        self._show_3d(found)
+
+    def _look_at(self, centre: tuple[float, float, float], box: Box) -> None:
+        z, y, x = (c - a for c, a in zip(centre, box.start, strict=True))
+        self.slices.go_to(z, y, x)
+
+    def _show_preview(self) -> None:
+        controller = self.controller
+        if controller is None:
+            return
+        changes, found = controller.changes, controller.neighbourhood
+        if found is not None and self._shown is found:
+            after = shown_with(found, changes)
+            self.slices.set_labels(CropLabels(after.labels))
+            if changes is None:
+                self.drawing.show_change(None, None)
+                self.slices.select_label(controller.particles[0] if controller.particles else None)
+            else:
+                self.drawing.show_change(found.labels, after.labels)
+            self._show_3d(after)
+        self.tools.show_preview(controller.tool is not None and changes is not None)
+        self.tools.show_remark(controller.remark if controller.tool is not None else "")
+        self.card.accept_button.setEnabled(self._has_proposal() and controller.state not in DECIDED)
+
+    def _show_3d(self, found: Neighbourhood) -> None:
+        controller, view = self.controller, self.particles_3d
+        if controller is None or view is None or self._statistics is None:
+            return
+        particles = set(controller.particles)
+        base = controller.neighbourhood
+        if base is not None and base is not found:
+            # Whatever the preview makes of the particles belongs to the picture, too.
+            own = found.labels[base.only(particles) > 0]
+            particles |= {int(n) for n in set(own.tolist()) if n}
+        wanted = particles | found.touching(particles)
+        view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
+        view.set_labels(CropLabels(found.only(wanted)))
+
+    def _make_3d(self) -> None:
+        if self.particles_3d is not None or self._no_3d:
+            return
+        try:
+            from particleseg_app.gui.viewers.particles_3d import Particles3DView
+
+            self.particles_3d = Particles3DView()
+        except Exception:
+            logger.exception("The 3D view is not available.")
+            self._no_3d = True
+            return
+        self.slices.set_fourth_widget(self.particles_3d)
+
+    # --- what the user does --------------------------------------------------------------------
+
+    def confirm(self) -> None:
+        """Enter: apply the tool's preview, else accept what the case proposes."""
+        if self.controller is not None:
+            if self.controller.tool is not None:
+                self.controller.apply()
+            else:
+                self.controller.accept()
+
+    def step_back(self) -> None:
+        """Escape: drop the drawing, then the tool, then leave the review."""
+        if self.drawing.cancelled():
+            return
+        if self.controller is not None and self.controller.tool is not None:
+            self.use_tool(None)
+        else:
+            self.left_wanted.emit()
+
+    def use_tool(self, name: str | None) -> None:
+        if self.controller is not None and self.controller.particles:
+            self._take_tool(name)
+            amount = self.tools.amount(name) if name is not None else 0
+            self.controller.use_tool(name, amount)
+
+    def _take_tool(self, name: str | None) -> None:
+        self.tools.show_tool(name)
+        self.drawing.set_mode(MODES.get(name) if name is not None else None)
+        if name is not None:
+            self.drawing.set_radius(self.tools.amount(name))
+
+    def _toggle_tool(self, name: str) -> None:
+        if self.tools.buttons[name].isEnabled():
+            self.use_tool(None if self.tools.chosen == name else name)
+
+    def _delete_key(self) -> None:
+        if self.drawing.active and self.drawing.take_back():
+            return
+        self._toggle_tool("delete")
+
+    def _on_amount(self, tool: str, amount: int) -> None:
+        self.drawing.set_radius(amount)
+        if tool not in ("paint", "erase"):
+            self._tell(lambda c: c.preview_tool(Drawing(amount=amount)))
+
+    def _on_drawn(self) -> None:
+        if self.drawing.mode == "split" and self.tools.chosen == "split":
+            border = self.drawing.border
+            drawing = Drawing(
+                markers=tuple(self.drawing.markers),
+                border=() if border is None else border.points,
+            )
+            self._tell(lambda c: c.preview_tool(drawing))
+
+    def _on_painted(self, stroke: Stroke) -> None:
+        tool = self.tools.chosen
+        if tool is not None:
+            drawing = Drawing(amount=self.tools.amount(tool), border=stroke.points)
+            self._tell(lambda c: c.paint(drawing))
+
+    def _on_picked(self, point: tuple[float, float, float]) -> None:
+        z, y, x = (int(p) for p in point)
+        self._tell(lambda c: c.pick((z, y, x)))
+
+    def _show_entry(self, entry: JournalEntry) -> None:
+        """Go to the place of an earlier mend."""
+        labels = [n for n in entry.labels_after] or [n for n in entry.labels_before]
+        if labels:
+            self._tell(lambda c: c.show_particles(labels, entry.box))
+
+    def _ask_before_revert(self) -> None:
+        if self.controller is None or self.revert_question is not None:
+            return
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.NoIcon)
+        box.setWindowTitle("ParticleSeg")
+        box.setText("Go back to the segmentation as it was before any mend?")
+        box.setInformativeText("This is one more step of the history and can be undone.")
+        agree = box.addButton("Go back", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
+        self.revert_question = box
+
+        def on_answer() -> None:
+            self.revert_question = None
+            if box.clickedButton() is agree:
+                self._tell(lambda c: c.revert())
+            box.deleteLater()
+
+        box.finished.connect(lambda _result: on_answer())
+        box.open()
+
+    def _on_journal(self, box: Box, labels: frozenset[int]) -> None:
+        self._show_history()
+        self.mended.emit(box, labels)
+
+    def _tell(self, act: Callable[[ReviewController], object]) -> None:
+        if self.controller is not None:
+            act(self.controller)
+
+
+def _middle(found: Neighbourhood, particles: tuple[int, ...]) -> tuple[float, float, float]:
+    """The middle (z, y, x) of some particles, in voxels of the whole scan."""
+    import numpy as np
+
+    voxels = np.argwhere(np.isin(found.labels, particles))
+    middle = voxels.mean(axis=0) if len(voxels) else np.array(found.labels.shape) / 2
+    z, y, x = (float(m) + a for m, a in zip(middle, found.box.start, strict=True))
+    return z, y, x

@@ -1,0 +1,184 @@
+"""The tools that mend a particle by hand: which one is chosen, its choices, apply or cancel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QGridLayout,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from particleseg_app.gui.icons import icon
+from particleseg_app.gui.style import Card, button, label, row
+from particleseg_app.units import format_micrometres
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as the user sees it. `at_once`: its preview needs no drawing."""
+
+    name: str
+    text: str
+    icon: str
+    key: str
+    hint: str
+    at_once: bool = False
+    amount: str = ""  # what the slider sets; empty: no slider
+
+
+TOOLS = (
+    ToolSpec("split", "Split", "split", "S",
+             "Click once in each part. Drag to draw the border between them, if it matters where."),
+    ToolSpec("join", "Join", "join", "J", "Click the particles that belong to this one."),
+    ToolSpec("paint", "Paint", "paint", "B",
+             "Drag to add voxels. Only background is painted over.", amount="Brush"),
+    ToolSpec("erase", "Erase", "erase", "E", "Drag to take voxels away.", amount="Brush"),
+    ToolSpec("holes", "Fill holes", "holes", "F", "Holes inside the particle are filled.", True),
+    ToolSpec("smooth", "Smooth", "smooth", "M",
+             "Rough surfaces are evened out; neighbours stay as they are.", True, "Strength"),
+    ToolSpec("grow", "Fit to edge", "grow", "G",
+             "The surface moves to the grey-value edge, at most this far.", True, "Distance"),
+    ToolSpec("delete", "Delete", "delete", "Del", "The particle becomes background.", True),
+)  # fmt: skip
+SPECS = {spec.name: spec for spec in TOOLS}
+COLUMNS = 4
+LARGEST_AMOUNT = {"Brush": 40, "Strength": 6, "Distance": 12}
+FIRST_AMOUNT = {"Brush": 4, "Strength": 2, "Distance": 3}
+
+
+class ToolPanel(Card):
+    """Tells `tool_wanted` (a name, or None to put the tool away), `amount_changed`, and whether
+    the preview is to be applied or dropped."""
+
+    tool_wanted = Signal(object)
+    amount_changed = Signal(str, int)  # tool, voxels
+    apply_wanted = Signal()
+    cancel_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("Mend by hand", margin=14)
+        self._voxel_size_um: float | None = None
+        self._amounts = dict(FIRST_AMOUNT)
+        self._chosen: str | None = None
+        self.buttons: dict[str, QToolButton] = {}
+        self._group = QButtonGroup(self)
+        self._group.setExclusive(False)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for number, spec in enumerate(TOOLS):
+            tool = QToolButton()
+            tool.setText(spec.text)
+            tool.setIcon(icon(spec.icon))
+            tool.setIconSize(QSize(20, 20))
+            tool.setCheckable(True)
+            tool.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+            tool.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            tool.setToolTip(f"{spec.hint} ({spec.key})")
+            tool.clicked.connect(lambda on, name=spec.name: self._on_clicked(name, on))
+            self._group.addButton(tool)
+            self.buttons[spec.name] = tool
+            grid.addWidget(tool, number // COLUMNS, number % COLUMNS)
+        for column in range(COLUMNS):
+            grid.setColumnStretch(column, 1)
+        self._hint = label("", "muted", wrap=True)
+        self._amount_name = label("")
+        self._amount_text = label("", "muted")
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.slider.valueChanged.connect(self._on_slider)
+        self._amount = QWidget()
+        self._amount.setLayout(row(self._amount_name, self.slider, self._amount_text))
+        self._remark = label("", "warning", wrap=True)
+        self.apply_button = button("Apply", self.apply_wanted.emit, primary=True)
+        self.cancel_button = button("Cancel", self.cancel_wanted.emit)
+        self.apply_button.setToolTip("Enter")
+        self.cancel_button.setToolTip("Esc")
+        self._answers = QWidget()
+        self._answers.setLayout(row(self.apply_button, self.cancel_button, None))
+        below = QVBoxLayout()
+        below.setSpacing(8)
+        for widget in (self._hint, self._amount, self._remark, self._answers):
+            below.addWidget(widget)
+        self.body.addLayout(grid)
+        self.body.addLayout(below)
+        self.show_tool(None)
+
+    @property
+    def chosen(self) -> str | None:
+        return self._chosen
+
+    def amount(self, tool: str) -> int:
+        """The tool's amount in voxels (or steps, for smoothing)."""
+        return self._amounts.get(SPECS[tool].amount, 0)
+
+    def set_voxel_size(self, voxel_size_um: float | None) -> None:
+        self._voxel_size_um = voxel_size_um
+        self._show_amount()
+
+    def set_available(self, particle: bool, writable: bool) -> None:
+        """Whether there is a particle to mend, and whether it may be mended."""
+        for tool in self.buttons.values():
+            tool.setEnabled(particle and writable)
+
+    def show_tool(self, name: str | None) -> None:
+        """Show this tool as chosen, without telling anybody."""
+        self._chosen = name
+        for other, tool in self.buttons.items():
+            tool.setChecked(other == name)
+        spec = SPECS[name] if name is not None else None
+        self._hint.setText(spec.hint if spec is not None else "")
+        self._hint.setVisible(spec is not None)
+        self._amount.setVisible(spec is not None and bool(spec.amount))
+        if spec is not None and spec.amount:
+            self._amount_name.setText(spec.amount)
+            self.slider.blockSignals(True)
+            self.slider.setRange(1, LARGEST_AMOUNT[spec.amount])
+            self.slider.setValue(self._amounts[spec.amount])
+            self.slider.blockSignals(False)
+            self.slider.setAccessibleName(f"{spec.amount} of {spec.text}")
+            self._show_amount()
+        self.show_preview(False)
+        self.show_remark("")
+
+    def show_preview(self, there: bool) -> None:
+        """Whether a preview can be applied now."""
+        painting = self._chosen in ("paint", "erase")
+        self._answers.setVisible(self._chosen is not None)
+        self.apply_button.setVisible(not painting)
+        self.apply_button.setEnabled(there)
+        self.cancel_button.setText("Done" if painting else "Cancel")
+
+    def show_remark(self, text: str) -> None:
+        """Why there is nothing to apply; empty when there is."""
+        self._remark.setText(text)
+        self._remark.setVisible(bool(text))
+
+    def _on_clicked(self, name: str, on: bool) -> None:
+        self.tool_wanted.emit(name if on else None)
+
+    def _on_slider(self, value: int) -> None:
+        if self._chosen is not None and SPECS[self._chosen].amount:
+            self._amounts[SPECS[self._chosen].amount] = value
+            self._show_amount()
+            self.amount_changed.emit(self._chosen, value)
+
+    def _show_amount(self) -> None:
+        if self._chosen is None or not SPECS[self._chosen].amount:
+            return
+        kind = SPECS[self._chosen].amount
+        value = self._amounts[kind]
+        if kind == "Strength":
+            text = f"{value}"
+        elif self._voxel_size_um is None:
+            text = f"{value} voxels"
+        else:
+            across = 2 * value if kind == "Brush" else value
+            text = format_micrometres(across * self._voxel_size_um)
+        self._amount_text.setText(text)
