@@ -36,6 +36,18 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut does not take it away again."""
+    missing = []
+    place = Path(folder)
+    while not place.exists():
+        missing.append(place)
+        place = place.parent
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        flush_folder(made.parent)
+
+
 @contextmanager
 def part_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit it becomes `path`, else it is removed.

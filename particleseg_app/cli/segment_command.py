@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from particleseg_app.cli.options import ClusterAddress, Verbose, cluster_workers
 from particleseg_app.cli.progress_display import duration, long_work
 from particleseg_app.errors import Cancelled
-from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import format_micrometres
 
 if TYPE_CHECKING:
-    from particleseg_app.projects import Project, RunEntry, ScanEntry
     from particleseg_app.segmentation import RunSettings
-    from particleseg_app.segmentation.cluster import Cluster
     from particleseg_app.volumes import ScanSource
 
 
@@ -86,14 +82,22 @@ def segment(
     settings.check()
     if method is Method.nnunet:
         settings = _with_model_and_device(settings)
+    from particleseg_app.projects.scan_to_results import segment_into_project
     from particleseg_app.volumes import inspect_source
 
     source = inspect_source(scan.absolute())
     _warn_of_other_voxel_size(source, voxel_size_um)
     try:
         with cluster_workers(cluster) as workers, long_work() as (progress, cancel):
-            result, paths = _run(
-                source, out, settings, new_run, workers, memory_limit, progress, cancel
+            result, paths = segment_into_project(
+                source,
+                out,
+                settings,
+                progress,
+                cancel,
+                new_run=new_run,
+                cluster=workers,
+                memory_limit_bytes=memory_limit,
             )
     except Cancelled:
         typer.echo("Cancelled; the same command continues the run.", err=True)
@@ -125,67 +129,3 @@ def _warn_of_other_voxel_size(source: ScanSource, voxel_size_um: float) -> None:
             f"({source.voxel_size_origin}); {format_micrometres(voxel_size_um)} is used.",
             err=True,
         )
-
-
-def _run(
-    source: ScanSource,
-    out: Path,
-    settings: RunSettings,
-    new_run: bool,
-    workers: Cluster | None,
-    memory_limit: int,
-    progress: Progress,
-    cancel: CancelToken,
-) -> tuple[Any, list[Path]]:
-    from particleseg_app.projects import Project, is_project
-    from particleseg_app.projects.segmentation_job import run_segmentation_job, write_main_results
-
-    with Project.open(out) if is_project(out) else Project.create(out) as project:
-        entry = _known_scan(project, source)
-        if entry is None:
-            entry = project.add_scan(source, progress, cancel, memory_limit_bytes=memory_limit)
-        project.set_scan_answers(
-            entry.id,
-            voxel_size_um=settings.voxel_size_um,
-            particle_diameter_um=settings.particle_diameter_um,
-        )
-        run = None if new_run else _same_run(project, entry, settings, progress)
-        if run is None:
-            run = project.new_run(entry.id, settings.as_dict())
-        if workers is not None:
-            workers.shared_folder = project.run_folder(run.id)
-        result = run_segmentation_job(project, run.id, progress, cancel, workers, memory_limit)
-        return result, write_main_results(project, run.id, progress, cancel)
-
-
-def _known_scan(project: Project, source: ScanSource) -> ScanEntry | None:
-    """The scan in the project that was imported from these files and has not changed since."""
-    places = {source.files[0].resolve(), source.files[0].parent.resolve()}
-    changed = max(file.stat().st_mtime for file in source.files)
-    for entry in reversed(project.scans):
-        imported = datetime.fromisoformat(entry.imported_at).timestamp()
-        if (
-            Path(entry.source).resolve() in places
-            and (entry.name, entry.shape, entry.dtype)
-            == (source.name, source.shape, source.dtype.name)
-            and changed < imported + 1.0
-        ):
-            return entry
-    return None
-
-
-def _same_run(
-    project: Project, scan: ScanEntry, settings: RunSettings, progress: Progress
-) -> RunEntry | None:
-    """The latest run of this scan with these settings, to be continued."""
-    from particleseg_app.projects.segmentation_job import is_complete
-    from particleseg_app.segmentation import RunSettings
-
-    for run in reversed(project.runs):
-        if run.scan_id == scan.id and RunSettings.from_dict(run.settings).same_result(settings):
-            if is_complete(project, run.id):
-                progress.note("This run is finished already; its results are written again.")
-            else:
-                progress.note("Continuing the interrupted run.")
-            return run
-    return None

@@ -18,7 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from particleseg_app.durable_files import flush_folder, remove_part_files, write_json
+from particleseg_app.durable_files import (
+    flush_folder,
+    make_folder,
+    remove_part_files,
+    write_json,
+)
 from particleseg_app.errors import ProjectError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
@@ -73,7 +78,7 @@ class Project:
             )
         content = ProjectContent(name=_clean_name(name or folder.name), created_at=_now())
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise _cannot_write(folder, error) from error
         lock = ProjectLock(folder)
@@ -168,6 +173,9 @@ class Project:
         try:
             import_scan(source, importing / SCAN_FILE, progress, cancel, memory_limit_bytes)
             cancel.check()
+            # The scan must be found wherever the project file says that it is.
+            flush_folder(importing.parent)
+            flush_folder(self.folder)
             entry = ScanEntry(
                 id=scan_id,
                 name=source.name,
@@ -268,7 +276,7 @@ class Project:
         if self.read_only:
             return folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise _cannot_write(folder, error) from error
         return folder

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from particleseg_app.segmentation.cluster import Cluster
 
 # How long a scheduler may be silent, and calls may take to end after a cancel.
-SILENCE_S = 10.0
+SILENCE_S = 30.0
 _POLL_S = 0.2
 _CREW_POLL_S = 1.0
 _MOST_LOSSES = 3

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particleseg_app.durable_files import make_folder
 from particleseg_app.errors import RunError
 from particleseg_app.models import GreyScaling, TilePredictor
 from particleseg_app.models.devices import CardMemory
@@ -234,7 +235,7 @@ class NetworkStage:
 
 def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
     """Tidy up after an earlier attempt; the chunks that are not predicted, in order."""
-    files.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(files.folder)
     files.remove_spent()
     chunks = files.plan.chunks
     missing = [chunk for chunk in chunks if not files.predicted(chunk.index)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from particleseg_app.durable_files import write_json
+from particleseg_app.durable_files import make_folder, write_json
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_grid import (
@@ -121,7 +121,7 @@ def _begin_or_resume(
         "small_core_filter": small_core_filter,
     }
     path = work.folder / _PLAN
-    work.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(work.folder)
     if path.exists() and json.loads(path.read_bytes()) == plan:
         return
     path.unlink(missing_ok=True)

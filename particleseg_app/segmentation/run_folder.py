@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from particleseg_app.durable_files import write_json
+from particleseg_app.durable_files import make_folder, write_json
 from particleseg_app.errors import InvalidValueError, RunError
 from particleseg_app.segmentation.settings import RunSettings
 
@@ -92,7 +92,7 @@ def check_same_settings(folder: Path, settings: RunSettings) -> None:
 
 def claim(folder: Path, settings: RunSettings, origin: dict[str, Any]) -> None:
     """Write down what the run is, or check that an earlier attempt was the same."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     check_same_settings(folder, settings)
     if (folder / ORIGIN).exists():
         if read_run_json(folder / ORIGIN) != origin:

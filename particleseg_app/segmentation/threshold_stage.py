@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
+from particleseg_app.durable_files import make_folder
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.settings import RunSettings
@@ -35,7 +36,7 @@ def run_threshold_stage(
 
     `workers` are those of a cluster, None for the threads of this process.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pieces = ClassPieces(folder, scan.shape, list(blocks(scan.shape, block_shape)))
     missing = [index for index in range(len(pieces.boxes)) if not pieces.finished(index)]
     progress.start(
