@@ -210,13 +210,15 @@ def _linearised(measured: np.ndarray, mix: np.ndarray, factors: np.ndarray, weig
     )
 
 
-def hardening_error(
+def hardened_beam(
     attenuation: np.ndarray, sample: SampleCylinder, settings: BeamHardeningSettings
-) -> np.ndarray:
-    """What beam hardening adds to `attenuation` (z, y, x; air is 0); float32, same shape and unit.
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a polychromatic beam does to a scene of given `attenuation` (z, y, x; air is 0).
 
-    The scene may be a small part of the `sample`: beyond the scene, each layer of the sample is
-    taken as uniform, so a small scene sees the cupping of the whole.
+    Returns the error that it adds to the attenuation (float32, same shape and unit) and the local
+    deviation of photon noise on the coarse grid, 1 where it is strongest. The scene may be a small
+    part of the `sample`: beyond the scene, each layer of the sample is taken as uniform, so a small
+    scene sees the cupping of the whole.
     """
     steps = (AXIAL_STEP, PLANE_STEP, PLANE_STEP)
     level = np.maximum(_coarse(attenuation, steps), 0)
@@ -238,7 +240,7 @@ def hardening_error(
 
     weight = np.maximum(within[0], 1e-6)
     contents = (parts * weight).sum((2, 3)) / weight.sum()  # (2, z)
-    error = np.zeros(level.shape, np.float32)
+    error, variance = np.zeros(level.shape, np.float32), np.zeros(level.shape, np.float32)
     scale = gain = 0.0
     middle = level.shape[0] // 2
     for z in (middle, *range(level.shape[0])):
@@ -255,6 +257,8 @@ def hardening_error(
         lines *= np.float32(scale)
         total = lines[0] + lines[1]
         seen = polychromatic(lines[0], lines[1], factors, weights)
+        # −log of n photons has the variance 1 / n, and back projection adds up variances.
+        variance[z] = back_project(np.exp(seen), angles, shape, centre, offset)
         if settings.correction:
             seen = _linearised(seen, mix.astype(np.float32), factors, weights, settings.correction)
         if not gain:
@@ -263,4 +267,5 @@ def hardening_error(
         filtered = ramp_filtered((seen / np.float32(gain) - total) / np.float32(scale))
         error[z] = back_project(filtered, angles, shape, centre, offset)
     whole = [size * step for size, step in zip(error.shape, steps, strict=True)]
-    return enlarged(error, whole)[tuple(slice(0, size) for size in attenuation.shape)]
+    full = enlarged(error, whole)[tuple(slice(0, size) for size in attenuation.shape)]
+    return full, np.sqrt(np.minimum(1, variance / np.percentile(variance, 95)))

@@ -9,7 +9,7 @@ import numpy as np
 from particleseg_app.training.beam_hardening import (
     BeamHardeningSettings,
     SampleCylinder,
-    hardening_error,
+    hardened_beam,
 )
 from particleseg_app.training.random_fields import enlarged, log_uniform, smooth_noise
 from particleseg_app.units import Shape
@@ -148,9 +148,10 @@ def take_scan(
     from scipy import ndimage
 
     shape: Shape = attenuation.shape
-    error = None
+    error, photons = None, None
     if settings.hardening is not None and sample is not None:
-        error = hardening_error(attenuation - np.float32(air_level), sample, settings.hardening)
+        physical = attenuation - np.float32(air_level)
+        error, photons = hardened_beam(physical, sample, settings.hardening)
     # Blurring by half a voxel stands for the partial volume of the hard-edged input.
     blur = np.hypot(0.45, settings.blur * settings.coarseness)
     volume = ndimage.gaussian_filter(attenuation, blur, mode="nearest", truncate=3.0)
@@ -177,13 +178,16 @@ def take_scan(
     if settings.slice_steps > 0:
         steps = rng.normal(0, 1, shape[0]) * (rng.random(shape[0]) < 0.3)
         volume += (settings.slice_steps * steps[:, None, None]).astype(np.float32)
+    small = shape
     if settings.coarseness > 1:
-        small = tuple(max(8, round(n / settings.coarseness)) for n in shape)
+        small = tuple(max(8, round(n / settings.coarseness)) for n in shape)  # type: ignore[assignment]
         volume = enlarged(volume, small)
-        volume += settings.noise * _scanner_noise(rng, small, settings)  # type: ignore[arg-type]
+    noise = _scanner_noise(rng, small, settings)
+    if photons is not None:
+        noise *= enlarged(photons, small)
+    volume += settings.noise * noise
+    if settings.coarseness > 1:
         volume = enlarged(volume, shape)
-    else:
-        volume += settings.noise * _scanner_noise(rng, shape, settings)
     return _grey_scale(rng, volume, settings, view)
 
 

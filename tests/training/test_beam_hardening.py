@@ -10,7 +10,7 @@ from particleseg_app.training.beam_hardening import (
     BeamHardeningSettings,
     SampleCylinder,
     back_project,
-    hardening_error,
+    hardened_beam,
     klein_nishina,
     project,
     ramp_filtered,
@@ -25,6 +25,12 @@ Y, X = np.mgrid[:EDGE, :EDGE] - 47.5
 
 def slices(plane: np.ndarray) -> np.ndarray:
     return np.repeat(plane[None], 3, axis=0).astype(np.float32)
+
+
+def hardening_error(
+    attenuation: np.ndarray, sample: SampleCylinder, settings: BeamHardeningSettings
+) -> np.ndarray:
+    return hardened_beam(attenuation, sample, settings)[0]
 
 
 def cupping(error: np.ndarray) -> float:
@@ -71,6 +77,14 @@ def test_two_dense_grains_have_a_dark_band_between_them() -> None:
     assert cupping(hardening_error(slices(np.hypot(Y, X) < 40), SAMPLE, corrected)) < 0.01
     error = hardening_error(slices(two_grains()), SAMPLE, corrected)[1]
     assert error[MIDDLE, MIDDLE] < error[MIDDLE + 26, MIDDLE] - 0.05
+
+
+def test_photon_noise_is_strongest_where_most_is_absorbed() -> None:
+    noise = hardened_beam(slices(np.hypot(Y, X) < 40), SAMPLE, TUBE)[1]
+    assert noise.shape == (1, 48, 48)
+    assert noise.max() == 1
+    centre, rim, air = noise[0, 24, 24], noise[0, 24, 6], noise[0, 1, 1]
+    assert centre > 1.05 * rim > 1.1 * air
 
 
 def test_a_small_scene_sees_the_cupping_of_the_cylinder_it_is_cut_from() -> None:
