@@ -61,8 +61,11 @@ def measure_held_back(
     Class offsets are calibrated on them when there are two volumes and `ENOUGH_PARTICLES`, else
     `otherwise` are kept.
     """
+    import torch
+
     progress.start("Measuring on held-back data", count, "volumes")
     network = network.to(device).eval()
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     candidates = [otherwise, *(c for c in CANDIDATES if c != otherwise)]
     scores: list[list[Score]] = []  # volume, candidate
     for grey, labels in volumes:
@@ -74,6 +77,7 @@ def measure_held_back(
             row.append(score_scene(logits, labels, offsets))
         scores.append(row)
         progress.advance()
+    network.to("cpu")
     particles = sum(row[0].reference_count for row in scores)
     calibrated = len(scores) >= 2 and particles >= ENOUGH_PARTICLES
     chosen, measured = 0, [row[0] for row in scores]
@@ -133,7 +137,8 @@ def tiled_logits(
             torch.inference_mode(),
             torch.autocast(device.type, precision, enabled=precision is not None),
         ):
-            logits = network(image.to(device))
+            image = image.to(device).contiguous(memory_format=torch.channels_last_3d)
+            logits = network(image)
         total[(slice(None), *window)] += logits.float()[0].cpu().numpy() * bell
         weights[window] += bell
     inside = (slice(None), *(slice(0, n) for n in grey.shape))

@@ -77,6 +77,7 @@ class Trainer(TrainingLoop):
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = network_of(settings.network()).to(self.device)
+        self.average.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -145,7 +146,8 @@ class Trainer(TrainingLoop):
                     self.device.type, self._precision, enabled=self._precision is not None
                 ),
             ):
-                logits = self.average(torch.from_numpy(grey).to(self.device))
+                image = torch.from_numpy(grey).to(self.device)
+                logits = self.average(image.contiguous(memory_format=torch.channels_last_3d))
             found = logits.float().argmax(1).cpu().numpy()[0]
             wanted = target & 3
             for name, a, b in (

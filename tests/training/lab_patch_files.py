@@ -48,8 +48,8 @@ def train(plan: TrainingPlan, folder: Path, cancel: CancelToken | None = None) -
 
 
 def predict(folder: Path) -> torch.Tensor:
-    """Class scores of a model on a fixed random image."""
-    (network,) = load_network(open_model(folder))
+    """Class scores of a model's first fold on a fixed random image."""
+    network = load_network(open_model(folder))[0]
     torch.manual_seed(0)
     with torch.inference_mode():
         return network(torch.randn(1, 1, 32, 32, 32))
