@@ -1,0 +1,252 @@
+"""What the network thinks of doubtful particles when it looks at them again.
+
+The classes of a run are gone when it is finished. So windows of the scan at working scale around
+the doubtful particles are predicted twice more: once mirrored along all axes, once shifted by a
+few voxels. Where both are sure of a core all along a would-be cut there is no merger; where they
+separate differently the run's own answer was a matter of chance.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from particleseg_app.models import GreyScaling
+from particleseg_app.review.crops import Volume
+from particleseg_app.review.evidence import Point, contact_between
+from particleseg_app.review.merge_tree import MergeTree, merge_tree
+from particleseg_app.segmentation.border_core import (
+    BACKGROUND,
+    BORDER,
+    CORE,
+    border_core_to_particles,
+)
+from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
+from particleseg_app.segmentation.tiles import tile_starts
+from particleseg_app.segmentation.working_scale import read_at_working_scale
+from particleseg_app.units import Box, Shape
+
+# The network halves its grid four times; a shift by no multiple of 16 makes it see another one.
+SHIFT = 5
+_CLIP = 8.0
+# Two cores whose margin (ln odds) falls this far between them may be two particles.
+DEEP = 1.5
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box at working scale, predicted twice. `shares` (2, 3, z, y, x) class probabilities,
+    `labels` the run's particles there, `parts` the particles that each prediction gives.
+    """
+
+    box: Box
+    shares: np.ndarray
+    labels: np.ndarray
+    parts: np.ndarray
+
+    @property
+    def margin(self) -> np.ndarray:
+        """ln(p core / p border), the mean of both predictions, smoothed by one voxel."""
+        from scipy import ndimage
+
+        core = np.clip(np.log(self.shares[:, CORE] + 1e-6), -_CLIP, 0)
+        border = np.clip(np.log(self.shares[:, BORDER] + 1e-6), -_CLIP, 0)
+        return ndimage.gaussian_filter((core - border).mean(axis=0), 0.7)
+
+
+class SecondLook:
+    """Predicts windows of one scan again, with the model and the scale of its run."""
+
+    def __init__(
+        self,
+        scan: Volume,
+        labels: Volume,
+        working_shape: Shape,
+        tile: Shape,
+        scaling: GreyScaling,
+        predictor: TilePredictor,
+    ) -> None:
+        self.scan, self.labels = scan, labels
+        self.working_shape, self.tile = working_shape, tile
+        self.scaling, self.predictor = scaling, predictor
+
+    def to_working(self, box: Box) -> Box:
+        """The box at working scale that holds a box of the scan."""
+        start, stop = [], []
+        for a, b, n, w in zip(
+            box.start, box.stop, self.scan.shape, self.working_shape, strict=True
+        ):
+            start.append(max(0, min(w - 1, a * w // n)))
+            stop.append(max(start[-1] + 1, min(w, -(-b * w // n))))
+        return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
+
+    def to_scan(self, point: Point) -> Point:
+        """A point at working scale in voxels of the scan, inside it."""
+        z, y, x = (
+            min(n - 1.0, max(0.0, (p + 0.5) * n / w - 0.5))
+            for p, n, w in zip(point, self.scan.shape, self.working_shape, strict=True)
+        )
+        return z, y, x
+
+    def window(self, box: Box) -> Window:
+        """Predict `box`, at working scale; memory goes with its size."""
+        shares = np.stack([self._predict(box, False), self._predict(box, True)])
+        classes = shares.argmax(axis=1).astype(np.uint8)
+        parts = np.stack([border_core_to_particles(c) for c in classes])
+        return Window(box, shares.astype(np.float32), self._labels(box), parts)
+
+    def _predict(self, box: Box, shifted: bool) -> np.ndarray:
+        """Class probabilities (3, z, y, x) of `box`: mirrored tiles, or tiles `SHIFT` further."""
+        import torch
+
+        along = [
+            _tile_starts(a, b, t, n, SHIFT if shifted else 0)
+            for a, b, t, n in zip(box.start, box.stop, self.tile, self.working_shape, strict=True)
+        ]
+        start = tuple(starts[0] for starts in along)
+        stop = tuple(starts[-1] + t for starts, t in zip(along, self.tile, strict=True))
+        wide = Box(start, stop)  # type: ignore[arg-type]
+        grey = read_at_working_scale(
+            self.scan, self.working_shape, wide, self.scaling, self.predictor.device
+        )
+        weights = torch.from_numpy(gaussian_weights(self.tile)).to(self.predictor.device)
+        sums = torch.zeros((3, *wide.shape), device=self.predictor.device)
+        total = torch.zeros(wide.shape, device=self.predictor.device)
+        axes = (2, 3, 4)
+        for corner in itertools.product(*along):
+            end = tuple(a + t for a, t in zip(corner, self.tile, strict=True))
+            place = Box(corner, end).within(wide)  # type: ignore[arg-type]
+            part = grey[place][None, None]
+            share = self.predictor.predict(part if shifted else torch.flip(part, axes))
+            if not shifted:
+                share = torch.flip(share, axes)
+            sums[(slice(None), *place)] += share[0] * weights
+            total[place] += weights
+        return (sums / total)[(slice(None), *box.within(wide))].cpu().numpy()
+
+    def _labels(self, box: Box) -> np.ndarray:
+        """The run's labels on the working grid: the nearest voxel of the scan."""
+        index = []
+        for axis in range(3):
+            n, w = self.scan.shape[axis], self.working_shape[axis]
+            places = np.arange(box.start[axis], box.stop[axis])
+            index.append(np.minimum(n - 1, (2 * places + 1) * n // (2 * w)))
+        own = Box(tuple(int(i[0]) for i in index), tuple(int(i[-1]) + 1 for i in index))  # type: ignore[arg-type]
+        block = self.labels.read(own)
+        return block[np.ix_(*(i - i[0] for i in index))]
+
+
+def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:
+    """Starts of tiles that cover [start, stop) of an axis of `length` voxels, moved by `shift`.
+
+    One tile where that is enough, inside the volume as far as it can be: the same shape every
+    time, because an engine prepares itself for one shape.
+    """
+    if stop - start <= tile:
+        middle = (start + stop - tile) // 2
+        first = max(0, min(middle, length - tile))
+        for moved in (first + shift, first - shift):
+            if moved <= start and moved + tile >= stop and 0 <= moved <= max(0, length - tile):
+                return [moved]
+        return [first]
+    return [start - shift + offset for offset in tile_starts(stop - start + shift, tile, 0.25)]
+
+
+def particle_network_evidence(
+    window: Window, label: int, margin: np.ndarray
+) -> tuple[dict[str, float], list[Point]]:
+    """The network's evidence about one particle, and a point in each core that it sees there.
+
+    `margin` is that of the window; points are (z, y, x) at working scale, of the whole volume.
+    """
+    mask = window.labels == label
+    size = int(mask.sum())
+    points: list[Point] = []
+    if not size:
+        return {}, points
+    tree = merge_tree(margin, mask)
+    meeting = _deepest_meeting(tree)
+    shares = window.shares[:, :, mask]
+    classes = shares.argmax(axis=1)
+    found = {
+        "core_saddle": _CLIP,
+        "core_depth": 0.0,
+        "core_lobe_share": 0.0,
+        "second_part": 0.0,
+        "foreground": float((1 - shares[:, BACKGROUND]).mean()),
+        "core_peak": float(margin[mask].max()),
+        "core_share": float((classes == CORE).mean()),
+        "disagreement": float(np.abs(shares[0] - shares[1]).sum(axis=0).mean() / 2),
+    }
+    if meeting is not None:
+        found["core_saddle"] = float(tree.saddle[meeting])
+        found["core_depth"] = float(tree.peaks[tree.lesser[meeting]] - tree.saddle[meeting])
+        found["core_lobe_share"] = float(tree.volumes[meeting] / tree.size)
+        if found["core_depth"] >= DEEP:
+            cuts = [meeting, *(k for k in _deep_meetings(tree) if k != meeting)]
+            points = [
+                (z + window.box.start[0], y + window.box.start[1], x + window.box.start[2])
+                for z, y, x in tree.tops(margin, cuts)
+            ]
+    for parts in window.parts:
+        inside = np.bincount(parts[mask])
+        inside[0] = 0
+        inside = np.sort(inside)[::-1]
+        if inside.size > 1:
+            found["second_part"] += float(inside[1]) / size / len(window.parts)
+    return found, points
+
+
+def pair_network_evidence(
+    window: Window, pair: tuple[int, int], margin: np.ndarray
+) -> dict[str, float]:
+    """The network's evidence about two particles in contact."""
+    first, second = window.labels == pair[0], window.labels == pair[1]
+    sizes = int(first.sum()), int(second.sum())
+    contact = contact_between(first, second)
+    if contact is None:
+        return {}
+    at_contact = margin[contact.at]
+    peaks = min(float(margin[first].max()), float(margin[second].max()))
+    joined = 0.0
+    for parts in window.parts:
+        shared = [
+            np.bincount(parts[side], minlength=int(parts.max()) + 1) for side in (first, second)
+        ]
+        both = np.minimum(shared[0] / sizes[0], shared[1] / sizes[1])
+        both[0] = 0
+        joined += float(both.max()) / len(window.parts)
+    union = first | second
+    shares = window.shares[:, :, union]
+    return {
+        "contact_core_margin": float(at_contact.max()),
+        "contact_mean_margin": float(at_contact.mean()),
+        "contact_depth": peaks - float(at_contact.max()),
+        "joined": joined,
+        "pair_disagreement": float(np.abs(shares[0] - shares[1]).sum(axis=0).mean() / 2),
+        "lesser_core_peak": peaks,
+    }
+
+
+def _deepest_meeting(tree: MergeTree) -> int | None:
+    """The meeting whose lesser hill stands highest above its saddle, small hills counted less."""
+    if not tree.lesser.size:
+        return None
+    share = _lesser_share(tree)
+    worth = (tree.peaks[tree.lesser] - tree.saddle) * np.sqrt(np.minimum(share, 0.2) / 0.2)
+    worth[share < 0.02] = -1
+    best = int(np.argmax(worth))
+    return best if worth[best] > 0 else None
+
+
+def _deep_meetings(tree: MergeTree) -> list[int]:
+    depth = tree.peaks[tree.lesser] - tree.saddle
+    chosen = np.flatnonzero((depth >= DEEP) & (_lesser_share(tree) >= 0.03))
+    return [int(k) for k in chosen[np.argsort(-depth[chosen], kind="stable")]]
+
+
+def _lesser_share(tree: MergeTree) -> np.ndarray:
+    share = tree.volumes / max(1, tree.size)
+    return np.minimum(share, 1 - share)

@@ -1,0 +1,70 @@
+"""What a case proposes to do about it: cut a merger, unite a splitter, delete a false particle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.review.cases import ReviewCase
+from particleseg_app.review.changes import LabelChange
+from particleseg_app.review.crops import Volume
+from particleseg_app.review.evidence import Point, best_meeting, necks
+from particleseg_app.review.mends import delete, merge
+from particleseg_app.review.merge_tree import distance_inside, merge_tree
+from particleseg_app.review.splitting import split_by_cut, split_by_markers
+
+
+def propose_cut(
+    labels: np.ndarray, label: int, new_label: int, markers: Sequence[Point] = ()
+) -> np.ndarray | None:
+    """The labels of a crop (z, y, x) uint32 after the best cut of one particle, or None.
+
+    `markers`: a point in each part, in voxels of the crop, as `ReviewCase.markers` has them for
+    the whole volume; watershed from them, cut at the narrowest. Without markers the lobes of the
+    distance map decide, two or more of them. None where the particle has no neck at all. The
+    largest part keeps the label, the others are numbered from `new_label`.
+    """
+    if len(markers) >= 2:
+        try:
+            return split_by_markers(labels, None, label, markers, new_label)
+        except InvalidValueError:
+            pass  # markers of labels that have been mended since
+    inside = labels == label
+    distance = distance_inside(inside)
+    tree = merge_tree(distance, inside)
+    meeting = best_meeting(tree)
+    if meeting is None:
+        return None
+    cuts = [meeting, *(k for k in necks(tree) if k != meeting)]
+    return split_by_cut(labels, label, tree.lobes(cuts), new_label)
+
+
+def propose_union(labels: np.ndarray, pair: Sequence[int]) -> np.ndarray:
+    """The labels of a crop after uniting two particles under the number of the larger."""
+    return merge(labels, pair)
+
+
+def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelChange | None:
+    """What a case proposes, ready for preview and journal; None where nothing can be proposed.
+
+    `labels` as they are now (mended), `new_label` the first free number. Also None when a label
+    of the case is gone.
+    """
+    box = case.box
+    before = labels.read(box)
+    if not all((before == label).any() for label in case.labels):
+        return None
+    after: np.ndarray | None
+    if case.kind == "merger":
+        start = box.start
+        markers = [(z - start[0], y - start[1], x - start[2]) for z, y, x in case.markers]
+        after = propose_cut(before, case.labels[0], new_label, markers)
+    elif case.kind == "splitter":
+        after = propose_union(before, case.labels)
+    else:
+        after = delete(before, case.labels)
+    if after is None or np.array_equal(before, after):
+        return None
+    return LabelChange(box, before, after, new_label)

@@ -1,0 +1,184 @@
+"""Segmented scans with a reference, for everything that measures the review queue.
+
+Each scan is kept in a folder (scan.h5, reference.h5, and a folder for each method with run/labels.h5,
+particles.parquet, scan.json, evidence.json) and made once, so that fitting and measuring can be
+repeated in minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from particleseg_app.durable_files import write_json
+from particleseg_app.models import find_model
+from particleseg_app.particles import load_table, measure_particles, save_table
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.review.queue import Candidate, Evidence, gather_evidence, second_look
+from particleseg_app.segmentation import RunSettings, segment
+from particleseg_app.units import Box
+from particleseg_app.volumes import (
+    import_scan,
+    inspect_source,
+    open_labels,
+    open_scan,
+)
+from particleseg_app.volumes.labels import LabelWriter
+from tests.benchmarks.review_truth import Truth, truth
+from tests.independent_scans import LabelledScan
+
+# The default model's target diameter: the simulated scans are segmented at their own scale, so
+# that sizes misjudged by 0.6 to 1.7 are part of what the scores learn.
+SIMULATED_DIAMETER = 26.0
+FEWEST = 5
+VOXEL_SIZE_UM = 10.0
+
+
+@dataclass(frozen=True)
+class SegmentedScan:
+    """One finished run with its reference, on disk."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return str(self._facts["name"])
+
+    @property
+    def settings(self) -> RunSettings:
+        return RunSettings.from_dict(self._facts["settings"])
+
+    @property
+    def _facts(self) -> dict:
+        return json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
+
+    @property
+    def labels_path(self) -> Path:
+        return self.folder / "run" / "labels.h5"
+
+    def scan(self):
+        return open_scan(self.folder.parent / "scan.h5")
+
+    def labels(self):
+        return open_labels(self.labels_path)
+
+    def table(self):
+        return load_table(self.folder / "particles.parquet")
+
+    def reference(self) -> np.ndarray:
+        return whole(self.folder.parent / "reference.h5")
+
+    def predicted(self) -> np.ndarray:
+        return whole(self.labels_path)
+
+    def truth(self) -> Truth:
+        return truth(self.reference(), self.predicted())
+
+    def evidence(self) -> Evidence:
+        """All evidence about every particle and contact, of the network too; kept on disk."""
+        path = self.folder / "evidence.json"
+        if path.exists():
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            return Evidence(
+                *([_candidate(item) for item in raw[part]] for part in ("particles", "pairs"))
+            )
+        progress, cancel = Progress(), CancelToken()
+        with self.scan() as scan, self.labels() as labels:
+            found = gather_evidence(scan, labels, self.table(), progress, cancel)
+            if self.settings.method == "nnunet":
+                everything = [*found.particles, *found.pairs]
+                second_look(scan, labels, self.settings, everything, progress, cancel)
+        write_json(
+            path,
+            {part: [asdict(c) for c in getattr(found, part)] for part in ("particles", "pairs")},
+        )
+        return found
+
+
+def _candidate(raw: dict) -> Candidate:
+    box = Box(tuple(raw["box"]["start"]), tuple(raw["box"]["stop"]))
+    return Candidate(
+        tuple(raw["labels"]),
+        box,
+        raw["evidence"],
+        tuple(raw["place"]),
+        tuple(tuple(point) for point in raw.get("markers", ())),
+    )
+
+
+def whole(path: Path) -> np.ndarray:
+    """All labels of a file (z, y, x)."""
+    with open_labels(path) as labels:
+        return labels.read(Box.whole(labels.shape))
+
+
+def keep(case: LabelledScan, folder: Path) -> None:
+    """Write scan and reference of a case into `folder`, unless they are there."""
+    if (folder / "reference.h5").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(folder / "scan.tif", case.grey)
+    source = inspect_source(folder / "scan.tif")
+    import_scan(source, folder / "scan.h5", Progress(), CancelToken())
+    (folder / "scan.tif").unlink()
+    with LabelWriter(folder / "reference.h5", case.labels.shape) as writer:
+        writer.write(Box.whole(case.labels.shape), case.labels)
+        writer.count = int(case.labels.max())
+
+
+def segmented(folder: Path, name: str, diameter_voxels: float, method: str) -> SegmentedScan:
+    """The run of a kept scan with the default model (or ThreshWater), made if it is missing.
+
+    A run of another version of the model is made anew.
+    """
+    model = find_model("default").fingerprint() if method == "nnunet" else method
+    place = folder / method
+    result = SegmentedScan(place)
+    if (place / "scan.json").exists() and result._facts["model"] == model:
+        return result
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    settings = RunSettings(VOXEL_SIZE_UM, diameter_voxels * VOXEL_SIZE_UM, method=method)
+    with open_scan(folder / "scan.h5") as scan:
+        made = segment(place / "run", scan, settings, Progress(), CancelToken())
+        with open_labels(made.labels_path) as labels:
+            table = measure_particles(labels, scan, VOXEL_SIZE_UM, Progress(), CancelToken())
+    save_table(table, place / "particles.parquet")
+    facts = {"name": name, "settings": settings.as_dict(), "model": model}
+    write_json(place / "scan.json", facts)
+    return result
+
+
+def labelled_benchmark(folder: Path, method: str = "nnunet") -> Iterator[SegmentedScan]:
+    """The labelled scans of docs/accuracy.md, segmented."""
+    for case in scans():
+        place = folder / case.name.replace(" ", "_")
+        keep(case, place)
+        yield segmented(place, case.name, case.diameter_voxels, method)
+
+
+def simulated(
+    folder: Path,
+    seeds: Iterable[int],
+    method: str = "nnunet",
+    preset: str = "varied",
+    edge: int = 112,
+) -> Iterator[SegmentedScan]:
+    """Simulated scans of the training generator with seeds that trained nothing, segmented."""
+    for seed in seeds:
+        place = folder / f"{preset}_{seed}_{edge}"
+        name = f"{preset} {seed}"
+        if not (place / "reference.h5").exists():
+            from particleseg_app.training import simulate_scan
+
+            made = simulate_scan(preset, seed, (edge, edge, edge))
+            if made.labels.max() < FEWEST:
+                continue
+            keep(LabelledScan(name, made.grey, made.labels, SIMULATED_DIAMETER), place)
+        yield segmented(place, name, SIMULATED_DIAMETER, method)
