@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from particleseg_app.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -49,3 +54,29 @@ def choose_device(wanted: str) -> Device:
     raise InvalidValueError(
         f"This computer has no device “{wanted}”.", f"Choose one of: auto, {known}."
     )
+
+
+class CardMemory:
+    """The memory of a graphics card, as the program that computes on it sees it, in bytes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def free(self) -> int:
+        """What is free on the card, and what torch holds of it without using it."""
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(self._device)
+        held = torch.cuda.memory_reserved(self._device)
+        return int(free + held - torch.cuda.memory_allocated(self._device))
+
+    def peak_of(self, work: Callable[[], object]) -> int:
+        """The most memory that `work` takes at one time, beyond what is in use now."""
+        import torch
+
+        torch.cuda.synchronize(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        work()
+        torch.cuda.synchronize(self._device)
+        return int(torch.cuda.max_memory_allocated(self._device) - before)

@@ -99,8 +99,11 @@ def open_predictor(
     cancel: CancelToken,
     inference: Inference | None = None,
 ) -> TilePredictor:
-    """The model on a device, computed by `inference` (torch if None); raises `ModelError`."""
-    if inference is not None and inference.engine == "openvino":
+    """The model on a device, computed by `inference` (torch if None); raises `ModelError`.
+
+    A graphics card, which a worker of a cluster may have, is always left to torch.
+    """
+    if inference is not None and inference.engine == "openvino" and device_id.startswith("cpu"):
         return OpenVinoPredictor(entry, mirroring, cancel, inference.precision)
     return Predictor(entry, device_id, mirroring, cancel)
 
@@ -188,7 +191,7 @@ def _probe_tile(entry: ModelEntry) -> np.ndarray:
         shape = (patch[0] // 2, patch[1] // 2, patch[2] // 2)
     random = np.random.default_rng(0)
     grey = random.normal(0.0, 0.25, shape).astype(np.float32)
-    grid = np.stack(np.mgrid[[slice(n) for n in shape]]).astype(np.float32)
+    grid = np.indices(shape, dtype=np.float32)
     radius = entry.card.target_diameter_voxels / 2
     for _ in range(max(3, int(0.3 * np.prod(shape) / (4.2 * radius**3)))):
         centre = random.uniform(0, 1, 3) * shape

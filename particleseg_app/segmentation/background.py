@@ -31,7 +31,7 @@ BLOCKS = ((4, 5.0), (8, 4.5))
 LEAST_SHARE = 0.02
 _BINS = 256
 _SMOOTHING_BINS = 3.0
-_DEPTH = 0.5
+_DEPTH = 0.7
 _GAP_BINS = 6
 _GAP_SHARE = 0.02
 _ROUNDING = 1e-4
@@ -99,7 +99,7 @@ def darkest_peak_limit(statistics: GreyStatistics) -> float | None:
 def _first_valley(counts: np.ndarray, least: float) -> int | None:
     """The bin of the first valley that parts at least `least` voxels from as many brighter ones.
 
-    A valley is half as deep as the peaks on both of its sides.
+    A valley is at most seven tenths as high as the peaks on both of its sides.
     """
     smooth = gaussian_filter1d(counts, _SMOOTHING_BINS, mode="constant")
     below = np.cumsum(counts)

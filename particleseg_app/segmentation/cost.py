@@ -1,27 +1,31 @@
-"""What a run will cost before it is started: tiles, time from a short probe, disk and memory."""
+"""What a run will cost before it is started: tiles, time from a short trial, disk and memory."""
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
-from particleseg_app.models import Predictor, choose_device, find_model
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYTES
+from particleseg_app.models import choose_device, find_model
 from particleseg_app.progress import CancelToken
-from particleseg_app.segmentation.plan import NetworkPlan, plan_network_run
+from particleseg_app.segmentation.plan import network_bytes, plan_network_run
 from particleseg_app.segmentation.settings import RunSettings
+from particleseg_app.segmentation.trial import (
+    Measure,
+    try_network,
+    try_particles,
+    try_threshold,
+)
 from particleseg_app.units import Shape
-
-# Measured on two cores; the network's share is probed on the machine itself.
-SECONDS_PER_WORKING_VOXEL = 0.8e-7
-SECONDS_PER_SCAN_VOXEL = 0.3e-7
-SECONDS_PER_THRESHOLD_VOXEL = 1.2e-7
-BASE_MEMORY_BYTES = 700 * 1024**2
+from particleseg_app.volumes import Scan
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """`seconds` is None when it was not probed; bytes are the most needed at one time."""
+    """`seconds` is None when it was not tried; bytes are the most needed at one time.
+
+    `empty_tiles` of the `tiles` are expected to be passed by.
+    """
 
     scale_factor: float
     working_shape: Shape
@@ -30,67 +34,61 @@ class CostEstimate:
     disk_bytes: int
     memory_bytes: int
     device_title: str
+    empty_tiles: int = 0
 
 
 def estimate_cost(
-    scan_shape: Shape, settings: RunSettings, cancel: CancelToken, probe: bool = True
+    scan_shape: Shape,
+    settings: RunSettings,
+    cancel: CancelToken,
+    scan: Scan | None = None,
+    measure: Measure | None = None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> CostEstimate:
-    """Cost of a run with these settings; with `probe`, one or two tiles are really predicted.
+    """Cost of a run with these settings; its time from a trial on `scan`, where that is given.
 
+    `measure` is what comes after the labels (a room of its own): it is tried as well and counts.
     Raises the same `UserError` as the run itself would for impossible settings.
     """
     settings.check()
     scan_voxels = math.prod(scan_shape)
+    seconds: float | None = None
     if settings.method == "threshwater":
+        if scan is not None:
+            seconds = scan_voxels * try_threshold(scan, settings, measure, cancel)
         return CostEstimate(
             scale_factor=1.0,
             working_shape=scan_shape,
             tiles=0,
-            seconds=scan_voxels
-            * (SECONDS_PER_THRESHOLD_VOXEL + SECONDS_PER_WORKING_VOXEL + SECONDS_PER_SCAN_VOXEL),
+            seconds=seconds,
             disk_bytes=_disk_bytes(scan_voxels, scan_voxels, 0),
-            memory_bytes=BASE_MEMORY_BYTES,
+            memory_bytes=min(memory_limit_bytes, PROGRAM_BYTES + 40 * scan_voxels),
             device_title=choose_device("cpu").title,
         )
-    card = find_model(settings.model).card
-    plan = plan_network_run(scan_shape, settings, card)
+    entry = find_model(settings.model)
+    plan = plan_network_run(scan_shape, settings, entry.card, memory_limit_bytes=memory_limit_bytes)
     device = choose_device(settings.device)
-    seconds = None
-    if probe:
-        seconds = plan.tile_count * _seconds_per_tile(settings, plan, device.id, cancel)
-        seconds += math.prod(plan.working_shape) * SECONDS_PER_WORKING_VOXEL
-        seconds += scan_voxels * SECONDS_PER_SCAN_VOXEL
-    chunk_voxels = max(chunk.reach.size for chunk in plan.chunks)
-    tile_voxels = math.prod(plan.tile_shape)
+    empty_share = 0.0
+    if scan is not None:
+        trial, classes = try_network(scan, plan, entry, device.id, settings, cancel)
+        empty_share = trial.empty_share
+        per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
+        # Where tiles are empty there is next to nothing to separate and to measure.
+        seconds = trial.seconds(plan) + scan_voxels * (1 - empty_share) * per_voxel
     return CostEstimate(
         scale_factor=plan.scale_factor,
         working_shape=plan.working_shape,
         tiles=plan.tile_count,
         seconds=seconds,
-        disk_bytes=_disk_bytes(scan_voxels, math.prod(plan.working_shape), chunk_voxels),
-        memory_bytes=BASE_MEMORY_BYTES + chunk_voxels * 36 + tile_voxels * 4 * 16 * 8,
+        disk_bytes=_disk_bytes(
+            scan_voxels,
+            math.prod(plan.working_shape),
+            max(chunk.reach.size for chunk in plan.chunks),
+        ),
+        memory_bytes=PROGRAM_BYTES + network_bytes(plan),
         device_title=device.title,
+        empty_tiles=round(empty_share * plan.tile_count),
     )
-
-
-def _seconds_per_tile(
-    settings: RunSettings, plan: NetworkPlan, device_id: str, cancel: CancelToken
-) -> float:
-    """Time of one tile, from the second one on: the first also pays for warming up."""
-    import torch
-
-    predictor = Predictor(find_model(settings.model), device_id, plan.mirroring, cancel)
-    tile = torch.zeros((1, 1, *plan.tile_shape), device=predictor.device)
-    times = []
-    for _ in range(3):
-        cancel.check()
-        started = time.perf_counter()
-        # A reduced copy of the answer must arrive, or a graphics card would still be at work.
-        predictor.predict(tile).amax().item()
-        times.append(time.perf_counter() - started)
-        if sum(times) > 10:
-            break
-    return min(times)
 
 
 def _disk_bytes(scan_voxels: int, working_voxels: int, chunk_voxels: int) -> int:

@@ -17,7 +17,9 @@ OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.5}
 MIRRORING = {"fast": False, "standard": False, "best": True}
 # Along each axis. More mean fewer seams, but a chunk's sums and grey values lie in memory.
 MOST_TILES_PER_CHUNK = 4
-_BYTES_PER_CHUNK_VOXEL = 40
+# Grey values (4) and sums (12) of the chunk the network works on, grey values of the next one,
+# sums of the one before while it is written, and its classes.
+_BYTES_PER_CHUNK_VOXEL = 36
 # What a network of 32 channels at full resolution holds while it predicts one tile.
 _BYTES_PER_TILE_VOXEL = 512
 
@@ -69,6 +71,13 @@ def plan_network_run(
         chunks=plan_chunks(volume, tile, overlap, tiles_per_chunk),
         tiles_per_chunk=tiles_per_chunk,
     )
+
+
+def network_bytes(plan: NetworkPlan) -> int:
+    """The most memory that the network stage takes at one time, beside the program itself."""
+    chunk_voxels = max(chunk.reach.size for chunk in plan.chunks)
+    tile_voxels = math.prod(plan.tile_shape)
+    return chunk_voxels * _BYTES_PER_CHUNK_VOXEL + tile_voxels * _BYTES_PER_TILE_VOXEL
 
 
 def _tiles_that_fit(tile: Shape, overlap: float, memory_limit_bytes: int) -> int:

@@ -20,8 +20,9 @@ import tifffile
 
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects import Project
+from particleseg_app.projects.job_cost import estimate_job
 from particleseg_app.projects.segmentation_job import run_segmentation_job, write_main_results
-from particleseg_app.segmentation import RunSettings, estimate_cost
+from particleseg_app.segmentation import RunSettings
 from particleseg_app.volumes import inspect_source
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample" / "ore_sample"
@@ -70,7 +71,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tifffile.imwrite(folder / "scan.tif", grey)
-        foretold = estimate_cost(grey.shape, settings, CancelToken())
         shape = grey.shape
         del grey
         progress, cancel = Progress(), CancelToken()
@@ -79,6 +79,10 @@ def main() -> None:
         watch.start()
         with Project.create(folder / "project") as project:
             scan = project.add_scan(inspect_source(folder / "scan.tif"), progress, cancel)
+            before = time.perf_counter()
+            with project.open_scan(scan.id) as opened:
+                foretold = estimate_job(opened, settings, CancelToken())
+            started += time.perf_counter() - before
             run = project.new_run(scan.id, settings.as_dict())
             result = run_segmentation_job(project, run.id, progress, cancel)
             write_main_results(project, run.id, progress, cancel)

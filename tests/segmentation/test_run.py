@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,15 @@ import tifffile
 
 from particleseg_app.errors import Cancelled, InvalidValueError, RunError
 from particleseg_app.evaluation import evaluate
+from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunSettings, estimate_cost, run_state, segment
+from particleseg_app.segmentation import (
+    RunSettings,
+    estimate_cost,
+    run_inference,
+    run_state,
+    segment,
+)
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
 from tests.models.tiny_model import write_tiny_model
@@ -219,11 +227,68 @@ def test_settings_survive_the_way_through_json():
     assert RunSettings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
 
 
-def test_cost_counts_the_tiles_that_the_run_needs(tmp_path, scan_path, tiny_model):
-    settings = network_settings(tiny_model)
-    cost = estimate_cost(SHAPE, settings, CancelToken())
-    result = run(tmp_path / "run", scan_path, settings)
-    assert cost.tiles == result.summary["tiles"]
-    assert list(cost.working_shape) == result.summary["working_shape"]
+@pytest.mark.parametrize("method", ["nnunet", "threshwater"])
+def test_cost_is_that_of_the_run(tmp_path, scan_path, tiny_model, method):
+    settings = network_settings(tiny_model) if method == "nnunet" else THRESHWATER
+    measured = []
+
+    def measure(labels_path, part):
+        with open_labels(labels_path) as labels:
+            assert labels.shape == part.shape == part.read(Box.whole(part.shape)).shape
+            measured.append(labels.count)
+
+    with open_scan(scan_path) as scan:
+        cost = estimate_cost(SHAPE, settings, CancelToken(), scan, measure)
+        untried = estimate_cost(SHAPE, settings, CancelToken())
     assert cost.seconds > 0
-    assert estimate_cost(SHAPE, settings, CancelToken(), probe=False).seconds is None
+    assert len(measured) == 2
+    assert untried.seconds is None
+    assert (untried.tiles, untried.disk_bytes) == (cost.tiles, cost.disk_bytes)
+    if method == "nnunet":
+        result = run(tmp_path / "run", scan_path, settings)
+        assert cost.tiles == result.summary["tiles"]
+        assert list(cost.working_shape) == result.summary["working_shape"]
+        assert cost.empty_tiles == 0 == result.summary["tiles_skipped"]
+
+
+def test_a_trial_can_be_cancelled(scan_path, tiny_model):
+    cancel = CancelToken()
+    cancel.cancel()
+    with open_scan(scan_path) as scan, pytest.raises(Cancelled):
+        estimate_cost(SHAPE, network_settings(tiny_model), cancel, scan)
+
+
+def test_a_run_keeps_the_engine_it_was_begun_with(tmp_path, scan_path, tiny_model, monkeypatch):
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "user data"))
+    pytest.importorskip("openvino")
+    settings = replace(network_settings(tiny_model), inference="openvino")
+    whole = run(tmp_path / "whole", scan_path, settings)
+    assert whole.summary["inference"].startswith("OpenVINO")
+    cancel, progress = CancelToken(), Progress()
+    progress.advance = lambda steps=1: cancel.cancel()
+    with open_scan(scan_path) as scan, pytest.raises(Cancelled):
+        segment(tmp_path / "cut", scan, settings, progress, cancel, tiles_per_chunk=1)
+    begun_with = json.loads((tmp_path / "cut" / "origin.json").read_text())["inference"]
+    with monkeypatch.context() as patched:
+        patched.setattr(run_inference, "openvino_version", lambda: None)
+        with pytest.raises(RunError, match="begun with OpenVINO, which is not installed"):
+            run(tmp_path / "cut", scan_path, settings)
+    # Another choice today does not matter to a run that has begun.
+    monkeypatch.setattr(run_inference, "choose_inference", lambda *_: pytest.fail("chosen anew"))
+    result = run(tmp_path / "cut", scan_path, settings)
+    assert result.summary["model"]["inference"] == begun_with
+    np.testing.assert_array_equal(labels_of(result), labels_of(whole))
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tiny_model):
+    entry, progress = find_model(tiny_model), Progress()
+    origin = {"inference": "torch float16"}
+    here = run_inference.inference_of_run(origin, entry, "cpu", "auto", progress, CancelToken())
+    assert here.engine == "torch"
+    assert "begun with PyTorch, float16" in progress.snapshot().messages[0]
+    with pytest.raises(RunError, match="not known here"):
+        run_inference.inference_of_run(
+            {"inference": "magic 3"}, entry, "cpu", "auto", progress, CancelToken()
+        )
+    older = run_inference.inference_of_run({}, entry, "cpu", "auto", Progress(), CancelToken())
+    assert older == here

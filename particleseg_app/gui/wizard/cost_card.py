@@ -20,10 +20,10 @@ from particleseg_app.gui.style import Card, label
 from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.theme import set_role
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
     from particleseg_app.segmentation import CostEstimate
+    from particleseg_app.volumes import Scan
 
 LINES = (
     ("scale", "Scale"),
@@ -38,8 +38,9 @@ SETTLE_MS = 300
 EXPLANATIONS = {
     "scale": "The network has learned on particles of a certain size; the scan is brought to it.",
     "size": "What the network works on, across × down × slices.",
-    "tiles": "The network looks at the scan tile by tile; finished tiles are never lost.",
-    "time": "Measured just now on this computer with a tile; other programs may slow it down.",
+    "tiles": "The network looks at the scan tile by tile, but not at empty ones; "
+    "finished tiles are never lost.",
+    "time": "From a trial of some seconds on this scan; other programs may slow it down.",
     "disk": "The most that is needed at one time. Most of it is freed when the run is finished.",
     "memory": "The most that is needed at one time.",
     "device": "What the time was measured on, and what the run will use.",
@@ -49,9 +50,9 @@ EXPLANATIONS = {
 class CostCard(Card):
     changed = Signal()
 
-    def __init__(self, scan_shape: Shape, project_folder: Path | None) -> None:
+    def __init__(self, scan: Scan, project_folder: Path | None) -> None:
         super().__init__("What it will cost")
-        self._shape = scan_shape
+        self._scan = scan
         self._folder = project_folder
         self._wanted: dict[str, Any] | None = None
         self._task: Task | None = None
@@ -112,15 +113,15 @@ class CostCard(Card):
         self._wanted = None
 
     def _measure(self) -> None:
-        wanted, shape = self._wanted, self._shape
+        wanted, scan = self._wanted, self._scan
         if wanted is None:
             return
 
         def work(progress: Progress, cancel: CancelToken) -> CostEstimate:
-            from particleseg_app.segmentation.cost import estimate_cost
+            from particleseg_app.projects.job_cost import estimate_job
             from particleseg_app.segmentation.settings import RunSettings
 
-            return estimate_cost(shape, RunSettings(**wanted), cancel)
+            return estimate_job(scan, RunSettings(**wanted), cancel)
 
         task = Task("Measuring", work)
         self._task = task
@@ -144,7 +145,10 @@ class CostCard(Card):
             self._values["size"].setText(size)
             scale = f"{scale}, {word}"
         self._values["scale"].setText(scale)
-        self._values["tiles"].setText(format_count(cost.tiles))
+        tiles = format_count(cost.tiles)
+        if cost.empty_tiles:
+            tiles = f"{tiles}, about {format_count(cost.empty_tiles)} of them empty"
+        self._values["tiles"].setText(tiles)
         for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)

@@ -75,7 +75,7 @@ class MethodPage(WizardPage):
         self._network = self._network_card()
         self._classical = ClassicalCard(wizard_scan.scan.statistics)
         self.threshold, self.erosion = self._classical.threshold, self._classical.erosion
-        self.cost = CostCard(wizard_scan.scan.shape, wizard_scan.project_folder)
+        self.cost = CostCard(wizard_scan.scan, wizard_scan.project_folder)
         left = QVBoxLayout()
         left.setContentsMargins(0, 0, 8, 0)
         left.setSpacing(12)
