@@ -98,7 +98,9 @@ def segment(
             raise
         raise problem from error
     finally:
-        clock.end()
+        # Nothing is written into a finished run.
+        if not (run_folder / SUMMARY).exists():
+            clock.end()
 
 
 def finished_result(run_folder: Path) -> RunResult:
