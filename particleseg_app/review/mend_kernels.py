@@ -13,46 +13,162 @@ LEVELS = 256
 
 
 @njit(cache=True, nogil=True)
-def flood(parts: np.ndarray, landscape: np.ndarray, corners: bool) -> None:
+def particle_mask(labels: np.ndarray, label: int) -> tuple[np.ndarray, int]:
+    """The voxels of a particle as uint8 with a margin, and how many there are."""
+    depth, height, width = labels.shape
+    inside = np.zeros((depth + 2, height + 2, width + 2), np.uint8)
+    count = 0
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if labels[z, y, x] == label:
+                    inside[z + 1, y + 1, x + 1] = 1
+                    count += 1
+    return inside, count
+
+
+@njit(cache=True, nogil=True)
+def parts_with_margin(parts: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """`parts` (no margin) as int32 with the margin of `inside`; -1 outside the particle."""
+    placed = np.full(inside.shape, -1, np.int32)
+    depth, height, width = parts.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if inside[z + 1, y + 1, x + 1]:
+                    placed[z + 1, y + 1, x + 1] = max(0, parts[z, y, x])
+    return placed
+
+
+@njit(cache=True, nogil=True)
+def part_sizes(parts: np.ndarray, count: int) -> np.ndarray:
+    """Voxels of the parts 1…`count`, from index 0 on."""
+    sizes = np.zeros(count, np.int64)
+    flat = parts.reshape(-1)
+    for at in range(flat.size):
+        if flat[at] > 0:
+            sizes[flat[at] - 1] += 1
+    return sizes
+
+
+@njit(cache=True, nogil=True)
+def write_parts(labels: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> None:
+    """Give the voxels of part n the number `numbers[n - 1]`; `parts` has a margin."""
+    depth, height, width = labels.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                part = parts[z + 1, y + 1, x + 1]
+                if part > 0:
+                    labels[z, y, x] = numbers[part - 1]
+
+
+@njit(cache=True, nogil=True)
+def flood(parts: np.ndarray, landscape: np.ndarray, corners: bool) -> int:
     """Watershed by flooding: fill the zeros of `parts` from its numbers above 0, in place.
 
-    `parts` int32: 0 to be filled, below 0 never. `landscape` uint8 of the same shape, flooded from
-    low to high; equal heights in the order of their distance in steps. Over faces, or over
-    `corners` and edges too. What cannot be reached stays 0.
+    `parts` int32: 0 to be filled, below 0 never. `landscape` uint8 of the same shape (or of one
+    voxel: flat), flooded from low to high; equal heights in the order of their distance in steps.
+    Over faces, or over `corners` and edges too. Returns how many voxels could not be reached; they
+    stay 0. Time and memory follow the number of zeros, not the size of the volume.
     """
     flat = parts.reshape(-1)
     heights = landscape.reshape(-1)
+    flat_landscape = heights.size != flat.size
     offsets = _offsets(parts.shape, corners)
-    following = np.full(flat.size, -1, np.int32)
+    empty = 0
+    for at in range(flat.size):
+        empty += flat[at] == 0
+    # Each voxel waits once, in the list of its level.
+    voxel = np.empty(empty, np.int32)
+    following = np.empty(empty, np.int32)
     first = np.full(LEVELS, -1, np.int32)
     last = np.full(LEVELS, -1, np.int32)
+    waiting = 0
     for at in range(flat.size):
-        if flat[at] > 0:
-            for k in range(offsets.size):
-                if flat[at + offsets[k]] == 0:
-                    # Only the rim of what is known: the inside of it has nothing to give.
-                    if first[0] < 0:
-                        first[0] = at
-                    else:
-                        following[last[0]] = at
-                    last[0] = at
-                    break
+        if flat[at] != 0:
+            continue
+        for k in range(offsets.size):
+            if flat[at + offsets[k]] > 0:
+                voxel[waiting] = at
+                following[waiting] = flat[at + offsets[k]]
+                waiting += 1
+                break
+    filled = waiting
+    for node in range(waiting):
+        flat[voxel[node]] = following[node]
+    for node in range(waiting):
+        height = 0 if flat_landscape else heights[voxel[node]]
+        following[node] = -1
+        if first[height] < 0:
+            first[height] = node
+        else:
+            following[last[height]] = node
+        last[height] = node
     for level in range(LEVELS):
         while first[level] >= 0:
-            at = first[level]
-            first[level] = following[at]
+            node = first[level]
+            first[level] = following[node]
+            at = voxel[node]
             for k in range(offsets.size):
                 beside = at + offsets[k]
                 if flat[beside] != 0:
                     continue
                 flat[beside] = flat[at]
-                height = max(level, heights[beside])
-                following[beside] = -1
+                height = level
+                if not flat_landscape:
+                    height = max(level, heights[beside])
+                voxel[filled] = beside
+                following[filled] = -1
                 if first[height] < 0:
-                    first[height] = beside
+                    first[height] = filled
                 else:
-                    following[last[height]] = beside
-                last[height] = beside
+                    following[last[height]] = filled
+                last[height] = filled
+                filled += 1
+    return empty - filled
+
+
+@njit(cache=True, nogil=True)
+def grey_landscape(
+    grey: np.ndarray, inside: np.ndarray, around: float, highest: float
+) -> np.ndarray:
+    """How near the grey values are to `around`: 0 (at least `highest` away) to 255, with a margin.
+
+    `inside` has a margin, `grey` has none; 255 outside the particle.
+    """
+    landscape = np.full(inside.shape, 255, np.uint8)
+    scale = 255.0 / highest
+    depth, height, width = grey.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if inside[z + 1, y + 1, x + 1]:
+                    away = abs(grey[z, y, x] - around) * scale
+                    landscape[z + 1, y + 1, x + 1] = np.uint8(max(0.0, 255.0 - away))
+    return landscape
+
+
+@njit(cache=True, nogil=True)
+def cell_means(
+    values: np.ndarray, inside: np.ndarray, cells: np.ndarray, factor: int
+) -> np.ndarray:
+    """Means of `values` over the particle's voxels of each cell, float32; all have a margin."""
+    sums = np.zeros(cells.shape, np.float32)
+    counts = np.zeros(cells.shape, np.int32)
+    depth, height, width = inside.shape
+    for z in range(1, depth - 1):
+        for y in range(1, height - 1):
+            for x in range(1, width - 1):
+                if inside[z, y, x]:
+                    i, j, k = (z - 1) // factor + 1, (y - 1) // factor + 1, (x - 1) // factor + 1
+                    sums[i, j, k] += values[z, y, x]
+                    counts[i, j, k] += 1
+    flat, number = sums.reshape(-1), counts.reshape(-1)
+    for at in range(flat.size):
+        if number[at]:
+            flat[at] /= number[at]
+    return sums
 
 
 @njit(cache=True, nogil=True)
@@ -179,33 +295,68 @@ def spread_parts(cells: np.ndarray, inside: np.ndarray, factor: int) -> np.ndarr
 
 
 @njit(cache=True, nogil=True)
-def box_sums(values: np.ndarray, radius: int) -> np.ndarray:
-    """Sums over cubes of 2 `radius` + 1 voxels an edge, int32; outside is 0."""
-    sums = values.astype(np.int32)
-    depth, height, width = sums.shape
-    line = np.zeros(max(depth, height, width) + 2 * radius + 1, np.int32)
-    for z in range(depth):
-        for y in range(height):
-            _sum_line(sums[z, y, :], line, radius)
-    for z in range(depth):
-        for x in range(width):
-            _sum_line(sums[z, :, x], line, radius)
-    for y in range(height):
-        for x in range(width):
-            _sum_line(sums[:, y, x], line, radius)
-    return sums
+def votes(labels: np.ndarray, label: int) -> np.ndarray:
+    """int32: 1 for the particle's voxels, -1 for background, 0 for other particles."""
+    found = np.empty(labels.shape, np.int32)
+    flat, given = labels.reshape(-1), found.reshape(-1)
+    for at in range(flat.size):
+        given[at] = 1 if flat[at] == label else (-1 if flat[at] == 0 else 0)
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _sum_line(values: np.ndarray, line: np.ndarray, radius: int) -> None:
-    count = values.size
-    total = 0
-    line[0] = 0
+def follow_votes(labels: np.ndarray, counted: np.ndarray, label: int) -> None:
+    """Give the particle the background with more votes for it than against, and the reverse."""
+    flat, found = labels.reshape(-1), counted.reshape(-1)
+    for at in range(flat.size):
+        if flat[at] == label:
+            if found[at] <= 0:
+                flat[at] = 0
+        elif flat[at] == 0 and found[at] > 0:
+            flat[at] = label
+
+
+@njit(cache=True, nogil=True)
+def sum_boxes(values: np.ndarray, radius: int) -> None:
+    """Sums over cubes of 2 `radius` + 1 voxels an edge, in place; int32, outside is 0."""
+    depth, height, width = values.shape
+    line = np.zeros(width + 1, np.int32)
+    for z in range(depth):
+        for y in range(height):
+            row = values[z, y]
+            total = 0
+            for x in range(width):
+                total += row[x]
+                line[x + 1] = total
+            for x in range(width):
+                row[x] = line[min(width, x + radius + 1)] - line[max(0, x - radius)]
+    for z in range(depth):
+        _sum_rows(values[z], radius)
+    for y in range(height):
+        _sum_rows(values[:, y], radius)
+
+
+@njit(cache=True, nogil=True)
+def _sum_rows(plane: np.ndarray, radius: int) -> None:
+    """Sums along the first axis of a plane, whole rows at a time; the last rows are kept aside."""
+    count, width = plane.shape
+    edge = 2 * radius + 1
+    kept = np.zeros((edge, width), np.int32)
+    total = np.zeros(width, np.int32)
+    for i in range(min(radius, count)):
+        kept[i % edge] = plane[i]
+        total += plane[i]
     for i in range(count):
-        total += values[i]
-        line[i + 1] = total
-    for i in range(count):
-        values[i] = line[min(count, i + radius + 1)] - line[max(0, i - radius)]
+        coming = i + radius
+        slot = kept[coming % edge]
+        if i > radius:
+            total -= slot  # row i - radius - 1, which had this place
+        if coming < count:
+            slot[:] = plane[coming]
+            total += slot
+        else:
+            slot[:] = 0
+        plane[i] = total
 
 
 @njit(cache=True, nogil=True)
@@ -245,49 +396,72 @@ def _step_lengths() -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def move_surface(labels: np.ndarray, like_particle: np.ndarray, label: int, reach: int) -> None:
-    """Move the free surface of `label` to where `like_particle` ends, in place.
+def move_surface(
+    labels: np.ndarray, grey: np.ndarray, edge: float, bright: bool, label: int, reach: int
+) -> None:
+    """Move the free surface of `label` to where its grey values end, in place.
 
-    First at most `reach` layers of unlike voxels go, then at most `reach` layers of like
-    background come. Layers go over faces and over corners by turns, which is nearest to a ball.
-    The margin of `labels` holds a number that is no label.
+    Like the particle is what is above `edge` (below it, unless `bright`). First at most `reach`
+    layers of unlike voxels go, then at most `reach` layers of like background come. Layers go over
+    faces and over corners by turns, which is nearest to a ball. `labels` has a margin that holds a
+    number that is no label; `grey` has none.
     """
     flat = labels.reshape(-1)
-    like = like_particle.reshape(-1)
     faces = _offsets(labels.shape, False)
     corners = _offsets(labels.shape, True)
-    gone = np.zeros(flat.size, np.uint8)
-    front = [np.int64(0) for _ in range(0)]
-    for at in range(flat.size):
-        if flat[at] == label and not like[at] and _touches(flat, at, faces, 0):
-            front.append(np.int64(at))
-            gone[at] = 1
-    for layer in range(reach):
-        offsets = corners if layer % 2 == 0 else faces
-        following = [np.int64(0) for _ in range(0)]
-        for here in front:
-            flat[here] = 0
-        for here in front:
-            for k in range(offsets.size):
-                beside = here + offsets[k]
-                if flat[beside] == label and not like[beside] and not gone[beside]:
-                    gone[beside] = 1
-                    following.append(beside)
-        front = following
+    # The surface: few voxels of the volume.
     front = [np.int64(0) for _ in range(0)]
     for at in range(flat.size):
         if flat[at] == label and _touches(flat, at, faces, 0):
             front.append(np.int64(at))
+    gone = set([np.int64(0)])
+    removed = [at for at in front if not _alike(grey, labels.shape, at, edge, bright)]
+    for at in removed:
+        gone.add(at)
+    for layer in range(reach):
+        offsets = corners if layer % 2 == 0 else faces
+        following = [np.int64(0) for _ in range(0)]
+        for here in removed:
+            flat[here] = 0
+        for here in removed:
+            for k in range(offsets.size):
+                beside = here + offsets[k]
+                if flat[beside] == label and beside not in gone:
+                    if _alike(grey, labels.shape, beside, edge, bright):
+                        front.append(beside)  # the surface now
+                    else:
+                        gone.add(beside)
+                        following.append(beside)
+        removed = following
+    for here in removed:
+        front.append(here)  # out of reach: they stay, and are the surface
     for layer in range(reach):
         offsets = faces if layer % 2 == 0 else corners
         following = [np.int64(0) for _ in range(0)]
         for here in front:
+            if flat[here] != label:
+                continue
             for k in range(offsets.size):
                 beside = here + offsets[k]
-                if flat[beside] == 0 and like[beside] and not gone[beside]:
+                if (
+                    flat[beside] == 0
+                    and beside not in gone
+                    and _alike(grey, labels.shape, beside, edge, bright)
+                ):
                     flat[beside] = label
                     following.append(beside)
         front = following
+
+
+@njit(cache=True, nogil=True)
+def _alike(
+    grey: np.ndarray, shape: tuple[int, int, int], at: int, edge: float, bright: bool
+) -> bool:
+    x = at % shape[2] - 1
+    y = at // shape[2] % shape[1] - 1
+    z = at // (shape[2] * shape[1]) - 1
+    value = grey[z, y, x]
+    return value > edge if bright else value < edge
 
 
 @njit(cache=True, nogil=True)

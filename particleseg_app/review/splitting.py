@@ -21,6 +21,8 @@ Point = Sequence[float]
 _MOST_AT_ONCE = 600_000
 _SNAP = 3  # voxels that a marker may miss the particle by
 _FARTHEST = 2**30
+_SAMPLED = 500_000  # voxels that are enough for the median of grey values
+FLAT = np.zeros((1, 1, 1), np.uint8)  # a landscape without hills
 
 
 def split_by_cut(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
@@ -28,17 +30,14 @@ def split_by_cut(labels: np.ndarray, label: int, parts: np.ndarray, new_label: i
 
     Voxels of the particle that are in no part go to the part they are next to.
     """
-    inside = _particle(labels, label)
-    known = np.where(inside, parts.astype(np.int32), -1)
-    known[inside & (known < 0)] = 0
-    numbers = np.unique(known[known > 0])
-    if numbers.size < 2:
+    from particleseg_app.review.mend_kernels import part_sizes, parts_with_margin
+
+    inside, _ = _particle(labels, label)
+    placed = parts_with_margin(parts, inside)
+    if np.count_nonzero(part_sizes(placed, int(placed.max()))) < 2:
         raise InvalidValueError("The proposed cut leaves the particle in one piece.")
-    compact = np.searchsorted(numbers, np.maximum(known, 0)).astype(np.int32) + 1
-    compact[known <= 0] = np.minimum(known[known <= 0], 0)
-    padded = _with_margin(compact, -1)
-    _fill(padded, np.zeros(padded.shape, np.uint8))
-    return _numbered(labels, label, np.maximum(padded[1:-1, 1:-1, 1:-1], 0), new_label)
+    _fill(placed, FLAT)
+    return _numbered(labels, label, placed, new_label)
 
 
 def split_by_markers(
@@ -57,19 +56,18 @@ def split_by_markers(
     counts from the top of the hill it stands on, so that it may be anywhere in its part; markers
     on one hill share it by the way to them.
     """
-    inside = _particle(labels, label)
+    inside, count = _particle(labels, label)
     if len(markers) < 2:
         raise InvalidValueError("A split needs at least two markers.", "Place one in each part.")
     seeds = [_seed(inside, point, i) for i, point in enumerate(markers, start=1)]
     if len(set(seeds)) < len(seeds):
         raise InvalidValueError("Two markers are at the same place.", "Move one of them.")
+    landscape = None
     if by == "grey":
         if grey is None:
             raise ValueError("no grey values")
-        heights = _grey_heights(labels, grey, inside)
-    else:
-        heights = None
-    parts = _partition(inside, seeds, lambda cells, _: _surface_distance(cells), heights)
+        landscape = _grey_landscape(labels, label, grey, inside)
+    parts = _partition(inside, count, seeds, lambda cells, _: _surface_distance(cells), landscape)
     return _numbered(labels, label, parts, new_label)
 
 
@@ -87,9 +85,9 @@ def split_by_border_stroke(
     distance of every voxel of the particle to the line is flooded from the two markers, far
     before near, so that they meet at the line and at what continues it in depth.
     """
-    inside = _particle(labels, label)
+    inside, count = _particle(labels, label)
     drawn = rasterised(stroke, labels.shape)
-    drawn = drawn[inside[tuple(drawn.T)]]
+    drawn = drawn[inside[tuple((drawn + 1).T)] > 0]
     if not len(drawn):
         raise InvalidValueError(
             "The drawn border does not cross the particle.", "Draw it over the particle."
@@ -106,7 +104,7 @@ def split_by_border_stroke(
         found[found >= _FARTHEST] = 0
         return found
 
-    return _numbered(labels, label, _partition(inside, seeds, distance, None), new_label)
+    return _numbered(labels, label, _partition(inside, count, seeds, distance, None), new_label)
 
 
 def rasterised(stroke: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -121,26 +119,28 @@ def rasterised(stroke: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _partition(
-    inside: np.ndarray,
+    mask: np.ndarray,
+    count: int,
     seeds: Sequence[tuple[int, int, int]],
     height_of: Callable[[np.ndarray, int], np.ndarray],
-    grey_heights: np.ndarray | None,
+    landscape: np.ndarray | None,
 ) -> np.ndarray:
-    """Parts 1…n of the particle, one a seed; 0 outside it."""
-    from particleseg_app.review.mend_kernels import climb, spread_parts, thinned
+    """Parts 1…n of the particle (`mask`, with a margin; `count` voxels), one a seed; else -1.
 
-    mask = _with_margin(inside.astype(np.uint8), 0)
-    count = int(np.count_nonzero(inside))
+    Flooded are the hills of `height_of` (cells, their factor), from the top down, or `landscape`.
+    """
+    from particleseg_app.review.mend_kernels import cell_means, climb, spread_parts, thinned
+
     factor = max(1, int(np.ceil((count / _MOST_AT_ONCE) ** (1 / 3))))
     if len({tuple(c // factor for c in seed) for seed in seeds}) < len(seeds):
         factor = 1  # two markers in one cell
     cells = mask if factor == 1 else thinned(mask, factor)
-    if grey_heights is None:
+    if landscape is None:
         heights = height_of(cells, factor)
     elif factor == 1:
-        heights = _with_margin(grey_heights, 0)
+        heights = 255.0 - landscape
     else:
-        heights = _cell_means(grey_heights, inside, cells.shape, factor)
+        heights = 255.0 - cell_means(landscape, mask, cells, factor)
     heights = np.where(cells, heights, -1).astype(np.float32)
     starts = [
         int(np.ravel_multi_index(tuple(c // factor + 1 for c in seed), cells.shape))
@@ -161,31 +161,23 @@ def _partition(
             flat[flat == sharing[0]] = 0
             for number in sharing:
                 flat[starts[number - 1]] = number
-            _fill(parts, np.zeros(parts.shape, np.uint8))
+            _fill(parts, FLAT)
     if factor > 1:
         parts = spread_parts(parts, mask, factor)
         for number, seed in enumerate(seeds, start=1):
             parts[seed[0] + 1, seed[1] + 1, seed[2] + 1] = number
-        rest = np.zeros(parts.shape, np.uint8)
-        if grey_heights is not None:
-            rest = _low_to_high(_with_margin(grey_heights, 0))
-        _fill(parts, rest)
-    return np.maximum(parts[1:-1, 1:-1, 1:-1], 0)
+        _fill(parts, FLAT if landscape is None else landscape)
+    return parts
 
 
 def _fill(parts: np.ndarray, landscape: np.ndarray) -> None:
     """Flood the zeros of `parts`; pieces that touch no part go with the nearest one."""
     from particleseg_app.review.mend_kernels import flood
 
-    flood(parts, landscape, False)
-    left = parts == 0
-    if not left.any():
-        return
-    flood(parts, landscape, True)
-    left = parts == 0
-    if left.any():
+    if flood(parts, landscape, False) and flood(parts, landscape, True):
         from scipy.ndimage import distance_transform_edt
 
+        left = parts == 0
         nearest = distance_transform_edt(parts <= 0, return_distances=False, return_indices=True)
         parts[left] = parts[tuple(n[left] for n in nearest)]
 
@@ -206,70 +198,69 @@ def _surface_distance(cells: np.ndarray) -> np.ndarray:
     return distance
 
 
-def _grey_heights(labels: np.ndarray, grey: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """How far the grey values are from those of the background, 0 to the particle's own level."""
-    background = grey[labels == 0]
+def _grey_landscape(
+    labels: np.ndarray, label: int, grey: np.ndarray, inside: np.ndarray
+) -> np.ndarray:
+    """0 where a voxel differs from the background as the particle's own do, 255 where not."""
+    from particleseg_app.review.mend_kernels import grey_landscape
+
+    step = max(1, int((labels.size / _SAMPLED) ** (1 / 3)))
+    some = (slice(None, None, step),) * 3
+    background = grey[some][labels[some] == 0]
     if not background.size:
         raise InvalidValueError(
             "There is no background around the particle to compare grey values with.",
             "Split it by its shape.",
         )
-    around = float(np.median(background[:: max(1, background.size // 100_000)]))
-    heights = np.abs(grey.astype(np.float32) - around)
-    highest = float(np.percentile(heights[inside][:: max(1, int(inside.sum()) // 100_000)], 98))
-    return np.where(inside, np.minimum(heights, highest), 0).astype(np.float32)
-
-
-def _cell_means(
-    values: np.ndarray, inside: np.ndarray, shape: tuple[int, ...], factor: int
-) -> np.ndarray:
-    """Means over the particle's voxels of each cell, with a margin, in `shape`."""
-    where = np.nonzero(inside)
-    cell = np.ravel_multi_index(tuple(w // factor + 1 for w in where), shape)
-    size = int(np.prod(shape))
-    sums = np.bincount(cell, values[where], size)
-    counts = np.bincount(cell, minlength=size)
-    means: np.ndarray = (sums / np.maximum(counts, 1)).astype(np.float32).reshape(shape)
-    return means
+    around = float(np.median(background))
+    own = grey[some][labels[some] == label]
+    if not own.size:
+        own = grey[labels == label]
+    # Half of the particle's voxels are level ground, so that noise cannot fence a marker in.
+    highest = float(np.median(np.abs(own.astype(np.float64) - around)))
+    if highest <= 0:
+        raise InvalidValueError(
+            "The particle is as bright as the background around it.", "Split it by its shape."
+        )
+    found: np.ndarray = grey_landscape(grey, inside, around, highest)
+    return found
 
 
 def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
-    """The crop with the parts as particles; the largest one keeps the label."""
-    sizes = np.bincount(parts.ravel())[1:]
-    present = np.flatnonzero(sizes) + 1
+    """The crop with the parts (with a margin) as particles; the largest one keeps the label."""
+    from particleseg_app.review.mend_kernels import part_sizes, write_parts
+
+    sizes = part_sizes(parts, int(parts.max()))
+    present = np.flatnonzero(sizes)
     if present.size < 2:
         raise InvalidValueError(
             "The particle stays in one piece.", "Move the markers further apart."
         )
-    numbers = np.zeros(sizes.size + 1, np.uint32)
-    largest = int(np.argmax(sizes)) + 1
-    following = new_label
-    for part in present:
-        if part == largest:
-            numbers[part] = label
-        else:
-            numbers[part] = following
-            following += 1
+    numbers = np.zeros(sizes.size, np.uint32)
+    others = present[present != np.argmax(sizes)]
+    numbers[np.argmax(sizes)] = label
+    numbers[others] = np.arange(new_label, new_label + others.size)
     after = labels.copy()
-    where = parts > 0
-    after[where] = numbers[parts[where]]
+    write_parts(after, parts, numbers)
     return after
 
 
-def _particle(labels: np.ndarray, label: int) -> np.ndarray:
-    inside: np.ndarray = labels == label
-    if label <= 0 or not inside.any():
+def _particle(labels: np.ndarray, label: int) -> tuple[np.ndarray, int]:
+    """The particle as uint8 with a margin, and its voxels."""
+    from particleseg_app.review.mend_kernels import particle_mask
+
+    inside, count = particle_mask(labels, label)
+    if label <= 0 or not count:
         raise InvalidValueError(f"Particle {label} is not there.", "Choose another one.")
-    return inside
+    return inside, count
 
 
 def _seed(inside: np.ndarray, point: Point, number: int) -> tuple[int, int, int]:
-    """The voxel of the particle at (or very near to) a marker."""
+    """The voxel of the particle (with a margin) at, or very near to, a marker; without margin."""
     at = np.rint(np.asarray(point, dtype=np.float64)).astype(np.int64)
     low = np.maximum(at - _SNAP, 0)
-    near = inside[
-        tuple(slice(int(a), max(int(a), int(b))) for a, b in zip(low, at + _SNAP + 1, strict=True))
-    ]
+    high = np.maximum(at + _SNAP + 1, low)
+    near = inside[tuple(slice(a + 1, b + 1) for a, b in zip(low, high, strict=True))]
     places = np.argwhere(near) + low
     if not len(places):
         raise InvalidValueError(
@@ -277,7 +268,3 @@ def _seed(inside: np.ndarray, point: Point, number: int) -> tuple[int, int, int]
         )
     z, y, x = places[np.argmin(((places - at) ** 2).sum(axis=1))].tolist()
     return z, y, x
-
-
-def _with_margin(values: np.ndarray, fill: int) -> np.ndarray:
-    return np.pad(values, 1, constant_values=fill)
