@@ -31,12 +31,20 @@ def bundled_sample() -> LabelledScan:
     return LabelledScan("bundled sample", grey, labels, SAMPLE_DIAMETER, "the demo's scan")
 
 
-def kept(make: Callable[[], LabelledScan]) -> LabelledScan:
-    """A case from the benchmark cache, made and kept there first where any source has changed."""
+def _generator_version() -> str:
     digest = hashlib.sha256()
     for source in sorted(Path(tests.independent_scans.__path__[0]).glob("*.py")):
         digest.update(source.read_bytes())
-    path = cache_folder() / "cases" / f"{make.__name__}_{digest.hexdigest()[:16]}.npz"
+    return digest.hexdigest()[:16]
+
+
+# Of the sources as they were imported, not as they may be by the time a case is made.
+GENERATOR_VERSION = _generator_version()
+
+
+def kept(make: Callable[[], LabelledScan]) -> LabelledScan:
+    """A case from the benchmark cache, made and kept there first where any source has changed."""
+    path = cache_folder() / "cases" / f"{make.__name__}_{GENERATOR_VERSION}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as data:
             name, about = (str(text) for text in data["texts"])

@@ -111,7 +111,9 @@ def judged(case: LabelledScan, labels: np.ndarray, note: str = "") -> Outcome:
     figures: dict[str, float] = {
         name: float(value) for name, value in scored.as_dict().items()
     }  # fmt: skip
-    figures["volumetric_similarity"] = float(pairs["volumetric_similarity"].mean())
+    figures["volumetric_similarity"] = (
+        float(pairs["volumetric_similarity"].mean()) if len(pairs) else float("nan")
+    )
     expected, found = axis_ratios(case.labels), axis_ratios(labels)
     for index, name in enumerate(("elongation_deviation", "flatness_deviation")):
         gap = expected[pairs["reference"], index] - found[pairs["predicted"], index]

@@ -40,7 +40,7 @@ class Results:
             for key, found in self.outcomes.items()
             if key not in without
         ]
-        return float(np.mean(values))
+        return float(np.nanmean(values))  # nothing matched: no deviation to speak of
 
 
 def figures_text(figures: dict[str, float], bold: bool = False) -> str:

@@ -27,7 +27,7 @@ from tests.benchmarks.slice_network.training import (
 )
 
 STANDARD_MINUTES = 20.0
-MOST_SCENES = 250
+MOST_SCENES = 160
 # Seeds that neither the default model nor its figures use.
 OWN_SCENES = (("varied", 5_000_000, 72), ("sand_tube", 5_100_000, 8))
 

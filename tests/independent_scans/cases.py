@@ -40,8 +40,7 @@ def settled_grains(shape: Shape = (96, 128, 128)) -> LabelledScan:
     made = scene.settled(random, shape, bodies.pebble, log_normal(22, 0.2), 0.78)
     labels = made.finished()
     grey = rendering.minerals(random, labels, 0.15, (0.60, 1.15), (0.6, 0.4), 0.0, 3, 0.035, 0.02)
-    rendering.contact_gaps(random, grey, labels, 0.15)
-    grey = ndimage.gaussian_filter(grey, 0.9) + rendering.noise(random, shape, 0.06, 0.6)
+    grey = ndimage.gaussian_filter(grey, 0.9) + rendering.noise(random, shape, 0.08, 0.6)
     return LabelledScan(
         "settled grains", rendering.sixteen_bit(grey, -0.2, 1.8), labels, 22,
         "densely settled, nearly every particle touching; three grey levels",
@@ -159,7 +158,6 @@ def ten_voxels_settled(shape: Shape = (64, 80, 80)) -> LabelledScan:
     made = scene.settled(random, shape, bodies.pebble, log_normal(10, 0.2), 0.5)
     labels = made.finished()
     grey = rendering.minerals(random, labels, 0.2, (0.7, 0.85, 1.2), (0.5, 0.3, 0.2), 0.0, 3, 0.04)
-    rendering.contact_gaps(random, grey, labels, 0.2)
     grey = ndimage.gaussian_filter(grey, 0.65) + rendering.noise(random, shape, 0.05, 0.5)
     return LabelledScan(
         "ten voxels, settled", rendering.sixteen_bit(grey, -0.2, 1.7), labels, 10,
