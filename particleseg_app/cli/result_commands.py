@@ -106,7 +106,7 @@ def export(
 
     written: list[Path] = []
     with Project.open(project, read_only=True) as opened, long_work() as (progress, cancel):
-        run_id = _finished_run(opened, run)
+        run_id = finished_run(opened, run)
         provenance = run_provenance(opened, run_id)
         if csv is not None:
             written += export_csv(run_table(opened, run_id), csv, provenance)
@@ -119,7 +119,8 @@ def export(
         typer.echo(f"{path}")
 
 
-def _finished_run(project: Project, wanted: str | None) -> str:
+def finished_run(project: Project, wanted: str | None) -> str:
+    """The id of the run that is `wanted`, or of the last finished one; raises `ProjectError`."""
     from particleseg_app.projects.segmentation_job import is_complete, run_and_scan
 
     if wanted is not None:
