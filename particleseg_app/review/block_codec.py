@@ -84,18 +84,41 @@ def decode_block(blob: bytes, shape: Shape) -> NDArray[np.uint32]:
     return np.repeat(values, lengths).reshape(shape)
 
 
-def encode_difference(before: np.ndarray, after: np.ndarray) -> bytes | None:
-    """Pack the voxels of a block that differ (place, before, after); None when none does."""
+def difference_runs(before: np.ndarray, after: np.ndarray) -> NDArray[np.int64]:
+    """Runs (4, n) of voxels of a block that differ: first place, length, before, after."""
     old, new = before.ravel(), after.ravel()
     at = np.flatnonzero(old != new)
     if not at.size:
-        return None
+        return np.zeros((4, 0), np.int64)
     old, new = old[at], new[at]
     breaks = (np.diff(at) != 1) | (old[1:] != old[:-1]) | (new[1:] != new[:-1])
     starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
     lengths = np.diff(np.append(starts, at.size))
-    runs = np.stack((at[starts], lengths, old[starts], new[starts]))
+    return np.stack((at[starts], lengths, old[starts], new[starts])).astype(np.int64)
+
+
+def encode_difference(runs: NDArray[np.int64]) -> bytes:
+    """Pack runs of `difference_runs`."""
     return zlib.compress(runs.astype(_NUMBER).tobytes(), _LEVEL)
+
+
+def box_of_runs(runs: NDArray[np.int64], block: Box) -> Box:
+    """A box of all voxels of some runs (at least one) in a block; runs over several rows or
+    slices count as wide, or high, as the block."""
+    _, height, width = block.shape
+    first, last = runs[0], runs[0] + runs[1] - 1
+    rows = first // width, last // width
+    slices = rows[0] // height, rows[1] // height
+    starts = [int(slices[0].min()), 0, 0]
+    stops = [int(slices[1].max()) + 1, height, width]
+    if (slices[0] == slices[1]).all():
+        starts[1], stops[1] = int((rows[0] % height).min()), int((rows[1] % height).max()) + 1
+    if (rows[0] == rows[1]).all():
+        starts[2], stops[2] = int((first % width).min()), int((last % width).max()) + 1
+    z, y, x = block.start
+    return Box(
+        (z + starts[0], y + starts[1], x + starts[2]), (z + stops[0], y + stops[1], x + stops[2])
+    )
 
 
 def apply_difference(blob: bytes, labels: np.ndarray, *, backwards: bool = False) -> np.ndarray:

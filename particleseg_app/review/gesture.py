@@ -14,7 +14,9 @@ from particleseg_app.review.block_codec import (
     LabelTrace,
     block_box,
     blocks_of,
+    box_of_runs,
     decode_block,
+    difference_runs,
     encode_block,
     encode_difference,
 )
@@ -78,19 +80,18 @@ class Gesture:
         made = MadeGesture()
         traces: dict[int, LabelTrace] = {}
         for index in sorted({*self._packed, *self._unpacked}):
-            before, after = self._present(index), self._new_labels(index)
-            difference = encode_difference(before, after)
-            if difference is None:
+            after = self._new_labels(index)
+            runs = difference_runs(self._present(index), after)
+            if not runs.size:
                 continue
-            made.differences[index] = difference
+            made.differences[index] = encode_difference(runs)
             as_segmented = index in self._as_segmented
             made.blocks[index] = AS_SEGMENTED if as_segmented else encode_block(after)
-            changed = before != after
-            made.voxels += int(np.count_nonzero(changed))
-            box = _box_of(changed, block_box(index, self._shape))
+            made.voxels += int(runs[1].sum())
+            box = box_of_runs(runs, block_box(index, self._shape))
             made.box = box if made.box is None else bounding_box(made.box, box)
-            _trace(traces, before[changed], box, before=True)
-            _trace(traces, after[changed], box, before=False)
+            _trace(traces, runs[2], box, before=True)
+            _trace(traces, runs[3], box, before=False)
         made.traces = [traces[label] for label in sorted(traces)]
         return made
 
@@ -127,21 +128,8 @@ def bounding_box(one: Box, other: Box) -> Box:
     return Box(start, stop)  # type: ignore[arg-type]
 
 
-def _box_of(where: np.ndarray, outer: Box) -> Box:
-    """The box of the true voxels of `where` (at least one), which lies at `outer`."""
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hits = np.flatnonzero(where.any(axis=others))
-        start.append(outer.start[axis] + int(hits[0]))
-        stop.append(outer.start[axis] + int(hits[-1]) + 1)
-    return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
-
-
 def _trace(traces: dict[int, LabelTrace], labels: np.ndarray, box: Box, *, before: bool) -> None:
-    import fastremap
-
-    for value in fastremap.unique(labels).tolist():
+    for value in np.unique(labels).tolist():
         if value == 0:
             continue
         known = traces.get(value)
