@@ -102,7 +102,7 @@ class ChunkPredictor:
         import torch
 
         sums = torch.zeros((3, *chunk.reach.shape), dtype=torch.int32, device=self.predictor.device)
-        boxes, background = self._parted(chunk, grey)
+        boxes, background = self._parted(chunk, grey, cancel)
         certainly = torch.round(self._weights).int()
         for box in background:
             sums[(0, *box.within(chunk.reach))] += certainly
@@ -124,7 +124,9 @@ class ChunkPredictor:
             progress.advance(len(some))
         return sums, len(background)
 
-    def _parted(self, chunk: Chunk, grey: torch.Tensor) -> tuple[list[Box], list[Box]]:
+    def _parted(
+        self, chunk: Chunk, grey: torch.Tensor, cancel: CancelToken
+    ) -> tuple[list[Box], list[Box]]:
         """The boxes of the chunk's tiles: those to predict, and those that are background."""
         import torch
 
@@ -134,8 +136,11 @@ class ChunkPredictor:
         ]
         if self.background is None:
             return boxes, []
-        test = self.background
-        answers = [test.is_background(grey[box.within(chunk.reach)]) for box in boxes]
+        answers = []
+        for box in boxes:
+            cancel.check()
+            answers.append(self.background.is_background(grey[box.within(chunk.reach)]))
+        # Asked of the device once, not tile by tile.
         certain = torch.stack(answers).tolist()
         parted: tuple[list[Box], list[Box]] = ([], [])
         for box, is_background in zip(boxes, certain, strict=True):

@@ -111,11 +111,25 @@ def read_at_working_scale(
                 (along_z.last, along_y.last, along_x.last),
             )
         )
-        values = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32)).to(device)
+        values = as_float(grey, device)
         values = values.clamp_(scaling.low, scaling.high).sub_(scaling.mean).div_(scaling.std)
         pieces.append(along_z.apply(along_x.apply(along_y.apply(values, 1), 2), 0))
         start += len(along_z.indices)
     return torch.cat(pieces)
+
+
+def as_float(grey: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Grey values as float32 on the device; 8 and 16 bits travel to a card as they are."""
+    import torch
+
+    grey = np.ascontiguousarray(grey)
+    if device.type == "cpu" or grey.dtype.itemsize > 2:
+        return torch.from_numpy(grey.astype(np.float32)).to(device)
+    if grey.dtype == np.uint16:
+        # Unsigned 16 bits know few operations: the bits travel as signed ones.
+        bits = torch.from_numpy(grey.view(np.int16)).to(device)
+        return bits.int().bitwise_and_(0xFFFF).float()
+    return torch.from_numpy(grey).to(device).float()
 
 
 def _most_rows(

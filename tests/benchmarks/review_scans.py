@@ -1,8 +1,8 @@
 """Segmented scans with a reference, for everything that measures the review queue.
 
-Each scan is kept in a folder (scan.h5, reference.h5, and a folder for each method with run/labels.h5,
-particles.parquet, scan.json, evidence.json) and made once, so that fitting and measuring can be
-repeated in minutes.
+Each scan is kept in a folder: scan.h5, reference.h5, and for each method a folder with
+run/labels.h5, particles.parquet, scan.json and evidence.json. All are made once, so that fitting
+and measuring can be repeated in minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from particleseg_app.durable_files import write_json
 from particleseg_app.models import find_model
 from particleseg_app.particles import load_table, measure_particles, save_table
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.review.queue import Candidate, Evidence, gather_evidence, second_look
+from particleseg_app.review.cases import ReviewCase
+from particleseg_app.review.network_evidence import PAIR_NAMES, PARTICLE_NAMES
+from particleseg_app.review.queue import (
+    Candidate,
+    Evidence,
+    doubtful_candidates,
+    gather_evidence,
+    make_cases,
+    second_look,
+)
+from particleseg_app.review.scoring import Scores, load_scores
 from particleseg_app.segmentation import RunSettings, segment
 from particleseg_app.units import Box
 from particleseg_app.volumes import (
@@ -100,6 +110,20 @@ class SegmentedScan:
         )
         return found
 
+    def cases(self, scores: Scores | None = None) -> list[ReviewCase]:
+        """The queue as `find_cases` makes it, from the evidence kept on disk: what it would not
+        have looked at again loses the network's evidence."""
+        scores = scores or load_scores()
+        found = self.evidence()
+        method = self.settings.method
+        looked_at = {id(candidate) for candidate in doubtful_candidates(found, method, scores)}
+        for candidate in [*found.particles, *found.pairs]:
+            if id(candidate) not in looked_at:
+                for name in (*PARTICLE_NAMES, *PAIR_NAMES):
+                    candidate.evidence.pop(name, None)
+        with self.scan() as scan:
+            return make_cases(found, method, scan.shape, scores)
+
 
 def _candidate(raw: dict) -> Candidate:
     box = Box(tuple(raw["box"]["start"]), tuple(raw["box"]["stop"]))
@@ -157,7 +181,12 @@ def segmented(folder: Path, name: str, diameter_voxels: float, method: str) -> S
 
 def labelled_benchmark(folder: Path, method: str = "nnunet") -> Iterator[SegmentedScan]:
     """The labelled scans of docs/accuracy.md, segmented."""
-    for case in scans():
+    from tests.benchmarks.accuracy_cases import CASES
+
+    for make in CASES.values():
+        case = make()
+        if case is None:
+            continue
         place = folder / case.name.replace(" ", "_")
         keep(case, place)
         yield segmented(place, case.name, case.diameter_voxels, method)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from particleseg_app.errors import Cancelled, RunError
 from particleseg_app.models import GreyScaling
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation import network_stage
+from particleseg_app.segmentation.chunk_sums import decided_classes
 from particleseg_app.segmentation.network_stage import NetworkStage, gaussian_weights
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import plan_chunks, tile_shape_for
@@ -160,3 +162,90 @@ def test_progress_counts_tiles_and_what_was_done_before(tmp_path):
         stage.plan.tile_count,
         "tiles",
     )
+
+
+class SimulatedCard:
+    """A graphics card's memory as the stage sees it: a tile takes `tile_bytes`."""
+
+    def __init__(self, free_bytes, tile_bytes, most_tiles=1000):
+        self.free_bytes, self.tile_bytes, self.most_tiles = free_bytes, tile_bytes, most_tiles
+
+    def __call__(self, device):
+        return self
+
+    def free(self):
+        return self.free_bytes
+
+    def peak_of(self, work):
+        work()
+        return self.tile_bytes
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "expected"), [(10_000, 7), (10**9, 16), (100, 1), (2_900, 2)]
+)
+def test_as_many_tiles_at_once_as_fit_the_card(tmp_path, monkeypatch, free_bytes, expected):
+    monkeypatch.setattr(network_stage, "CardMemory", SimulatedCard(free_bytes, 1000))
+    volume = scan((40, 60, 80))
+    whole = make_stage(tmp_path / "one", volume, SmallNetwork(), 3)
+    network = SmallNetwork()
+    stage = make_stage(tmp_path / "card", volume, network, 3)
+    stage.chunks.batch = None
+    np.testing.assert_array_equal(
+        classes_of(stage.run(Progress(), CancelToken())),
+        classes_of(whole.run(Progress(), CancelToken())),
+    )
+    assert max(network.batches) == expected
+    assert sum(network.batches) == stage.plan.tile_count + 1
+
+
+def test_a_card_that_promised_too_much_gets_smaller_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_stage, "CardMemory", SimulatedCard(10**9, 1000))
+    network, progress = SmallNetwork(most_tiles=5), Progress()
+    stage = make_stage(tmp_path, scan((40, 60, 80)), network, 3)
+    stage.chunks.batch = None
+    stage.run(progress, CancelToken())
+    assert max(network.batches) == 4
+    assert [text.split()[-5:-3] for text in progress.snapshot().messages] == [
+        ["8", "tiles"],
+        ["4", "tiles"],
+    ]
+
+
+def test_a_card_full_of_other_things_is_told_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_stage, "CardMemory", SimulatedCard(10**9, 1000))
+    stage = make_stage(tmp_path, scan(), SmallNetwork(most_tiles=0), 2)
+    stage.chunks.batch = None
+    with pytest.raises(RunError, match="too little free memory"):
+        stage.run(Progress(), CancelToken())
+
+
+def test_an_error_while_pieces_are_written_ends_the_stage(tmp_path, monkeypatch):
+    network = SmallNetwork()
+    stage = make_stage(tmp_path, scan(), network, 1)
+    write, chunks = stage.files.pieces.write, []
+
+    def fails_at_the_third(index, classes):
+        chunks.append(index)
+        if len(chunks) == 3:
+            raise OSError(28, "No space left on device")
+        write(index, classes)
+
+    monkeypatch.setattr(stage.files.pieces, "write", fails_at_the_third)
+    with pytest.raises(OSError, match="No space left"):
+        stage.run(Progress(), CancelToken())
+    assert chunks == [0, 1, 2], "in order, and none after the one that failed"
+    assert sum(network.batches) <= 5, "the network did not go on for long"
+    monkeypatch.undo()
+    whole = make_stage(tmp_path / "whole", scan(), SmallNetwork(), 1)
+    np.testing.assert_array_equal(
+        classes_of(make_stage(tmp_path, scan(), SmallNetwork(), 1).run(Progress(), CancelToken())),
+        classes_of(whole.run(Progress(), CancelToken())),
+    )
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=20))
+def test_equal_sums_are_decided_in_the_order_of_the_classes(sums):
+    total = np.array(sums, np.int32).T.reshape(3, 1, 1, -1)
+    found = decided_classes(torch.from_numpy(total)).numpy()
+    np.testing.assert_array_equal(found, np.argmax(total, axis=0))

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from particleseg_app.models import GreyScaling
 from particleseg_app.segmentation import working_scale
-from particleseg_app.segmentation.working_scale import read_at_working_scale, working_shape
+from particleseg_app.segmentation.working_scale import (
+    as_float,
+    read_at_working_scale,
+    working_shape,
+)
 from particleseg_app.units import Box
 
 from .volumes import ArrayVolume
@@ -65,3 +69,26 @@ def test_reducing_averages_noise_away():
     shape = working_shape(noise.shape, 0.25)
     reduced = read_at_working_scale(ArrayVolume(noise), shape, Box.whole(shape), AS_IT_IS, CPU)
     assert reduced.std() < 0.25
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32])
+def test_grey_values_reach_a_card_unchanged(dtype):
+    # A stand-in for a card: what is sent there stays where it is.
+    limits = np.array([0, 1, 100, 127], dtype)
+    if np.issubdtype(dtype, np.integer):
+        limits = np.append(limits, [np.iinfo(dtype).min, np.iinfo(dtype).max]).astype(dtype)
+    grey = np.broadcast_to(limits, (2, 3, len(limits)))
+
+    class Card:
+        type = "cuda"
+
+    original = torch.Tensor.to
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            torch.Tensor,
+            "to",
+            lambda self, where, *a: self if isinstance(where, Card) else original(self, where, *a),
+        )
+        values = as_float(grey, Card())
+    assert values.dtype == torch.float32
+    np.testing.assert_array_equal(values.numpy(), grey.astype(np.float32))
