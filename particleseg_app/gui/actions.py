@@ -25,6 +25,8 @@ class Actions(QObject):
     close_project = Signal()
     new_run = Signal()
     export = Signal()
+    review = Signal()
+    mend = Signal()
     stop_work = Signal()
     show_all = Signal()
     filter_table = Signal()
@@ -37,6 +39,7 @@ class Actions(QObject):
     def __init__(self, window: QMainWindow) -> None:
         super().__init__(window)
         self._window = window
+        self._reviewing = False
         make = self._make
         self.open_folder_action = make(
             "Open folder of slices…", "folder", "Ctrl+O", self.open_folder
@@ -46,6 +49,8 @@ class Actions(QObject):
         self.close_project_action = make("Close project", "close", "Ctrl+W", self.close_project)
         self.new_run_action = make("New run…", "new-run", "Ctrl+N", self.new_run)
         self.export_action = make("Export…", "export", "Ctrl+E", self.export)
+        self.review_action = make("Review", "review", "Ctrl+R", self.review)
+        self.mend_action = make("Mend this particle", "split", "Ctrl+M", self.mend)
         self.stop_action = make("Cancel running work", "close", "Ctrl+.", self.stop_work)
         self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
         self.filter_action = make("Filter particles", "filter", "Ctrl+F", self.filter_table)
@@ -84,17 +89,29 @@ class Actions(QObject):
         self.opacity.setValue(opacity)
         self.opacity_changed.emit(opacity / 100)
 
-    def show_state(self, project: bool, scan: bool, result: bool, busy: bool) -> None:
+    def show_state(
+        self, project: bool, scan: bool, result: bool, busy: bool, reviewing: bool = False
+    ) -> None:
         """Enable what can be done now."""
+        self._reviewing = reviewing
         self.close_project_action.setEnabled(project)
         self.new_run_action.setEnabled(scan)
-        self.show_all_action.setEnabled(scan)
         self.export_action.setEnabled(result)
-        self.filter_action.setEnabled(result)
+        self.review_action.setEnabled(result)
+        self.filter_action.setEnabled(result and not reviewing)
+        self.show_all_action.setEnabled(scan and not reviewing)
         self.stop_action.setEnabled(busy)
         for part in (self._overlay, self.fill_action, self.contours_action):
             part.setEnabled(result)
         self.toolbar.setVisible(project)
+
+    def show_selection(self, particles: int) -> None:
+        """Enable what can be done with the particles chosen."""
+        possible = self.review_action.isEnabled() and not self._reviewing
+        self.mend_action.setEnabled(particles > 0 and possible)
+        self.mend_action.setText(
+            f"Mend {particles} particles" if particles > 1 else "Mend this particle"
+        )
 
     def _make(
         self,
@@ -126,6 +143,8 @@ class Actions(QObject):
         file.addActions([self.close_project_action, self.quit_action])
         run = bar.addMenu("&Run")
         run.addActions([self.new_run_action, self.stop_action])
+        run.addSeparator()
+        run.addActions([self.review_action, self.mend_action])
         view = bar.addMenu("&View")
         view.addActions([self.fill_action, self.contours_action])
         view.addSeparator()
@@ -156,7 +175,9 @@ class Actions(QObject):
         self.toolbar.addAction(opening)
         button = self.toolbar.widgetForAction(opening)
         opening.triggered.connect(lambda _checked=False: self._show_open_menu(button))
-        self.toolbar.addActions([self.new_run_action, self.export_action])
+        self.toolbar.addActions(
+            [self.new_run_action, self.review_action, self.mend_action, self.export_action]
+        )
         gap = QWidget()
         gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.toolbar.addWidget(gap)

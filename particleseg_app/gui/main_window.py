@@ -18,6 +18,8 @@ from particleseg_app.gui.flows import Flows
 from particleseg_app.gui.icons import application_icon
 from particleseg_app.gui.project_page import ProjectPage
 from particleseg_app.gui.reveal import reveal_in_file_manager
+from particleseg_app.gui.review.review_flow import ReviewFlow
+from particleseg_app.gui.review.review_page import ReviewPage
 from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.start_page import StartPage
@@ -41,11 +43,14 @@ class MainWindow(QMainWindow):
         self.progress = ProgressPanel(margin=8)
         self.start_page = StartPage()
         self.project_page = ProjectPage()
+        self.review_page = ReviewPage()
+        self.review = ReviewFlow(self.session, self.review_page)
         self.flows = Flows(self, self.session, self.banner)
         self.actions_ = Actions(self)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.start_page)
         self.pages.addWidget(self.project_page)
+        self.pages.addWidget(self.review_page)
         centre = QWidget()
         self._layout = QVBoxLayout(centre)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -70,6 +75,8 @@ class MainWindow(QMainWindow):
         session.project_changed.connect(self._show_project)
         session.items_changed.connect(self._show_items)
         session.shown_changed.connect(self._show_shown)
+        session.table_changed.connect(self._show_table)
+        self.review.page_wanted.connect(self._show_review)
         session.answers_changed.connect(self._show_voxel_size)
         session.recent_changed.connect(self._show_recent)
         session.failed.connect(self.show_error)
@@ -104,6 +111,10 @@ class MainWindow(QMainWindow):
         actions.close_project.connect(flows.close_project)
         actions.new_run.connect(self._new_run)
         actions.export.connect(self._export)
+        actions.review.connect(self._review)
+        actions.mend.connect(self._mend)
+        page.particle_selected.connect(lambda _particle: self._show_marked())
+        page.table.marked_changed.connect(self._show_marked)
         actions.stop_work.connect(self._stop_work)
         actions.show_all.connect(page.slices.show_all)
         actions.filter_table.connect(page.table.filter_box.setFocus)
@@ -111,6 +122,8 @@ class MainWindow(QMainWindow):
         actions.quit.connect(self.close)
         actions.opacity_changed.connect(page.slices.set_overlay_opacity)
         actions.mode_changed.connect(page.slices.set_overlay_mode)
+        actions.opacity_changed.connect(self.review_page.slices.set_overlay_opacity)
+        actions.mode_changed.connect(self.review_page.slices.set_overlay_mode)
         actions.theme_changed.connect(self._set_theme)
 
     def _take_colours(self) -> None:
@@ -150,7 +163,21 @@ class MainWindow(QMainWindow):
             self.setWindowTitle(f"{project.name} – {APPLICATION}")
         self._show_actions()
 
+    def _show_table(self) -> None:
+        """The table was brought up to date after a mend."""
+        shown = self.session.shown
+        if shown is not None and not self.review.active:
+            self.project_page.show_mended(shown)
+
+    def _show_review(self, review: bool) -> None:
+        self.pages.setCurrentWidget(self.review_page if review else self.project_page)
+        shown = self.session.shown
+        if not review and shown is not None and shown.table is not None:
+            self.project_page.show_mended(shown)
+        self._show_actions()
+
     def _show_shown(self) -> None:
+        self.review.leave()
         shown = self.session.shown
         if shown is not None:
             self.project_page.show_scan(shown)
@@ -175,12 +202,18 @@ class MainWindow(QMainWindow):
 
     def _show_actions(self) -> None:
         shown, session = self.session.shown, self.session
+        reviewing = self.review.active
         self.actions_.show_state(
             project=session.project is not None,
             scan=shown is not None,
             result=shown is not None and shown.table is not None,
             busy=session.jobs.busy,
+            reviewing=reviewing,
         )
+        self._show_marked()
+
+    def _show_marked(self) -> None:
+        self.actions_.show_selection(len(self.project_page.chosen_particles()))
 
     def _show_recent(self) -> None:
         self.start_page.set_recent(self.session.recent.list())
@@ -213,6 +246,16 @@ class MainWindow(QMainWindow):
         shown = self.session.shown
         if shown is not None and shown.run is not None:
             self.flows.export(shown.run.id)
+
+    def _review(self) -> None:
+        if self.review.active:
+            self.review.leave()
+        else:
+            self.review.start(self.project_page.slices.window_range)
+
+    def _mend(self) -> None:
+        particles = self.project_page.chosen_particles()
+        self.review.mend(particles, self.project_page.slices.window_range)
 
     def _stop_work(self) -> None:
         if self.session.jobs.current is not None:
@@ -281,8 +324,10 @@ class MainWindow(QMainWindow):
             return
         settings().setValue("window/geometry", self.saveGeometry())
         self.project_page.save_layout()
+        self.review.leave()
         self.session.close_project()
         self.project_page.stop()
+        self.review_page.stop()
         event.accept()
 
     def _wait_for_tasks(self) -> None:

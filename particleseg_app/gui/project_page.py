@@ -146,6 +146,25 @@ class ProjectPage(QWidget):
         self._show_3d(shown)
         self.select(None)
 
+    def show_mended(self, shown: Shown) -> None:
+        """Show labels and table after mends; the views keep their place."""
+        if self._shown is None or self._shown.scan is not shown.scan:
+            return
+        self._shown = shown
+        selected = self.selected
+        self.slices.set_labels(shown.labels)
+        self.table.set_table(shown.table)
+        self.sizes.set_table(shown.table)
+        if self.particles_3d is not None:
+            self.particles_3d.set_labels(shown.labels, shown.table)
+        known = selected is not None and self.table.model.row_of_label(selected) is not None
+        self.select(selected if known else None)
+
+    def chosen_particles(self) -> tuple[int, ...]:
+        """The particles marked in the table, or the one selected elsewhere."""
+        marked = self.table.marked_labels()
+        return marked or (() if self.selected is None else (self.selected,))
+
     def _arrange(self) -> None:
         """Share out the window the first time that particles are shown."""
         self._arranged = True

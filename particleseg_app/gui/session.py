@@ -12,28 +12,37 @@ from PySide6.QtCore import QObject, Signal
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.panels.project_panel import ScanItem
-from particleseg_app.gui.run_items import labels_path, run_status, scan_items
-from particleseg_app.gui.tasks import EngineFunction, JobQueue, Task
+from particleseg_app.gui.run_items import run_status, scan_items
+from particleseg_app.gui.tasks import EngineFunction, JobQueue, Task, when_ended
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects import Project, RecentProjects, RunEntry, ScanEntry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from particleseg_app.volumes import LabelVolume, Scan, ScanSource
+    from particleseg_app.projects.review_files import Review
+    from particleseg_app.review.mended_labels import MendedLabels
+    from particleseg_app.volumes import Scan, ScanSource
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the views show: a scan, and the particles of one of its runs if `run` is not None."""
+    """What the views show: a scan, and the particles of one of its runs if `run` is not None.
+
+    Labels and table are those with all mends.
+    """
 
     entry: ScanEntry
     scan: Scan
     run: RunEntry | None = None
-    labels: LabelVolume | None = None
+    review: Review | None = None
     table: pd.DataFrame | None = None
+
+    @property
+    def labels(self) -> MendedLabels | None:
+        return None if self.review is None else self.review.labels
 
     @property
     def voxel_size_um(self) -> float | None:
@@ -42,8 +51,8 @@ class Shown:
         return self.entry.voxel_size_um
 
     def close(self) -> None:
-        if self.labels is not None:
-            self.labels.close()
+        if self.review is not None:
+            self.review.close()
         self.scan.close()
 
 
@@ -51,6 +60,8 @@ class Session(QObject):
     project_changed = Signal()  # opened or closed
     items_changed = Signal()  # scans, runs, or how far they are
     shown_changed = Signal()
+    table_changed = Signal()  # of what is shown, after mends
+    cases_found = Signal(str)  # the review queue of a run
     scan_imported = Signal(str)
     answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
@@ -66,6 +77,9 @@ class Session(QObject):
         self.jobs.changed.connect(self.items_changed)
         self._run_tasks: dict[str, Task] = {}
         self._wanted: tuple[str, str] | None = None
+        self._mended: set[int] = set()
+        self._measuring: Task | None = None
+        self._finding = False
 
     # --- the project ---------------------------------------------------------------------------
 
@@ -216,7 +230,65 @@ class Session(QObject):
                 lambda progress, cancel: _load_scan(project, project.run(run_id).scan_id),
             )
             return
-        self._load(("run", run_id), lambda progress, cancel: _load_run(project, run_id))
+        self._load(
+            ("run", run_id),
+            lambda progress, cancel: _load_run(project, run_id, progress, cancel),
+        )
+
+    # --- review --------------------------------------------------------------------------------
+
+    def measure_mended(self, labels: frozenset[int]) -> None:
+        """Bring the table up to date, in the background, after a mend that changed `labels`."""
+        self._mended |= labels
+        if self._measuring is None:
+            self._measure_mended()
+
+    def _measure_mended(self) -> None:
+        shown = self.shown
+        if shown is None or shown.review is None or shown.table is None or not self._mended:
+            return
+        labels, self._mended = frozenset(self._mended), set()
+        review, table, scan = shown.review, shown.table, shown.scan
+        task = Task(
+            "Measuring mended particles",
+            lambda progress, cancel: review.table_after(table, labels, scan, progress, cancel),
+        )
+        self._measuring = task
+
+        def done(measured: pd.DataFrame) -> None:
+            if self.shown is not None and self.shown.review is review:
+                self.shown = replace(self.shown, table=measured)
+                self.table_changed.emit()
+
+        def ended() -> None:
+            self._measuring = None
+            if self.shown is not None and self.shown.review is review:
+                self._measure_mended()
+
+        task.finished.connect(done)
+        task.failed.connect(self.failed)
+        task.ended.connect(ended)
+        task.start()
+
+    def find_cases(self) -> Task | None:
+        """Look for the doubtful particles of the run shown, in the background."""
+        shown = self.shown
+        if shown is None or shown.run is None or self._finding:
+            return None
+        run_id = shown.run.id
+        task = Task(
+            f"Looking for doubtful particles in {shown.run.name}",
+            _finding_cases(self._open(), run_id),
+        )
+        self._finding = True
+
+        def ended() -> None:
+            self._finding = False
+
+        task.finished.connect(lambda _none: self.cases_found.emit(run_id))
+        task.failed.connect(self.failed)
+        task.ended.connect(ended)
+        return self.jobs.add(task)
 
     @property
     def wanted(self) -> tuple[str, str] | None:
@@ -243,7 +315,8 @@ class Session(QObject):
         if before is not None or shown is not None:
             self.shown_changed.emit()  # the views let go of the files before these are closed
         if before is not None:
-            before.close()
+            # A table that is being brought up to date still reads them.
+            when_ended([] if self._measuring is None else [self._measuring], before.close)
 
     def _show_first(self) -> None:
         """Show the newest result of an opened project, else its first scan."""
@@ -297,16 +370,42 @@ def _load_scan(project: Project, scan_id: str) -> Shown:
     return Shown(project.scan(scan_id), project.open_scan(scan_id))
 
 
-def _load_run(project: Project, run_id: str) -> Shown:
-    from particleseg_app.projects.segmentation_job import run_table
-    from particleseg_app.volumes import open_labels
+def _load_run(project: Project, run_id: str, progress: Progress, cancel: CancelToken) -> Shown:
+    from particleseg_app.projects.review_files import open_review
 
     run = project.run(run_id)
-    table = run_table(project, run_id)
     scan = project.open_scan(run.scan_id)
     try:
-        labels = open_labels(labels_path(project, run_id))
+        review = open_review(project, run_id)
+        try:
+            table = review.table(scan, progress, cancel)
+        except BaseException:
+            review.close()
+            raise
     except BaseException:
         scan.close()
         raise
-    return Shown(project.scan(run.scan_id), scan, run, labels, table)
+    return Shown(project.scan(run.scan_id), scan, run, review, table)
+
+
+def _finding_cases(project: Project, run_id: str) -> EngineFunction:
+    """Find the doubtful particles of a run, and keep them with it."""
+
+    def work(progress: Progress, cancel: CancelToken) -> None:
+        from particleseg_app.projects.review_files import open_review
+        from particleseg_app.review.cases import write_cases
+        from particleseg_app.review.queue import find_cases
+        from particleseg_app.segmentation import RunSettings
+
+        run = project.run(run_id)
+        settings = RunSettings.from_dict(run.settings)
+        # Files of its own: what the views have open may be closed meanwhile.
+        with (
+            project.open_scan(run.scan_id) as scan,
+            open_review(project, run_id, read_only=True) as review,
+        ):
+            table = review.table(scan, progress, cancel)
+            cases = find_cases(scan, review.labels, table, settings, progress, cancel)
+            write_cases(review.paths.cases, cases)
+
+    return work

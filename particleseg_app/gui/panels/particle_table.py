@@ -46,6 +46,7 @@ TYPING_MS = 250
 class ParticleTablePanel(QWidget):
     particle_chosen = Signal(int)
     shown_changed = Signal(object)  # labels that pass the filter
+    marked_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,6 +89,7 @@ class ParticleTablePanel(QWidget):
         self.filter_box.returnPressed.connect(self.apply_filter)
         self.hide_edge_box.toggled.connect(self.apply_filter)
         self.view.selectionModel().currentRowChanged.connect(self._on_row)
+        self.view.selectionModel().selectionChanged.connect(lambda *_: self.marked_changed.emit())
         self.view.horizontalHeader().sectionClicked.connect(self.sort_by)
         copy = QShortcut(QKeySequence.StandardKey.Copy, self.view, self._copy)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -113,6 +115,8 @@ class ParticleTablePanel(QWidget):
         self._quiet = True
         if row_number is None:
             selection.clear()
+        elif row_number == selection.currentIndex().row() and label in self.marked_labels():
+            pass  # a group stays marked when one of its rows is clicked
         else:
             column = max(0, self.view.columnAt(0))
             index = self.model.index(row_number, column)
@@ -121,6 +125,11 @@ class ParticleTablePanel(QWidget):
             self.view.scrollTo(index, QAbstractItemView.ScrollHint.EnsureVisible)
         self._quiet = False
         self._show_count()
+
+    def marked_labels(self) -> tuple[int, ...]:
+        """The particles of all marked rows, in the order of their numbers."""
+        rows = self.view.selectionModel().selectedRows()
+        return tuple(sorted(self.model.label_of_row(index.row()) for index in rows))
 
     def apply_filter(self) -> None:
         """Filter by what is typed; a text that is not understood keeps the last filter."""
@@ -200,7 +209,7 @@ def _make_view(model: ParticleTableModel) -> QTableView:
     view = QTableView()
     view.setModel(model)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
     view.setAlternatingRowColors(True)
     view.setShowGrid(False)
     view.setWordWrap(False)

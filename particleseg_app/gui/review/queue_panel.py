@@ -119,6 +119,7 @@ class _List(QListView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setFrameShape(QListView.Shape.NoFrame)
+        self.setStyleSheet("QListView {border: none; background: transparent}")
         self.setAccessibleName(name)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
 
@@ -149,6 +150,8 @@ class QueuePanel(QWidget):
         self._entries: list[JournalEntry] = []
         self._estimate = label("", "muted", wrap=True)
         self._done = label("", "muted")
+        self._finding = label("Looking for doubtful particles …", "muted")
+        self._finding.hide()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(6)
@@ -200,6 +203,7 @@ class QueuePanel(QWidget):
         head.addWidget(label("Review", "heading"))
         head.addWidget(self._estimate)
         head.addLayout(row(self._bar, self._done, spacing=10))
+        head.addWidget(self._finding)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -230,6 +234,10 @@ class QueuePanel(QWidget):
         self._bar.setRange(0, max(1, len(cases)))
         self._bar.setValue(done)
         self._done.setText(f"{format_count(done)} of {format_count(len(cases))}")
+
+    def show_finding(self, finding: bool) -> None:
+        """Say that the cases are being looked for."""
+        self._finding.setVisible(finding)
 
     def show_estimate(self, text: str) -> None:
         self._estimate.setText(text)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEFT_WIDTH, RIGHT_WIDTH = 280, 340
+LEFT_WIDTH, RIGHT_WIDTH = 280, 364
 MODES: dict[str, Mode] = {"split": "split", "join": "pick", "paint": "paint", "erase": "erase"}
 
 
@@ -114,7 +114,7 @@ class ReviewPage(QWidget):
         right_layout = QVBoxLayout(right)
         right_layout.setContentsMargins(0, 0, 0, 0)
         right_layout.addWidget(scroll)
-        right.setMinimumWidth(300)
+        right.setMinimumWidth(364)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         for part in (left, self.slices, right):
             self.splitter.addWidget(part)
@@ -216,6 +216,11 @@ class ReviewPage(QWidget):
     def set_diameters(self, diameters_um: dict[int, float]) -> None:
         self._diameters = diameters_um
         self._show_case()
+
+    def set_finding(self, finding: bool) -> None:
+        """Whether doubtful particles are being looked for."""
+        self.find_button.setEnabled(not finding)
+        self.queue.show_finding(finding)
 
     def set_estimate(self, text: str) -> None:
         self.queue.show_estimate(text)

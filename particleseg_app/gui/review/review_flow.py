@@ -1,0 +1,179 @@
+"""From the results to the review and back: opens the page, finds the cases, keeps views in line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from particleseg_app.errors import InvalidValueError, UserError
+from particleseg_app.gui.review.controller import ReviewController
+from particleseg_app.gui.review.review_page import ReviewPage
+from particleseg_app.gui.session import Session, Shown
+from particleseg_app.units import Box
+
+if TYPE_CHECKING:
+    from particleseg_app.review.cases import ReviewCase
+    from particleseg_app.review.error_rates import EstimatedErrorRates, EstimatedRate
+
+logger = logging.getLogger(__name__)
+
+
+class ReviewFlow(QObject):
+    """Shows the review page for what the session shows. `page_wanted` with True for the review."""
+
+    page_wanted = Signal(bool)
+
+    def __init__(self, session: Session, page: ReviewPage) -> None:
+        super().__init__(page)
+        self._session, self._page = session, page
+        self._shown: Shown | None = None
+        page.left_wanted.connect(self.leave)
+        page.queue_wanted.connect(self._find_cases)
+        page.mended.connect(self._on_mended)
+        page.failed.connect(session.failed)
+        session.cases_found.connect(self._on_cases_found)
+        session.table_changed.connect(self._on_table)
+
+    @property
+    def active(self) -> bool:
+        return self._page.controller is not None
+
+    def start(self, window: tuple[float, float] | None = None) -> None:
+        """Review the run that is shown, from where one left off."""
+        if self._begin(window):
+            controller = self._page.controller
+            assert controller is not None
+            controller.begin()
+            if not controller.cases:
+                self._find_cases()
+
+    def mend(self, particles: Iterable[int], window: tuple[float, float] | None = None) -> None:
+        """Mend particles chosen in the results by hand."""
+        wanted = tuple(particles)
+        if not wanted or not self._begin(window):
+            return
+        controller, shown = self._page.controller, self._shown
+        assert controller is not None and shown is not None and shown.review is not None
+        try:
+            box = _box_of(shown, wanted)
+        except InvalidValueError as error:
+            self.leave()
+            self._session.failed.emit(error)
+            return
+        controller.show_particles(wanted, box)
+
+    def leave(self) -> None:
+        """Back to the results; whatever was mended is in the journal already."""
+        if self.active:
+            self._page.end()
+            self._shown = None
+            self.page_wanted.emit(False)
+
+    def _begin(self, window: tuple[float, float] | None) -> bool:
+        shown = self._session.shown
+        if shown is None or shown.run is None or shown.review is None or shown.table is None:
+            return False
+        self._shown = shown
+        size = shown.voxel_size_um or 1.0
+        controller = ReviewController(
+            shown.scan,
+            shown.review.mending(shown.scan),
+            self._stored_cases(shown),
+            float(shown.run.settings["particle_diameter_um"]) / size,
+        )
+        self._page.begin(
+            controller, shown.scan.statistics, shown.voxel_size_um, _diameters(shown), window
+        )
+        self._show_estimate()
+        self.page_wanted.emit(True)
+        return True
+
+    def _stored_cases(self, shown: Shown) -> Sequence[ReviewCase]:
+        from particleseg_app.review.cases import read_cases
+
+        assert shown.review is not None
+        path = shown.review.paths.cases
+        if not path.exists():
+            return []
+        try:
+            return read_cases(path)
+        except UserError as error:  # it can be made again
+            self._session.failed.emit(error)
+            return []
+
+    # --- what comes in between -----------------------------------------------------------------
+
+    def _find_cases(self) -> None:
+        task = self._session.find_cases()
+        if task is not None:
+            self._page.set_finding(True)
+            task.ended.connect(lambda: self._page.set_finding(False))
+
+    def _on_cases_found(self, run_id: str) -> None:
+        shown, controller = self._shown, self._page.controller
+        if shown is None or controller is None or shown.run is None or shown.run.id != run_id:
+            return
+        controller.set_cases(self._stored_cases(shown))
+        self._show_estimate()
+        if not controller.particles:
+            controller.begin()
+
+    def _on_mended(self, box: Box, labels: frozenset[int]) -> None:
+        self._session.measure_mended(labels)
+
+    def _on_table(self) -> None:
+        shown = self._session.shown
+        if self.active and shown is not None:
+            self._page.set_diameters(_diameters(shown))
+
+    def _show_estimate(self) -> None:
+        controller, shown = self._page.controller, self._shown
+        text = ""
+        if controller is not None and controller.cases and shown is not None:
+            from particleseg_app.review.error_rates import estimated_error_rates
+
+            assert shown.table is not None
+            count = len(shown.table)
+            text = _guarded(lambda: estimate_text(estimated_error_rates(controller.cases, count)))
+        self._page.set_estimate(text)
+
+
+def estimate_text(rates: EstimatedErrorRates) -> str:
+    """The error rates of a run, estimated without a reference, in a sentence."""
+    return (
+        f"Of 100 particles about {_rate(rates.merger_ratio)} are joined with another one and "
+        f"{_rate(rates.splitter_ratio)} are cut in pieces, as estimated from the scores."
+    )
+
+
+def _rate(rate: EstimatedRate) -> str:
+    def figure(value: float) -> str:
+        return f"{100 * value:.1f}"
+
+    return f"{figure(rate.expected)} ({figure(rate.low)}–{figure(rate.high)})"
+
+
+def _guarded(make: Callable[[], str]) -> str:
+    """The text, or nothing where an estimate is not possible; the review works without."""
+    try:
+        return make()
+    except Exception:
+        logger.exception("The error rates could not be estimated.")
+        return ""
+
+
+def _diameters(shown: Shown) -> dict[int, float]:
+    assert shown.table is not None
+    table = shown.table
+    return dict(zip(table["label"].tolist(), table["equivalent_diameter_um"].tolist(), strict=True))
+
+
+def _box_of(shown: Shown, particles: tuple[int, ...]) -> Box:
+    assert shown.review is not None
+    boxes = [shown.review.boxes.box(particle) for particle in particles]
+    start = tuple(min(box.start[axis] for box in boxes) for axis in range(3))
+    stop = tuple(max(box.stop[axis] for box in boxes) for axis in range(3))
+    return Box(start, stop)  # type: ignore[arg-type]
