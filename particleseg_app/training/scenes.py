@@ -85,6 +85,7 @@ def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> P
         gap, variation = float(rng.uniform(-1.0, 0.8)), float(rng.uniform(0.2, 1.0))
     else:
         gap, variation = -1.0, 0.0
+    giants = int(rng.integers(1, 5)) if preset == "wide" and rng.random() < 0.5 else 0
     return PackingSettings(
         diameter=diameter,
         spread=float(rng.uniform(*spread)),
@@ -95,7 +96,8 @@ def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> P
         fragmented=fragmented,
         gap=gap,
         gap_variation=variation,
-        giants=int(rng.integers(1, 5)) if preset == "wide" and rng.random() < 0.5 else 0,
+        # Giants among large particles would leave room for nothing else.
+        giants=giants if diameter < 30 else 0,
         clumped=(
             float(rng.uniform(0.2, 0.6))
             if preset in ("spaced", "touching", "needles") and rng.random() < 0.2

@@ -88,7 +88,7 @@ def random_surroundings(
         spacer_level=float(
             rng.choice([-rng.uniform(0.1, 0.6), rng.uniform(0.0, 0.12)], p=[0.8, 0.2])
         ),
-        roots=int(rng.integers(1, 4)) if rng.random() < 0.05 else 0,
+        roots=int(rng.integers(1, 4)) if in_air and rng.random() < 0.12 else 0,
         root_level=float(rng.uniform(0.08, 0.2)),
         matrix_texture=float(rng.choice([0.0, 0.0, 0.03, 0.06])),
         view_radius=view_radius,

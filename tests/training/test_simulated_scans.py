@@ -62,6 +62,19 @@ def test_every_preset_gives_usable_labels(preset: str) -> None:
     assert scan.grey.std() > 0
 
 
+@given(
+    preset=st.sampled_from(PRESETS), seed=st.integers(0, 10**6), diameter=st.floats(5, 30),
+    shape=st.tuples(st.integers(16, 34), st.integers(16, 34), st.integers(16, 34)),
+)  # fmt: skip
+@settings(max_examples=12, deadline=None)
+def test_any_shape_and_size_gives_a_scan(
+    preset: str, seed: int, diameter: float, shape: tuple[int, int, int]
+) -> None:
+    scan = simulate_scan(preset, seed, shape, diameter)
+    assert scan.grey.shape == scan.labels.shape == shape
+    assert scan.grey.std() > 0
+
+
 def test_presets_differ_in_how_much_touches() -> None:
     def mean_share(preset: str) -> float:
         scans = [simulate_scan(preset, seed, (64, 64, 64), diameter=12) for seed in range(4)]
