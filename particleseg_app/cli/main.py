@@ -12,6 +12,7 @@ import typer
 from particleseg_app import __version__
 from particleseg_app.cli import (
     about_commands,
+    batch_command,
     model_commands,
     result_commands,
     segment_command,
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("segment")(segment_command.segment)
+app.command("batch")(batch_command.batch)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
 app.command("simulate")(simulate_command.simulate)

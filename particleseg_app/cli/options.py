@@ -41,8 +41,11 @@ ClusterAddress = Annotated[
 
 def cluster_workers(address: str | None) -> AbstractContextManager[Cluster | None]:
     """The workers at the address; None, and so this process alone, without one."""
-    if address is None:
-        return nullcontext()
+    return nullcontext() if address is None else connect_to_cluster(address)
+
+
+def connect_to_cluster(address: str) -> Cluster:
+    """Connect to a cluster, or start the processes of `local:N`; raises `UserError`."""
     from particleseg_app.segmentation.cluster import connect
 
     return connect(address)

@@ -80,8 +80,7 @@ def segment(
     )
     # Everything that can be refused is refused before the scan is copied.
     settings.check()
-    if method is Method.nnunet:
-        settings = _with_model_and_device(settings)
+    settings = settled_settings(settings)
     from particleseg_app.projects.scan_to_results import segment_into_project
     from particleseg_app.volumes import inspect_source
 
@@ -109,8 +108,10 @@ def segment(
         typer.echo(f"  {path}")
 
 
-def _with_model_and_device(settings: RunSettings) -> RunSettings:
-    """Checked, and with a model folder by its full path, so that a run can be recognised."""
+def settled_settings(settings: RunSettings) -> RunSettings:
+    """Model and device checked, a model folder by its full path, so that a run is recognised."""
+    if settings.method != "nnunet":
+        return settings
     from dataclasses import replace
 
     from particleseg_app.models import choose_device, find_model, list_models

@@ -142,6 +142,10 @@ class Cluster:
             raise self.lost() from error
         return list(found)
 
+    @property
+    def connected(self) -> bool:
+        return bool(self.client.status == "running")
+
     def lost(self) -> RunError:
         return RunError(f"The connection to the cluster at {self.address} was lost.", _CONTINUE)
 

@@ -100,13 +100,13 @@ class ClusterJob:
             if self.shared_file is not None:
                 self.shared_file.unlink(missing_ok=True)
             with suppress(Exception):
-                if self.client.status == "running":
+                if self.cluster.connected:
                     self.client.unsubscribe_topic(topic(self.token))
                     self.client.run(forget_job, self.token, wait=False, on_error="ignore")
 
     def _look_after_workers(self) -> None:
         """Know who is there; take back what was given to workers that are gone."""
-        if self.client.status != "running":
+        if not self.cluster.connected:
             raise self.cluster.lost()
         if time.monotonic() - self.crew_known_at < _CREW_POLL_S:
             return
@@ -169,7 +169,7 @@ class ClusterJob:
         call = self.calls.get(answer)
         if call is None:
             return
-        if self.client.status != "running":
+        if not self.cluster.connected:
             raise self.cluster.lost()
         error: BaseException | None = None
         try:
@@ -211,7 +211,7 @@ class ClusterJob:
             self._take_back(key, counts=False)
         elif isinstance(error, KilledWorker | FutureCancelledError | TimeoutError):
             # The worker is gone with its result; `_look_after_workers` will see that too.
-            if self.client.status != "running":
+            if not self.cluster.connected:
                 raise self.cluster.lost() from error
             self._take_back(key)
         else:
@@ -255,7 +255,7 @@ class ClusterJob:
         """Have all calls end, so that nobody writes into the run's folder any more."""
         from particleseg_app.segmentation.cluster_worker import cancel_job
 
-        if self.client.status != "running":
+        if not self.cluster.connected:
             return
         with suppress(Exception):
             self.client.run(cancel_job, self.token, wait=False, on_error="ignore")

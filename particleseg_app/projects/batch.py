@@ -1,0 +1,188 @@
+"""Many scans in a row, each into a project of its own, unattended and resumable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from particleseg_app.durable_files import make_folder, write_bytes
+from particleseg_app.errors import Cancelled, ProjectError, UserError
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
+from particleseg_app.particles import size_distribution
+from particleseg_app.particles.export import number_text
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.projects.batch_list import BatchEntry
+from particleseg_app.projects.project import Project, is_project
+from particleseg_app.projects.scan_to_results import known_scan, same_run, segment_into_project
+from particleseg_app.projects.segmentation_job import PROVENANCE, is_complete, run_table
+from particleseg_app.volumes import ScanSource, inspect_source
+
+if TYPE_CHECKING:
+    from particleseg_app.segmentation.cluster import Cluster
+
+SUMMARY_CSV = "summary.csv"
+_log = logging.getLogger(__name__)
+
+Work = Callable[[], AbstractContextManager[tuple[Progress, CancelToken]]]
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One scan in the summary. Diameters in µm, weighted by volume; None where there is none.
+
+    `state` is "waiting", "finished", "failed" (then `message` says why) or "interrupted".
+    `seconds` are those of all attempts.
+    """
+
+    name: str
+    path: str
+    state: str = "waiting"
+    particles: int | None = None
+    d10_um: float | None = None
+    d50_um: float | None = None
+    p80_um: float | None = None
+    d90_um: float | None = None
+    seconds: float | None = None
+    message: str = ""
+    project: str = ""
+
+
+def run_batch(
+    entries: list[BatchEntry],
+    out: Path,
+    work: Work,
+    *,
+    begins: Callable[[int, BatchEntry], None] = lambda index, entry: None,
+    ends: Callable[[BatchRow], None] = lambda row: None,
+    connect: Callable[[], Cluster | None] = lambda: None,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+) -> list[BatchRow]:
+    """Segment the scans one after the other into `out`/<name>; one row for each of them.
+
+    An error in one scan is noted in its row and the next one goes on; finished ones are not done
+    again. After each scan `summary.csv` in `out` is written anew. `work` gives progress and cancel
+    token for one scan; a cancel ends the batch. `connect` gives the cluster to work on, asked
+    before each scan so that a cluster may come back. Raises `ProjectError` when `out` cannot be
+    written to.
+    """
+    try:
+        make_folder(out)
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    rows = [
+        BatchRow(entry.name, str(entry.path), project=str(out / entry.name)) for entry in entries
+    ]
+    _write_summary(out, rows)
+    for index, entry in enumerate(entries):
+        begins(index, entry)
+        rows[index] = _one(entry, rows[index], work, connect, memory_limit_bytes)
+        _write_summary(out, rows)
+        ends(rows[index])
+        if rows[index].state == "interrupted":
+            break
+    return rows
+
+
+def _one(
+    entry: BatchEntry,
+    row: BatchRow,
+    work: Work,
+    connect: Callable[[], Cluster | None],
+    memory_limit_bytes: int,
+) -> BatchRow:
+    folder = Path(row.project)
+    try:
+        source = inspect_source(entry.path)
+        finished = _finished_before(entry, source, folder, row)
+        if finished is not None:
+            return finished
+        cluster = connect()
+        with work() as (progress, cancel):
+            result, _ = segment_into_project(
+                source,
+                folder,
+                entry.settings,
+                progress,
+                cancel,
+                cluster=cluster,
+                memory_limit_bytes=memory_limit_bytes,
+            )
+        with Project.open(folder, read_only=True) as project:
+            return _with_figures(row, project, result.labels_path.parent.name)
+    except Cancelled:
+        message = "Cancelled; the same command continues."
+        return replace(row, state="interrupted", message=message)
+    except UserError as error:
+        return replace(row, state="failed", message=str(error))
+    except Exception as error:
+        _log.exception("scan %s of a batch", entry.name)
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return replace(row, state="failed", message=f"Unexpected error ({what}).")
+
+
+def _finished_before(
+    entry: BatchEntry, source: ScanSource, folder: Path, row: BatchRow
+) -> BatchRow | None:
+    """The row of a scan that an earlier batch finished with the same settings."""
+    if not is_project(folder):
+        return None
+    with Project.open(folder, read_only=True) as project:
+        scan = known_scan(project, source)
+        run = None if scan is None else same_run(project, scan, entry.settings)
+        if run is None or not is_complete(project, run.id):
+            return None
+        # Written last of all files; older than the run where it belongs to another run.
+        last = project.folder / "particles.json"
+        provenance = project.run_folder(run.id) / PROVENANCE
+        if not last.exists() or last.stat().st_mtime < provenance.stat().st_mtime:
+            return None
+        return _with_figures(row, project, run.id)
+
+
+def _with_figures(row: BatchRow, project: Project, run_id: str) -> BatchRow:
+    table = run_table(project, run_id)
+    sizes = size_distribution(table)
+    provenance = json.loads((project.run_folder(run_id) / PROVENANCE).read_text(encoding="utf-8"))
+    return replace(
+        row,
+        state="finished",
+        particles=len(table),
+        d10_um=None if sizes is None else sizes.d10,
+        d50_um=None if sizes is None else sizes.d50,
+        p80_um=None if sizes is None else sizes.p80,
+        d90_um=None if sizes is None else sizes.d90,
+        seconds=provenance.get("run_seconds"),
+    )
+
+
+def _write_summary(out: Path, rows: Iterable[BatchRow]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in fields(BatchRow)]
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_text(getattr(row, name)) for name in names])
+    try:
+        write_bytes(out / SUMMARY_CSV, text.getvalue().encode())
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def _cannot_write(out: Path, error: OSError) -> ProjectError:
+    return ProjectError(
+        f"{out} cannot be written to ({error.strerror or error}).",
+        "Check your permissions and the free space of the disk.",
+    )

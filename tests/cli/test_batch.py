@@ -1,0 +1,175 @@
+"""`particleseg batch`: many scans in a row, with errors among them, interrupted and continued."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from particleseg_app.cli.main import main
+from particleseg_app.projects import Project
+from particleseg_app.segmentation import run as segmentation_run
+
+SHAPE = (24, 32, 36)
+
+
+def write_balls(path: Path, count: int) -> None:
+    grey = np.random.default_rng(count).normal(10000, 800, SHAPE)
+    z, y, x = np.ogrid[[slice(n) for n in SHAPE]]
+    for number in range(count):
+        centre = (12, 8 + 15 * (number // 2), 8 + 17 * (number % 2))
+        inside = sum((g - c) ** 2 for g, c in zip((z, y, x), centre, strict=True)) <= 25
+        grey[inside] += 20000
+    tifffile.imwrite(path, np.clip(grey, 0, 65535).astype(np.uint16), photometric="minisblack")
+
+
+@pytest.fixture
+def scans(tmp_path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for count in (2, 3, 4):
+        write_balls(folder / f"balls {count}.tif", count)
+    return folder
+
+
+def run(scans: Path, out: Path, *more: str) -> int:
+    return main(
+        ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10",
+         "--particle-diameter-um", "100", "--method", "threshwater", *more]
+    )  # fmt: skip
+
+
+def summary(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_a_folder_becomes_projects_and_a_summary(scans, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(scans, out) == 0
+    rows = summary(out)
+    assert {name: row["particles"] for name, row in rows.items()} == {
+        "balls 2": "2",
+        "balls 3": "3",
+        "balls 4": "4",
+    }
+    for name, row in rows.items():
+        assert row["state"] == "finished" and row["message"] == ""
+        assert 80 < float(row["d10_um"]) <= float(row["d50_um"]) <= float(row["p80_um"])
+        assert float(row["p80_um"]) <= float(row["d90_um"]) < 120
+        assert float(row["seconds"]) >= 0
+        assert (out / name / "particles.csv").exists()
+    printed = capsys.readouterr().out
+    assert "balls 3  finished" in printed
+    assert str(out / "summary.csv") in printed
+
+
+def test_an_error_in_one_scan_does_not_stop_the_others(scans, tmp_path, capsys):
+    (scans / "balls 3.tif").write_bytes(b"II*\0 this is no image")
+    (scans.parent / "list.csv").write_text(
+        "path,voxel_size_um,particle_diameter_um,name\n"
+        "scans/balls 2.tif,10,100,two\n"
+        "scans/balls 3.tif,10,100,three\n"
+        "scans/missing.tif,10,100,missing\n"
+        "scans/balls 4.tif,10,100,four\n"
+    )
+    out = tmp_path / "out"
+    arguments = ["batch", str(scans.parent / "list.csv"), "--out", str(out)]
+    assert main([*arguments, "--method", "threshwater"]) == 1
+    rows = summary(out)
+    assert [rows[name]["state"] for name in ("two", "three", "missing", "four")] == [
+        "finished",
+        "failed",
+        "failed",
+        "finished",
+    ]
+    assert "balls 3.tif" in rows["three"]["message"]
+    assert "does not exist" in rows["missing"]["message"]
+    assert rows["three"]["particles"] == ""
+    assert "does not exist" in capsys.readouterr().out
+
+
+def test_the_same_command_does_only_what_is_missing(scans, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    really = segmentation_run.particles_from_classes
+    calls = []
+
+    def failing_once(*arguments, **options):
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise RuntimeError("a bug")
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(segmentation_run, "particles_from_classes", failing_once)
+    assert run(scans, out) == 1
+    rows = summary(out)
+    assert [row["state"] for row in rows.values()] == ["finished", "failed", "finished"]
+    assert "a bug" in rows["balls 3"]["message"]
+    first = (out / "balls 2" / "particles.csv").stat().st_mtime_ns
+    assert run(scans, out) == 0
+    assert len(calls) == 4, "only the failed scan was segmented again"
+    assert (out / "balls 2" / "particles.csv").stat().st_mtime_ns == first
+    again = summary(out)
+    assert [row["state"] for row in again.values()] == ["finished"] * 3
+    assert again["balls 2"] == rows["balls 2"]
+    with Project.open(out / "balls 3") as project:
+        assert len(project.scans) == len(project.runs) == 1
+
+
+def test_a_cancel_ends_the_batch_and_says_what_is_left(scans, tmp_path, monkeypatch, capsys):
+    from particleseg_app.errors import Cancelled
+
+    def cancelled(*arguments, **options):
+        raise Cancelled
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(segmentation_run, "particles_from_classes", cancelled)
+        assert run(scans, out) == 1
+    states = [row["state"] for row in summary(out).values()]
+    assert states == ["interrupted", "waiting", "waiting"]
+    assert run(scans, out) == 0
+    assert [row["state"] for row in summary(out).values()] == ["finished"] * 3
+
+
+def test_other_settings_are_another_run(scans, tmp_path):
+    out = tmp_path / "out"
+    for scan in ("balls 3.tif", "balls 4.tif"):
+        (scans / scan).unlink()
+    assert run(scans, out) == 0
+    assert main(
+        ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10",
+         "--particle-diameter-um", "90", "--method", "threshwater"]
+    ) == 0  # fmt: skip
+    with Project.open(out / "balls 2") as project:
+        assert len(project.scans) == 1
+        assert len(project.runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--voxel-size-um", "10"], "belong together"),
+        (["--voxel-size-um", "10", "--particle-diameter-um", "11"], "average particle"),
+        ([], "Voxel size and particle diameter are missing"),
+        (
+            ["--voxel-size-um", "10", "--particle-diameter-um", "99", "--cluster", "x"],
+            "not the address of a cluster",
+        ),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_done(scans, tmp_path, capsys, arguments, sentence):
+    out = tmp_path / "out"
+    options = ["--method", "threshwater", *arguments]
+    assert main(["batch", str(scans), "--out", str(out), *options]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_output_folder_that_cannot_be(scans, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(scans, tmp_path / "file") == 1
+    assert "cannot be written to" in capsys.readouterr().err
