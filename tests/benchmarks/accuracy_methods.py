@@ -153,38 +153,49 @@ def axis_ratios(labels: np.ndarray) -> np.ndarray:
 
 
 # ThreshWater's choices per volume: thresholds between the two grey levels, opening, erosion.
-THRESHOLD_SHARES = (0.25, 0.4, 0.5, 0.6, 0.75)
+THRESHOLD_SHARES, FINER_STEP = (0.3, 0.5, 0.7), 0.1
 OPENINGS = (1, 2)
-EROSION_SHARES = (0.08, 0.12, 0.18, 0.25)  # of the diameter, at least one voxel
+EROSION_SHARES = (0.08, 0.13, 0.2)  # of the diameter, at least one voxel
 
 
 def _tuned_threshwater(place: Workplace) -> Outcome:
     """ThreshWater with the settings that suit this volume best, the reference at hand.
 
-    The best F1_instance decides. First threshold and erosion at an opening of one voxel, then the
-    wider opening at the best of those.
+    The best F1_instance decides: first over thresholds and erosions at an opening of one voxel,
+    then a finer threshold, then the wider opening, each beside the best so far.
     """
     case = place.case
-    inside, outside = (np.median(case.grey[mask]) for mask in (case.labels > 0, case.labels == 0))
+    inside, outside = (
+        float(np.median(case.grey[mask])) for mask in (case.labels > 0, case.labels == 0)
+    )
     erosions = sorted({max(1, round(share * case.diameter_voxels)) for share in EROSION_SHARES})
-    best: tuple[float, np.ndarray, dict[str, float]] | None = None
+    tried: dict[tuple[float, int, int], tuple[float, np.ndarray]] = {}
 
-    def attempt(threshold: float, opening: int, erosion: int) -> None:
-        nonlocal best
-        choices = {"threshold": float(threshold), "opening_radius": opening,
-                   "erosion_radius": erosion}  # fmt: skip
+    def attempt(share: float, opening: int, erosion: int) -> None:
+        choices = {
+            "threshold": outside + share * (inside - outside),
+            "opening_radius": opening,
+            "erosion_radius": erosion,
+        }
         labels = place.labels(place.settings(method="threshwater", **choices))
         value = score(count_overlaps(case.labels, labels)).f1_instance
-        if best is None or value > best[0]:
-            best = value, labels, choices
+        kept = max(tried.values(), key=lambda entry: entry[0])[0] if tried else -1.0
+        # Only the best volume is kept in memory.
+        tried[share, opening, erosion] = value, labels if value > kept else np.zeros(0)
+
+    def best() -> tuple[float, int, int]:
+        return max(tried, key=lambda choice: tried[choice][0])
 
     for share, erosion in itertools.product(THRESHOLD_SHARES, erosions):
-        attempt(outside + share * (float(inside) - float(outside)), OPENINGS[0], erosion)
-    assert best is not None
-    found = best[2]
-    for opening in OPENINGS[1:]:
-        attempt(found["threshold"], opening, int(found["erosion_radius"]))
-    return place.outcome(best[1], json.dumps(best[2]))
+        attempt(share, OPENINGS[0], erosion)
+    share, opening, erosion = best()
+    for finer in (share - FINER_STEP, share + FINER_STEP):
+        attempt(finer, opening, erosion)
+    share, _, erosion = best()
+    for wider in OPENINGS[1:]:
+        attempt(share, wider, erosion)
+    found = dict(zip(("threshold share", "opening", "erosion"), best(), strict=True))
+    return place.outcome(tried[best()][1], json.dumps(found))
 
 
 def _otsu_threshwater(place: Workplace) -> Outcome:
@@ -215,7 +226,8 @@ def slice_method() -> Method:
     assert entry is not None
 
     def run(place: Workplace) -> Outcome:
-        settings = place.settings(model=str(entry.folder))
+        # Tiles that overlap along z would tell a 2D network nothing new.
+        settings = place.settings(model=str(entry.folder), preset="fast")
         return place.outcome(place.labels(settings, make_predictor=SlicePredictor))
 
     return Method("slices", "2D U-Net, slice by slice", run, f"slices {entry.fingerprint()}")
@@ -225,7 +237,7 @@ def threshwater_method() -> Method:
     """ThreshWater tuned on the reference of each volume."""
     sources = (Path(str(module.__file__)) for module in (threshold_watershed, border_core))
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    grid = f"{THRESHOLD_SHARES}{OPENINGS}{EROSION_SHARES}"
+    grid = f"{THRESHOLD_SHARES}{FINER_STEP}{OPENINGS}{EROSION_SHARES}"
     return Method("threshwater", "ThreshWater, tuned", _tuned_threshwater, f"tuned {grid} {text}")
 
 

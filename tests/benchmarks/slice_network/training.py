@@ -23,6 +23,7 @@ from tests.benchmarks.slice_network.slices import SliceSource, held_back
 
 TARGET_DIAMETER = 26.0  # of the scenes
 BORDER_THICKNESS = 2.0
+TILE_SHAPE = (16, 256, 256)  # flat and wide: mostly whole slices at once
 CHECKPOINT = "checkpoint_latest.pth"
 SLABS, SLICES = 4, 4
 LEARNING_RATE = 2e-3
@@ -175,7 +176,7 @@ def write_model(
         "version": f"{training.step} steps",
         "target_diameter_voxels": TARGET_DIAMETER,
         "border_thickness_voxels": BORDER_THICKNESS,
-        "patch_shape": [96, 96, 96],
+        "patch_shape": list(TILE_SHAPE),
         "normalisation": {
             "scheme": "scan_clipped",
             "low_percentile": LOW_PERCENTILE,
