@@ -1,6 +1,6 @@
 """What engine and empty tiles change: accuracy, voxels and processor time on the labelled scans.
 
-    python -m tests.benchmarks.network_engines [--cases N]
+    python -m tests.benchmarks.network_engines [--cases N] [--preset PRESET]
 
 Each scan is segmented with PyTorch, with OpenVINO in the precision this machine takes, and with
 OpenVINO without passing empty tiles by. Prints one table. Processor seconds are those of the
@@ -35,7 +35,7 @@ WAYS = {
 }
 
 
-def cylinder_in_air(shape: tuple[int, int, int] = (96, 256, 256)) -> LabelledScan:
+def cylinder_in_air(shape: tuple[int, int, int] = (96, 200, 200)) -> LabelledScan:
     """A slim cylinder with faint particles in a wide field of air: many tiles are empty."""
     random = np.random.default_rng(90_103)
     inside = cylinder(shape, 0.5)
@@ -47,6 +47,7 @@ def cylinder_in_air(shape: tuple[int, int, int] = (96, 256, 256)) -> LabelledSca
 def main() -> None:
     parser = argparse.ArgumentParser(description="Engines and empty tiles on labelled scans.")
     parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--preset", default="standard")
     options = parser.parse_args()
     entry = find_model("default")
     chosen = choose_inference(entry, "cpu", "openvino", CancelToken())
@@ -68,6 +69,7 @@ def main() -> None:
                 settings = RunSettings(
                     VOXEL_SIZE_UM,
                     case.diameter_voxels * VOXEL_SIZE_UM,
+                    preset=options.preset,
                     device="cpu",
                     **choices,  # type: ignore[arg-type]
                 )
