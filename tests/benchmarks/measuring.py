@@ -22,6 +22,8 @@ from particleseg_app.progress import Progress
 
 _BEGIN, _END, _STAGE = "@begin", "@end", "@stage "
 _SECONDS_BETWEEN_LOOKS = 0.02
+# Looking at the pages of large processes takes long and may hold them up: it is done more seldom.
+_SHARE_OF_LOOKING = 0.02
 
 
 def memory_bytes(process: psutil.Process) -> int:
@@ -59,8 +61,12 @@ class MemoryWatch(threading.Thread):
         self.stage_peaks: dict[str, int] = {}
 
     def run(self) -> None:
-        while not self._over.wait(_SECONDS_BETWEEN_LOOKS):
+        pause = _SECONDS_BETWEEN_LOOKS
+        while not self._over.wait(pause):
+            began = time.perf_counter()
             stage, now = self.stage, memory_bytes(self._process)
+            looked = time.perf_counter() - began
+            pause = max(_SECONDS_BETWEEN_LOOKS, looked / _SHARE_OF_LOOKING)
             self.peak = max(self.peak, now)
             self.stage_peaks[stage] = max(self.stage_peaks.get(stage, 0), now)
 

@@ -41,8 +41,11 @@ _NOISE = 600
 _BYTES_PER_VOXEL = 12
 
 
-def repeated_box(seed: int = 0) -> np.ndarray:
-    """Classes (z, y, x) of a box of touching particles that fits to itself on all sides."""
+def repeated_box(shape: Shape, seed: int = 0) -> np.ndarray:
+    """Classes (z, y, x) of a box of touching particles that fits to itself on all sides.
+
+    No more of it than a scan of `shape` needs.
+    """
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(seed)
@@ -50,22 +53,24 @@ def repeated_box(seed: int = 0) -> np.ndarray:
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     points = (points + rng.uniform(-_SPACING / 4, _SPACING / 4, points.shape)) % _PERIOD
     tree = cKDTree(points, boxsize=_PERIOD)
-    plane = np.stack(np.meshgrid(np.arange(_PERIOD), np.arange(_PERIOD), indexing="ij"), -1)
-    classes = np.zeros((_PERIOD,) * 3, np.uint8)
-    for z in range(_PERIOD):
-        where = np.concatenate([np.full((_PERIOD, _PERIOD, 1), z), plane], -1)
-        distance, _ = tree.query(where, k=2)
+    depth, height, width = (min(n, _PERIOD) for n in shape)
+    plane = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
+    classes = np.zeros((depth, height, width), np.uint8)
+    for z in range(depth):
+        where = np.concatenate([np.full((height, width, 1), z), plane], -1)
+        distance, _ = tree.query(where, k=2, distance_upper_bound=_SPACING)
         # Half the way to the next cell is a face of this one.
-        depth = np.minimum(0.55 * _SPACING - distance[..., 0], np.diff(distance)[..., 0] / 2)
-        inside = distance[..., 0] < 0.55 * _SPACING
-        classes[z] = np.where(inside, np.where(depth > 2.5, 1, 2), 0)
+        nearest, second = distance[..., 0], distance[..., 1]
+        inside = nearest < 0.55 * _SPACING
+        is_core = np.minimum(0.55 * _SPACING - nearest, (second - nearest) / 2) > 2.5
+        classes[z] = np.where(inside, np.where(is_core, 1, 2), 0)
     return classes
 
 
 def write_slices(folder: Path, shape: Shape) -> None:
     import tifffile
 
-    classes = repeated_box()
+    classes = repeated_box(shape)
     rng = np.random.default_rng(1)
     folder.mkdir()
     y, x = (np.arange(n) % _PERIOD for n in shape[1:])
