@@ -29,6 +29,12 @@ class Preset(StrEnum):
     best = "best"
 
 
+class Inference(StrEnum):
+    auto = "auto"
+    openvino = "openvino"
+    torch = "torch"
+
+
 def segment(
     scan: Annotated[
         Path, typer.Argument(metavar="SCAN", help="Folder of TIFF slices, or a TIFF stack.")
@@ -48,6 +54,14 @@ def segment(
         float | None,
         typer.Option(help="Grey value that parts particles from the rest (threshwater only)."),
     ] = None,
+    inference: Annotated[
+        Inference,
+        typer.Option(help="What computes the network on the processor; auto takes the fastest."),
+    ] = Inference.auto,
+    all_tiles: Annotated[
+        bool,
+        typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
+    ] = False,
     max_memory: Annotated[
         str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
     ] = "4GB",
@@ -77,6 +91,8 @@ def segment(
         preset=preset.value,
         device=device,
         threshold=threshold,
+        inference=inference.value,
+        skip_background=not all_tiles,
     )
     # Everything that can be refused is refused before the scan is copied.
     settings.check()
