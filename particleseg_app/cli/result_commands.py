@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from particleseg_app import __version__
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
 from particleseg_app.errors import ProjectError
+from particleseg_app.units import Box
 
 if TYPE_CHECKING:
     from particleseg_app.projects import Project
@@ -91,32 +93,76 @@ def export(
     labels_hdf5: Annotated[
         Path | None, typer.Option("--labels-hdf5", help="Label volume as HDF5.")
     ] = None,
+    patch: Annotated[
+        str | None,
+        typer.Option(
+            "--patch",
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="A region (voxels, ends not included) to save as a labelled patch for training.",
+        ),
+    ] = None,
+    patches_folder: Annotated[
+        Path | None, typer.Option("--patches-folder", help="Folder the patch goes into.")
+    ] = None,
+    patch_name: Annotated[
+        str | None,
+        typer.Option("--patch-name", help="Name of the patch; run and region if left out."),
+    ] = None,
     run: Annotated[
         str | None, typer.Option("--run", help="Id of the run; the last finished one if left out.")
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write results of a finished run as files."""
-    if csv is None and labels_tiff is None and labels_hdf5 is None:
-        raise typer.BadParameter("Say what to export: --csv, --labels-tiff or --labels-hdf5.")
+    """Write results of a finished run, with all its mends, as files."""
+    if csv is None and labels_tiff is None and labels_hdf5 is None and patch is None:
+        raise typer.BadParameter(
+            "Say what to export: --csv, --labels-tiff, --labels-hdf5 or --patch."
+        )
+    if (patch is None) != (patches_folder is None):
+        raise typer.BadParameter("--patch and --patches-folder belong together.")
+    box = None if patch is None else _region(patch)
     from particleseg_app.particles import export_csv, export_labels_hdf5, export_labels_tiff
     from particleseg_app.projects import Project
+    from particleseg_app.projects.review_files import open_review, save_patch
     from particleseg_app.projects.segmentation_job import run_provenance, run_table
-    from particleseg_app.volumes import open_labels
 
     written: list[Path] = []
     with Project.open(project, read_only=True) as opened, long_work() as (progress, cancel):
         run_id = finished_run(opened, run)
         provenance = run_provenance(opened, run_id)
-        if csv is not None:
-            written += export_csv(run_table(opened, run_id), csv, provenance)
-        for path, write in ((labels_tiff, export_labels_tiff), (labels_hdf5, export_labels_hdf5)):
-            if path is not None:
-                with open_labels(opened.run_folder(run_id) / "labels.h5") as labels:
-                    write(labels, path, provenance["voxel_size_um"], progress, cancel)
-                written.append(path)
+        voxel_size_um = provenance["voxel_size_um"]
+        table = None
+        if csv is not None or labels_hdf5 is not None:
+            table = run_table(opened, run_id, progress, cancel)
+        if csv is not None and table is not None:
+            written += export_csv(table, csv, provenance)
+        with open_review(opened, run_id, read_only=True) as review:
+            if labels_tiff is not None:
+                export_labels_tiff(review.labels, labels_tiff, voxel_size_um, progress, cancel)
+                written.append(labels_tiff)
+            if labels_hdf5 is not None and table is not None:
+                export_labels_hdf5(
+                    review.labels,
+                    labels_hdf5,
+                    voxel_size_um,
+                    progress,
+                    cancel,
+                    particle_count=len(table),
+                )
+                written.append(labels_hdf5)
+            if box is not None and patches_folder is not None:
+                written += save_patch(opened, run_id, review, box, patches_folder, patch_name)
     for path in written:
         typer.echo(f"{path}")
+
+
+def _region(text: str) -> Box:
+    """The box of `z0:z1,y0:y1,x0:x1`."""
+    found = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
+    if found is None:
+        raise typer.BadParameter("--patch should read like 10:138,0:128,64:192 (z, y, x).")
+    z0, z1, y0, y1, x0, x1 = (min(int(digits), 2**40) for digits in found.groups())
+    return Box((z0, y0, x0), (z1, y1, x1))
 
 
 def finished_run(project: Project, wanted: str | None) -> str:

@@ -43,7 +43,8 @@ def export_csv(table: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -
     CSV: UTF-8 without byte order mark, comma, decimal point, one header line of column names that
     carry their units; numbers of 8 significant digits without exponent; empty where there is no
     value. The JSON file has the same name with the ending .json and holds the program and its
-    version, `provenance`, the columns with units and descriptions, and D10, D50, P80 and D90.
+    version, the number of mends, `provenance`, the columns with units and descriptions, and D10,
+    D50, P80 and D90.
     Returns both paths. Raises `ExportError`.
     """
     path = Path(path)
@@ -123,6 +124,7 @@ def _description(
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "file": file_name,
         "row_count": len(table),
+        "mends": int(provenance.get("mends", 0)),
         "provenance": dict(provenance),
         "size_distribution": distributions,
         "columns": columns,
@@ -140,7 +142,7 @@ def export_labels_tiff(
 ) -> None:
     """Write the label volume as one TIFF file, a page a slice, deflate-compressed.
 
-    uint16 up to 65 535 particles, else uint32 (ImageJ shows these as 32-bit, exact up to
+    uint16 up to label 65 535, else uint32 (ImageJ shows these as 32-bit, exact up to
     16 777 216). Voxel size and unit are stored as ImageJ reads them. A file beyond 4 GB becomes a
     BigTIFF, which ImageJ opens through Bio-Formats. Raises `ExportError` and `Cancelled`.
     """
@@ -193,12 +195,19 @@ def _write_tiff(
 
 
 def export_labels_hdf5(
-    labels: Labels, path: Path, voxel_size_um: float, progress: Progress, cancel: CancelToken
+    labels: Labels,
+    path: Path,
+    voxel_size_um: float,
+    progress: Progress,
+    cancel: CancelToken,
+    *,
+    particle_count: int | None = None,
 ) -> None:
     """Write the label volume as dataset `labels` (uint32, axes z, y, x) of an HDF5 file.
 
     Compressed with gzip, which every HDF5 library reads. Attributes: `voxel_size_um`, `axes`,
-    `element_size_um` (z, y, x), `particle_count`. Raises `ExportError` and `Cancelled`.
+    `element_size_um` (z, y, x), `particle_count` (the highest label where it is not given: after
+    mends there may be fewer particles) and `highest_label`. Raises `ExportError` and `Cancelled`.
     """
     import h5py
 
@@ -226,7 +235,8 @@ def export_labels_hdf5(
         dataset.attrs["voxel_size_um"] = float(voxel_size_um)
         dataset.attrs["axes"] = "zyx"
         dataset.attrs["element_size_um"] = np.full(3, voxel_size_um)
-        dataset.attrs["particle_count"] = labels.count
+        dataset.attrs["particle_count"] = labels.count if particle_count is None else particle_count
+        dataset.attrs["highest_label"] = labels.count
         file.attrs["program"] = f"{_PROGRAM} {__version__}"
         for box in boxes:
             cancel.check()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +17,8 @@ from particleseg_app.review.label_boxes import LabelBoxes
 from particleseg_app.review.mended_labels import MendedLabels, open_mended_labels
 from particleseg_app.review.mended_table import changed_labels, measured_again
 from particleseg_app.review.mending import Greys, Mending
+from particleseg_app.review.training_patch import save_training_patch
+from particleseg_app.units import Box
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,3 +88,24 @@ def open_review(project: Project, run_id: str, *, read_only: bool | None = None)
     table = load_table(paths.table)
     only = project.read_only if read_only is None else read_only or project.read_only
     return Review(paths, open_mended_labels(paths.labels, paths.journal, read_only=only), table)
+
+
+def save_patch(
+    project: Project, run_id: str, review: Review, box: Box, folder: Path, name: str | None = None
+) -> list[Path]:
+    """Save a region of a run as a labelled patch for training, named after run and region.
+
+    Sizes are those the run was made with. Raises `InvalidValueError` and `ExportError`.
+    """
+    run = project.run(run_id)
+    name = name or "_".join((project.name, run.id, *(str(n) for n in box.start)))
+    with project.open_scan(run.scan_id) as scan:
+        return save_training_patch(
+            scan,
+            review.labels,
+            box,
+            float(run.settings["voxel_size_um"]),
+            float(run.settings["particle_diameter_um"]),
+            folder,
+            re.sub(r"[^\w -]", "-", name)[:100].strip(),
+        )

@@ -20,6 +20,7 @@ from particleseg_app.particles import (
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import RunEntry, ScanEntry
 from particleseg_app.projects.project import Project
+from particleseg_app.projects.review_files import open_review
 from particleseg_app.volumes import open_labels
 
 if TYPE_CHECKING:
@@ -98,13 +99,30 @@ def run_and_scan(project: Project, run_id: str) -> tuple[RunEntry, ScanEntry]:
     return run, project.scan(run.scan_id)
 
 
-def run_table(project: Project, run_id: str) -> pd.DataFrame:
-    """The particle table of a finished run; raises `ProjectError`."""
-    return load_table(project.run_folder(run_id) / TABLE)
+def run_table(
+    project: Project,
+    run_id: str,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> pd.DataFrame:
+    """The particle table of a finished run with its mends; raises `ProjectError` and `Cancelled`.
+
+    Particles that no mend changed are not measured again.
+    """
+    if not project.review_paths(run_id).journal.exists():
+        return load_table(project.run_folder(run_id) / TABLE)
+    with open_review(project, run_id, read_only=True) as review:
+        if not review.journal.mend_count:
+            return review.segmented_table
+        with project.open_scan(project.run(run_id).scan_id) as scan:
+            return review.table(scan, progress or Progress(), cancel or CancelToken())
 
 
 def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
-    """Where the results of a finished run come from, for the description beside exports."""
+    """Where the results of a finished run come from, for the description beside exports.
+
+    `mends` is how many mends the results contain now.
+    """
     path = project.run_folder(run_id) / PROVENANCE
     try:
         provenance: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -112,6 +130,10 @@ def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
         raise ProjectError(
             f"{path} cannot be read.", "Continue or repeat the run, then export again."
         ) from error
+    provenance["mends"] = 0
+    if project.review_paths(run_id).journal.exists():
+        with open_review(project, run_id, read_only=True) as review:
+            provenance["mends"] = review.journal.mend_count
     return provenance
 
 
@@ -120,11 +142,12 @@ def write_main_results(
 ) -> list[Path]:
     """Write `particles.csv`, `particles.json` and `labels.tif` into the project's own folder."""
     project.check_writable()
-    table = run_table(project, run_id)
+    table = run_table(project, run_id, progress, cancel)
     provenance = run_provenance(project, run_id)
     labels_path = project.folder / "labels.tif"
-    with open_labels(project.run_folder(run_id) / "labels.h5") as labels:
-        export_labels_tiff(labels, labels_path, provenance["voxel_size_um"], progress, cancel)
+    with open_review(project, run_id, read_only=True) as review:
+        voxel_size_um = provenance["voxel_size_um"]
+        export_labels_tiff(review.labels, labels_path, voxel_size_um, progress, cancel)
     csv_paths = export_csv(table, project.folder / "particles.csv", provenance)
     return [*csv_paths, labels_path]
 

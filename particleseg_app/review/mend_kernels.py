@@ -414,10 +414,12 @@ def move_surface(
     for at in range(flat.size):
         if flat[at] == label and _touches(flat, at, faces, 0):
             front.append(np.int64(at))
-    gone = set([np.int64(0)])
-    removed = [at for at in front if not _alike(grey, labels.shape, at, edge, bright)]
-    for at in removed:
-        gone.add(at)
+    gone = {np.int64(0)}
+    removed = [np.int64(0) for _ in range(0)]
+    for here in front:
+        if not _alike(grey, labels.shape, here, edge, bright):
+            removed.append(here)
+            gone.add(here)
     for layer in range(reach):
         offsets = corners if layer % 2 == 0 else faces
         following = [np.int64(0) for _ in range(0)]
@@ -455,7 +457,7 @@ def move_surface(
 
 @njit(cache=True, nogil=True)
 def _alike(
-    grey: np.ndarray, shape: tuple[int, int, int], at: int, edge: float, bright: bool
+    grey: np.ndarray, shape: tuple[int, ...], at: np.int64, edge: float, bright: bool
 ) -> bool:
     x = at % shape[2] - 1
     y = at // shape[2] % shape[1] - 1
