@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from particleseg_app.durable_files import make_folder, write_json
+from particleseg_app.durable_files import flush_folder, make_folder, write_json
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_grid import (
@@ -99,8 +99,10 @@ def particles_from_classes(
     numbers = work.read("numbers", 0)
     count = int(max(numbers["cored"].max(initial=0), numbers["coreless"].max(initial=0)))
     _write_labels(work, scan_grid, numbers, count, writer_path)
-    work.remove_pieces()
+    # Without its plan, what is left of the pieces by a kill is no longer taken for finished work.
     (work_folder / _PLAN).unlink()
+    flush_folder(work_folder)
+    work.remove_pieces()
     if not any(work_folder.iterdir()):
         work_folder.rmdir()
     return count
@@ -125,6 +127,7 @@ def _begin_or_resume(
     if path.exists() and json.loads(path.read_bytes()) == plan:
         return
     path.unlink(missing_ok=True)
+    flush_folder(work.folder)
     work.remove_pieces()
     write_json(path, plan)
 

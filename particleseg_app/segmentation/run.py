@@ -42,7 +42,7 @@ from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_stage import run_threshold_stage
 from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import diameter_in_voxels
-from particleseg_app.volumes import Scan
+from particleseg_app.volumes import Scan, open_labels
 
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
@@ -238,6 +238,10 @@ def _finish(
     memory_limit_bytes: int,
 ) -> int:
     remove_part_files(run_folder)
+    if (run_folder / LABELS).exists():
+        # Whole, so an earlier attempt ended right after it.
+        with open_labels(run_folder / LABELS) as labels:
+            return labels.count
     count = particles_from_classes(
         classes,
         scan.shape,

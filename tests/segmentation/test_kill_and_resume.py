@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.block_work import BlockWork
 from particleseg_app.segmentation.border_core import border_core_to_particles
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.units import Box
@@ -74,3 +75,38 @@ def test_killed_twice_and_resumed_gives_the_same(
         found = labels.read(Box.whole(labels.shape))
     np.testing.assert_array_equal(found, border_core_to_particles(classes))
     assert not (tmp_path / "work").exists()
+
+
+def test_killed_while_the_finished_pieces_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = blob_classes((60, 48, 48), 3, 1.5, 0.55, 0.3)
+    volume = Classes(classes)
+
+    def convert() -> np.ndarray:
+        particles_from_classes(
+            volume,
+            volume.shape,
+            1.0,
+            tmp_path / "work",
+            tmp_path / "labels.h5",
+            0.0,
+            Progress(),
+            CancelToken(),
+            block_shape=BLOCK,
+        )
+        with open_labels(tmp_path / "labels.h5") as labels:
+            return labels.read(Box.whole(labels.shape))
+
+    def remove_some_and_end(work: BlockWork) -> None:
+        if not (tmp_path / "labels.h5").exists():
+            return
+        for path in sorted(work.folder.glob("grown_*"))[::2]:
+            path.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(BlockWork, "remove_pieces", remove_some_and_end)
+        convert()
+    assert list((tmp_path / "work").glob("numbers_*")), "the removal was interrupted"
+    np.testing.assert_array_equal(convert(), border_core_to_particles(classes))
