@@ -99,7 +99,7 @@ def train_model(
             held_back.append(scans.held_back)
         validation = MixedHeldBack(held_back) if held_back else None
         trained = _train(task, work, device, plan.seed, source, validation, progress, cancel)
-        figures = _measure(plan, task, trained, scans, device, progress, cancel)
+    figures = _measure(plan, task, trained, scans, device, progress, cancel)
     progress.start("Writing the model")
     facts = ModelFacts(
         name=out.name,

@@ -69,7 +69,8 @@ class PatchSource:
         self._taken: list[tuple[int, list[str]]] = []  # at which look, and which scenes
         self._lock = threading.Lock()
         self.look_for_scenes(10)
-        self._taken.append((-1, sorted(self._scenes)))
+        self._taken.append((-self.LOOK_EVERY, sorted(self._scenes)))
+        self._looked = -self.LOOK_EVERY
         if not self._scenes:
             raise InvalidValueError(
                 f"{folder} holds no training scenes.", "Simulate scans into it first."
@@ -96,14 +97,18 @@ class PatchSource:
         """Names of the scenes that step draws from, whichever thread asks first."""
         look = step - step % self.LOOK_EVERY
         with self._lock:
-            if look > self._taken[-1][0]:
+            # Every look that is due, so that it does not matter which step comes first.
+            for at in range(self._looked + self.LOOK_EVERY, look + 1, self.LOOK_EVERY):
                 before = set(self._scenes)
                 self.look_for_scenes(6)
-                self._taken.append((look, sorted(set(self._scenes) - before)))
+                if new := sorted(set(self._scenes) - before):
+                    self._taken.append((at, new))
+                self._looked = at
             return sorted(name for at, names in self._taken if at <= look for name in names)
 
     def state(self, step: int) -> list[Any]:
-        return [[at, list(names)] for at, names in self._taken if at < step]
+        looked = (step - 1) // self.LOOK_EVERY * self.LOOK_EVERY  # by the steps before
+        return [*([at, list(names)] for at, names in self._taken if at < step), [looked, []]]
 
     def restore(self, state: list[Any]) -> None:
         """Take up the scenes a training had before it stopped; those that are gone stay away."""
@@ -114,6 +119,7 @@ class PatchSource:
                 self._scenes[name] = self._load(path)
         self._scenes = {name: self._scenes[name] for name in wanted if name in self._scenes}
         self._taken = [(int(at), [n for n in names if n in self._scenes]) for at, names in state]
+        self._looked = self._taken[-1][0]
 
     def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
         """Greys (size, 1, edge³) float32 and encoded targets (size, edge³) uint8 of one step."""

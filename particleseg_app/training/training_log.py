@@ -72,7 +72,7 @@ class TrainingLog:
             )
             right.set_ylabel("Dice on held-back data")
             right.set_ylim(0, 1)
-        axes.legend(handles=lines, loc="best")
+        figure.legend(handles=lines, loc="outside upper center", ncols=2, frameon=False)
         axes.grid(alpha=0.3)
         with part_file(self._folder / CURVE) as part:
             canvas.print_svg(str(part))

@@ -148,8 +148,15 @@ def test_command_says_which_recipe_it_uses(
               "--device", "cpu"]  # fmt: skip
     assert main([*common, "--out", str(tmp_path / "a")]) == 0
     assert "months without a graphics card" in capsys.readouterr().out
-    plan = read_small_json(tmp_path / "a_training" / "plan.json")
-    assert plan["recipe"] == "compact"
+    plan = tmp_path / "a_training" / "plan.json"
+    assert read_small_json(plan)["recipe"] == "compact"
+    # Going on keeps to what was begun, without a word about recipes.
+    assert main([*common, "--out", str(tmp_path / "a")]) == 0
+    assert "recipe is used" not in capsys.readouterr().out
+    assert main([*common, "--out", str(tmp_path / "a"), "--recipe", "paper"]) == 1
+    assert "other settings (recipe)" in capsys.readouterr().err
+    assert main([*common, "--out", str(tmp_path / "b"), "--recipe", "other"]) == 1
+    assert "Choose one of: paper, compact" in capsys.readouterr().err
 
 
 @pytest.mark.gpu
