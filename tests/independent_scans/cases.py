@@ -51,9 +51,10 @@ def branched_bodies(shape: Shape = (120, 152, 152)) -> LabelledScan:
     """Branched and hollowed bodies; noise with the grain of a reconstruction filter."""
     random = np.random.default_rng(91_003)
     make = bodies.mixture((bodies.branched, 0.6), (bodies.bitten, 0.4))
-    made = scene.scattered(random, shape, make, log_normal(24, 0.22), 0.21, 0.45, pushed=0.015)
+    made = scene.scattered(random, shape, make, log_normal(24, 0.22), 0.21, 0.3, pushed=0.015)
     labels = made.finished()
     grey = rendering.minerals(random, labels, 0.4, (0.75, 0.95), None, 0.25, 3.5, 0.05, 0.03)
+    rendering.contact_gaps(random, grey, labels, 0.4)
     grey = ndimage.gaussian_filter(grey, 0.8) + rendering.noise(random, shape, 0.07, 0.8)
     return LabelledScan(
         "branched bodies", rendering.sixteen_bit(grey, 0.0, 1.6), labels, 23,
