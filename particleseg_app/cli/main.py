@@ -15,6 +15,7 @@ from particleseg_app.cli import (
     batch_command,
     model_commands,
     result_commands,
+    review_command,
     segment_command,
     simulate_command,
     train_command,
@@ -34,6 +35,7 @@ app.command("segment")(segment_command.segment)
 app.command("batch")(batch_command.batch)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
+app.command("review-queue")(review_command.review_queue)
 app.command("simulate")(simulate_command.simulate)
 app.command("train")(train_command.train)
 app.command("info")(about_commands.info)

@@ -74,6 +74,8 @@ def _draw(
     cases: list[ReviewCase], kind: str, spread: float, random: np.random.Generator
 ) -> np.ndarray:
     """How many errors of one kind there are in each of the drawn truths."""
+    if not cases:
+        return np.zeros(_DRAWS)
     probability = np.clip(np.array([case.probability for case in cases]), 1e-12, 1 - 1e-9)
     excess = np.array([case.weight for case in cases])
     log_odds = np.log(probability) - np.log1p(-probability)

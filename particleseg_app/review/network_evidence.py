@@ -21,8 +21,9 @@ from particleseg_app.segmentation.border_core import (
     BACKGROUND,
     BORDER,
     CORE,
-    border_core_to_particles,
+    small_cores,
 )
+from particleseg_app.segmentation.connected_regions import connected_regions
 from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
 from particleseg_app.segmentation.tiles import tile_starts
 from particleseg_app.segmentation.working_scale import read_at_working_scale
@@ -30,9 +31,20 @@ from particleseg_app.units import Box, Shape
 
 # The network halves its grid four times; a shift by no multiple of 16 makes it see another one.
 SHIFT = 5
-_CLIP = 8.0
+# Probabilities nearer to 0 and 1 than this say no more than it.
+_LEAST = np.float32(3e-4)
+_SUREST = 8.0
 # Two cores whose margin (ln odds) falls this far between them may be two particles.
 DEEP = 1.5
+
+PARTICLE_NAMES = (
+    "core_saddle", "core_depth", "core_lobe_share", "second_part", "foreground", "core_peak",
+    "core_share", "disagreement",
+)  # fmt: skip
+PAIR_NAMES = (
+    "contact_core_margin", "contact_mean_margin", "contact_depth", "joined", "pair_disagreement",
+    "lesser_core_peak",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,12 @@ class Window:
 
     @property
     def margin(self) -> np.ndarray:
-        """ln(p core / p border), the mean of both predictions, smoothed by one voxel."""
+        """ln(p core / (1 - p core)), the mean of both predictions, smoothed by one voxel."""
         from scipy import ndimage
 
-        core = np.clip(np.log(self.shares[:, CORE] + 1e-6), -_CLIP, 0)
-        border = np.clip(np.log(self.shares[:, BORDER] + 1e-6), -_CLIP, 0)
-        return ndimage.gaussian_filter((core - border).mean(axis=0), 0.7)
+        core = self.shares[:, CORE]
+        margin = np.log(core + _LEAST) - np.log1p(_LEAST - core)
+        return ndimage.gaussian_filter(margin.mean(axis=0), 0.7)
 
 
 class SecondLook:
@@ -94,7 +106,7 @@ class SecondLook:
         """Predict `box`, at working scale; memory goes with its size."""
         shares = np.stack([self._predict(box, False), self._predict(box, True)])
         classes = shares.argmax(axis=1).astype(np.uint8)
-        parts = np.stack([border_core_to_particles(c) for c in classes])
+        parts = np.stack([_particles(c) for c in classes])
         return Window(box, shares.astype(np.float32), self._labels(box), parts)
 
     def _predict(self, box: Box, shifted: bool) -> np.ndarray:
@@ -138,6 +150,22 @@ class SecondLook:
         return block[np.ix_(*(i - i[0] for i in index))]
 
 
+def _particles(classes: np.ndarray) -> np.ndarray:
+    """Particles of the classes of a window, as a run makes them; 0 also where there is no core."""
+    from particleseg_app.segmentation.region_growth import LAYER, UNREACHED, grow_block
+
+    cores, count = connected_regions(classes == CORE, 6)
+    ranks = np.arange(count + 2, dtype=np.uint32)
+    ranks[small_cores(cores)] = 0
+    # One number more stands for the border, which belongs to no core yet.
+    ranks[count + 1] = 0
+    cores[classes == BORDER] = count + 1
+    state = np.zeros(tuple(n + 2 for n in classes.shape), np.uint64)
+    grow_block(cores, ranks, state)
+    inner = state[1:-1, 1:-1, 1:-1]
+    return np.where(inner < UNREACHED, inner % LAYER, 0).astype(np.int32)
+
+
 def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:
     """Starts of tiles that cover [start, stop) of an axis of `length` voxels, moved by `shift`.
 
@@ -171,7 +199,7 @@ def particle_network_evidence(
     shares = window.shares[:, :, mask]
     classes = shares.argmax(axis=1)
     found = {
-        "core_saddle": _CLIP,
+        "core_saddle": _SUREST,
         "core_depth": 0.0,
         "core_lobe_share": 0.0,
         "second_part": 0.0,

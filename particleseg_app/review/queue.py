@@ -121,7 +121,7 @@ def find_cases(
     scores = scores or load_scores()
     found = gather_evidence(scan, labels, table, progress, cancel)
     if settings.method == "nnunet":
-        doubtful = _doubtful(found, settings.method, scores)
+        doubtful = doubtful_candidates(found, settings.method, scores)
         second_look(
             scan, labels, settings, doubtful, progress, cancel, make_predictor=make_predictor
         )
@@ -283,7 +283,7 @@ def make_cases(found: Evidence, method: str, shape: Shape, scores: Scores) -> li
     return by_expected_error(cases)
 
 
-def _doubtful(found: Evidence, method: str, scores: Scores) -> list[Candidate]:
+def doubtful_candidates(found: Evidence, method: str, scores: Scores) -> list[Candidate]:
     """Candidates that a first look finds probable enough, the most probable first."""
     first: dict[int, float] = {}
     candidates = [*found.particles, *found.pairs]

@@ -90,7 +90,8 @@ def test_each_case_says_where_it_is_and_why(run):
         inside = labels.read(case.box)
         assert set(case.labels) <= set(np.unique(inside).tolist())
         assert case.text.endswith(".") and case.text.startswith("May be")
-        assert all(a <= c < b for a, c, b in zip(case.box.start, case.centre, case.box.stop))
+        start, centre, stop = case.box.start, case.centre, case.box.stop
+        assert all(a <= c < b for a, c, b in zip(start, centre, stop, strict=True))
     merger = next(case for case in cases if case.id == "merger:7")
     assert merger.centre == pytest.approx((20, 36, 40), abs=1.5)
     assert sorted(round(x) for _, _, x in merger.markers) == pytest.approx([34, 46], abs=2)

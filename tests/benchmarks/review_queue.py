@@ -1,0 +1,207 @@
+"""How well the review queue leads to true errors, and how sure its figures are.
+
+    python -m tests.benchmarks.review_queue FOLDER [--write]
+
+Scans that the scores were not fitted on: the labelled scans of docs/accuracy.md and simulated
+scans with seeds of their own. They are segmented once, into FOLDER. Prints the tables of
+docs/review.md; `--write` puts them there and draws its pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from particleseg_app.review.cases import KINDS, ReviewCase
+from particleseg_app.review.error_rates import EstimatedRate, estimated_error_rates
+from tests.benchmarks.review_pictures import draw_calibration, draw_curve, draw_rates
+from tests.benchmarks.review_scans import SegmentedScan, labelled_benchmark, simulated
+from tests.benchmarks.review_truth import Truth
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FIRST_SEED, SCANS = 960_000, 16
+FIFTH = 0.2
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A scan, its queue and its truth."""
+
+    name: str
+    cases: list[ReviewCase]
+    truth: Truth
+    particle_count: int
+
+    @property
+    def errors(self) -> int:
+        return self.truth.score.mergers + self.truth.score.splitters
+
+
+def judged(scan: SegmentedScan) -> Judged:
+    return Judged(scan.name, scan.cases(), scan.truth(), len(scan.table()))
+
+
+def seen_after(one: Judged) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the particles looked at and errors seen after each case of the queue.
+
+    A case of a pair shows two particles; a particle is counted once. A merger is seen in its own
+    case; of the s pieces of one particle as many splitters are seen as the pairs looked at join.
+    """
+    looked: set[int] = set()
+    pieces = {
+        label: (reference, {label})
+        for reference, labels in one.truth.splitters.items()
+        for label in labels
+    }
+    seen = 0
+    shares, counts = [0.0], [0]
+    for case in one.cases:
+        looked.update(case.labels)
+        if case.kind == "merger":
+            seen += one.truth.excess("merger", case.labels)
+        elif case.kind == "splitter" and one.truth.excess("splitter", case.labels):
+            first, second = (pieces[label][1] for label in case.labels)
+            if first is not second:
+                seen += 1
+                first |= second
+                for label in second:
+                    pieces[label] = (pieces[label][0], first)
+        shares.append(len(looked) / one.particle_count)
+        counts.append(seen)
+    return np.array(shares), np.array(counts)
+
+
+def curve(scans: Sequence[Judged], shares: np.ndarray) -> np.ndarray:
+    """Share of the errors of all scans seen with `shares` of each scan's particles looked at."""
+    total = sum(one.errors for one in scans)
+    seen = np.zeros(len(shares))
+    for one in scans:
+        at, count = seen_after(one)
+        seen += [count[np.searchsorted(at, share + 1e-9, side="right") - 1] for share in shares]
+    return seen / max(1, total)
+
+
+def within(estimate: EstimatedRate, value: float) -> bool:
+    return estimate.low - 1e-12 <= value <= estimate.high + 1e-12
+
+
+def queue_table(groups: dict[str, list[Judged]]) -> list[str]:
+    lines = [
+        "| scans | particles | true mergers | true splitters | seen with a tenth | "
+        "**with a fifth** | with two fifths looked at |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, scans in groups.items():
+        mergers = sum(one.truth.score.mergers for one in scans)
+        splitters = sum(one.truth.score.splitters for one in scans)
+        count = sum(one.particle_count for one in scans)
+        tenth, fifth, more = curve(scans, np.array([0.1, FIFTH, 0.4]))
+        lines.append(
+            f"| {name} ({len(scans)}) | {count} | {mergers} | {splitters} | {tenth:.0%} | "
+            f"**{fifth:.0%}** | {more:.0%} |"
+        )
+    return lines
+
+
+def rates_table(groups: dict[str, list[Judged]]) -> list[str]:
+    lines = [
+        "| scan | merger ratio, true | estimated (90 % interval) | splitter ratio, true | "
+        "estimated (90 % interval) |",
+        "|---|---|---|---|---|",
+    ]
+    inside = total = 0
+    for scans in groups.values():
+        for one in scans:
+            rates = estimated_error_rates(one.cases, one.particle_count)
+            score = one.truth.score
+            cells = []
+            for true, rate in (
+                (score.merger_ratio, rates.merger_ratio),
+                (score.splitter_ratio, rates.splitter_ratio),
+            ):
+                cells.append(f"{true:.3f} | {rate.expected:.3f} ({rate.low:.3f}–{rate.high:.3f})")
+                inside += within(rate, true)
+                total += 1
+            lines.append(f"| {one.name} | {' | '.join(cells)} |")
+    lines += ["", f"The interval holds the true ratio in {inside} of {total} cases."]
+    return lines
+
+
+def calibration(scans: Sequence[Judged], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and truth (0 or 1) of every case of a kind."""
+    pairs = [
+        (case.probability, one.truth.excess(kind, case.labels) > 0)
+        for one in scans
+        for case in one.cases
+        if case.kind == kind
+    ]
+    values = np.array(pairs, float).reshape(-1, 2)
+    return values[:, 0], values[:, 1]
+
+
+def calibration_table(groups: dict[str, list[Judged]]) -> list[str]:
+    lines = ["| scans | kind | cases | expected errors | true errors |", "|---|---|---|---|---|"]
+    for name, scans in groups.items():
+        for kind in KINDS:
+            probability, wrong = calibration(scans, kind)
+            lines.append(
+                f"| {name} | {kind} | {len(wrong)} | {probability.sum():.1f} | {wrong.sum():.0f} |"
+            )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--write", action="store_true", help="write docs/review.md's tables")
+    options = parser.parse_args()
+    groups = {
+        "labelled benchmark": [judged(scan) for scan in labelled_benchmark(options.folder)],
+        "hard simulated scans": [
+            judged(scan)
+            for scan in simulated(options.folder, range(FIRST_SEED, FIRST_SEED + SCANS))
+        ],
+    }
+    sections = {
+        "queue": queue_table(groups),
+        "calibration": calibration_table(groups),
+        "rates": rates_table(groups),
+    }
+    for lines in sections.values():
+        print("\n".join(lines), end="\n\n")
+    if options.write:
+        write_sections(DOCS / "review.md", sections)
+        shares = np.linspace(0, 1, 101)
+        pictures = DOCS / "pictures"
+        curves = {name: curve(scans, shares) for name, scans in groups.items()}
+        draw_curve(pictures / "review_queue.png", shares, curves, FIFTH)
+        everything = [one for scans in groups.values() for one in scans]
+        draw_calibration(
+            pictures / "review_calibration.png",
+            {kind: calibration(everything, kind) for kind in KINDS},
+        )
+        draw_rates(
+            pictures / "review_rates.png",
+            [
+                (one.name, one.truth.score, estimated_error_rates(one.cases, one.particle_count))
+                for one in everything
+            ],
+        )
+
+
+def write_sections(document: Path, sections: dict[str, list[str]]) -> None:
+    """Replace what stands between `<!-- NAME: start -->` and `<!-- NAME: end -->`."""
+    text = document.read_text(encoding="utf-8")
+    for name, lines in sections.items():
+        start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}"
+    document.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
