@@ -16,17 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from particleseg_app.errors import InvalidValueError, ProjectError
-from particleseg_app.review.block_codec import (
-    BlockIndex,
-    DamagedBlobError,
-    apply_difference,
-    block_box,
-    encode_block,
-)
-from particleseg_app.review.block_overlay import BlockOverlay
 from particleseg_app.review.changes import LabelChange, as_changes
 from particleseg_app.review.entries import (
     APPLIED,
@@ -38,9 +28,10 @@ from particleseg_app.review.entries import (
     BaseLabels,
     JournalEntry,
 )
-from particleseg_app.review.gesture import AS_SEGMENTED, Gesture
+from particleseg_app.review.gesture import Gesture
 from particleseg_app.review.journal_file import journal_errors
 from particleseg_app.review.journal_store import JournalState, JournalStore
+from particleseg_app.review.present_blocks import PresentBlocks
 from particleseg_app.units import Box
 
 Listener = Callable[[Box, frozenset[int]], None]
@@ -60,7 +51,7 @@ class ReviewJournal:
         self.path = Path(path)
         self.read_only = read_only
         self.base = base
-        self.overlay = BlockOverlay(base.shape)
+        self.present = PresentBlocks(base)
         self._lock = threading.RLock()
         self._store: JournalStore | None = None
         self._closed = False
@@ -153,7 +144,7 @@ class ReviewJournal:
         _check_case_state(case_state)
         with self._lock, journal_errors(self.path):
             store = self._writable()
-            gesture = Gesture(self.base.shape, self.next_label(), self._block)
+            gesture = Gesture(self.base.shape, self.next_label(), self.present.block)
             for one in as_changes(change):
                 gesture.add(one)
             entry = self._commit(store, gesture, kind, text, case_id, case_state)
@@ -165,12 +156,12 @@ class ReviewJournal:
     def revert(self) -> JournalEntry | None:
         """Back to the segmentation, as one more entry, which can be undone; None if it is there."""
         with self._lock, journal_errors(self.path):
-            if not len(self.overlay):
+            if not self.present.differ:
                 return None
             store = self._writable()
-            gesture = Gesture(self.base.shape, self.next_label(), self._block)
-            for index in sorted(self._state.touched):
-                gesture.put_as_segmented(index, self._base_block(index))
+            gesture = Gesture(self.base.shape, self.next_label(), self.present.block)
+            for index in self.present.touched:
+                gesture.put_as_segmented(index, self.present.segmented(index))
             count = self.mend_count
             text = f"Back to the segmentation ({count} mend{'s' * (count != 1)} taken back)"
             entry = self._commit(store, gesture, REVERT, text, "", "")
@@ -235,8 +226,7 @@ class ReviewJournal:
                 self._store.close()
                 self._store = None
                 raise
-            self.overlay.replace_all({i: b for i, b in self._state.blocks.items() if b})
-            self._state.blocks = {}  # the overlay has them
+            self.present.replace_all(self._state.blocks, self._state.touched)
 
     def _writable(self) -> JournalStore:
         if self.read_only:
@@ -282,19 +272,18 @@ class ReviewJournal:
             case_id=case_id,
             traces=tuple(made.traces),
         )
-        blocks: dict[BlockIndex, bytes | None] = dict(made.blocks)
-        touched = {index: self._state.touched.get(index, 0) + 1 for index in blocks}
+        step = self.present.step_of(made)
         with store.transaction():
             case_before = self._state.cases.get(case_id, "") if case_id else ""
             store.insert(entry, made.differences, (case_before, case_state if case_id else ""))
-            store.set_blocks(blocks, touched)
+            store.set_blocks(step.blocks, step.touched)
             if case_id:
                 store.set_case(case_id, case_state)
         self._state.entries = [
             *(replace(e, state=DROPPED) if e.state == UNDONE else e for e in entries),
             entry,
         ]
-        self._blocks_changed(blocks, touched)
+        self.present.make(step)
         self._case_changed(case_id, case_state)
         return entry
 
@@ -305,63 +294,27 @@ class ReviewJournal:
                 return None
             store = self._writable()
             entry = replace(old, state=UNDONE if backwards else APPLIED)
-            blocks, touched = self._stepped(store, entry, backwards)
+            step = self.present.step_along(
+                store.differences(entry.id), reverting=entry.kind == REVERT, backwards=backwards
+            )
             before, after = store.case_of(entry.id)
             case_state = before if backwards else after
             with store.transaction():
                 store.set_entry_state(entry.id, entry.state)
-                store.set_blocks(blocks, touched)
+                store.set_blocks(step.blocks, step.touched)
                 if entry.case_id:
                     store.set_case(entry.case_id, case_state)
             self._state.entries = [entry if e is old else e for e in self._state.entries]
-            self._blocks_changed(blocks, touched)
+            self.present.make(step)
             self._case_changed(entry.case_id, case_state)
         self._tell(entry)
         return entry
-
-    def _stepped(
-        self, store: JournalStore, entry: JournalEntry, backwards: bool
-    ) -> tuple[dict[BlockIndex, bytes | None], dict[BlockIndex, int]]:
-        """The blocks of a mend with it unmade or made again, and how often each is touched then."""
-        blocks: dict[BlockIndex, bytes | None] = {}
-        touched: dict[BlockIndex, int] = {}
-        for index, difference in store.differences(entry.id):
-            times = self._state.touched.get(index, 0) + (-1 if backwards else 1)
-            if times < 0:
-                raise DamagedBlobError("a change has no block")
-            touched[index] = times
-            if times == 0:
-                blocks[index] = None
-            elif entry.kind == REVERT and not backwards:
-                blocks[index] = AS_SEGMENTED
-            else:
-                labels = apply_difference(difference, self._block(index), backwards=backwards)
-                blocks[index] = encode_block(labels)
-        return blocks, touched
-
-    def _blocks_changed(
-        self, blocks: dict[BlockIndex, bytes | None], touched: dict[BlockIndex, int]
-    ) -> None:
-        for index, times in touched.items():
-            if times:
-                self._state.touched[index] = times
-            else:
-                self._state.touched.pop(index, None)
-        self.overlay.update(blocks)
 
     def _case_changed(self, case_id: str, state: str) -> None:
         if state and case_id:
             self._state.cases[case_id] = state
         else:
             self._state.cases.pop(case_id, None)
-
-    def _block(self, index: BlockIndex) -> np.ndarray:
-        """The labels of a block as they are now; not to be changed."""
-        block = self.overlay.block(index)
-        return self._base_block(index) if block is None else block
-
-    def _base_block(self, index: BlockIndex) -> np.ndarray:
-        return self.base.read(block_box(index, self.base.shape))
 
     def _last(self, state: str) -> JournalEntry | None:
         with self._lock:

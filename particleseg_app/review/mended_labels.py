@@ -72,7 +72,7 @@ class MendedLabels:
 
     def _paste(self, box: Box, labels: np.ndarray) -> None:
         try:
-            self.journal.overlay.paste(box, labels)
+            self.journal.present.overlay.paste(box, labels)
         except DamagedBlobError as error:
             raise damaged(self.journal.path) from error
 

@@ -132,7 +132,7 @@ def smooth(labels: np.ndarray, label: int, new_label: int, *, radius: int = 2) -
     Near is a rounded cube of about `radius` voxels (two box filters). Other particles have no
     vote and lose nothing, so that contacts stay where they are and do not open.
     """
-    from particleseg_app.review.mend_kernels import follow_votes, sum_boxes, votes
+    from particleseg_app.review.surface_kernels import follow_votes, sum_boxes, votes
 
     if not 1 <= radius <= 10:
         raise InvalidValueError(f"A radius of {radius} voxels is not possible.", "Enter 1 to 10.")
@@ -161,7 +161,7 @@ def grow_shrink_to_edge(
     the surface (over faces and over corners by turns, so that all directions go about as far).
     Contacts with other particles stay, and nothing is taken from them.
     """
-    from particleseg_app.review.mend_kernels import move_surface
+    from particleseg_app.review.surface_kernels import move_surface
 
     if not 1 <= reach <= MAX_REACH:
         raise InvalidValueError(
@@ -216,7 +216,7 @@ def _levels(
 
 def _within(inside: np.ndarray, distance: int) -> np.ndarray:
     """Voxels at most `distance` (in each axis) from those `inside`."""
-    from particleseg_app.review.mend_kernels import sum_boxes
+    from particleseg_app.review.surface_kernels import sum_boxes
 
     counted = inside.astype(np.int32)
     sum_boxes(counted, distance)

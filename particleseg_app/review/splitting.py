@@ -30,7 +30,7 @@ def split_by_cut(labels: np.ndarray, label: int, parts: np.ndarray, new_label: i
 
     Voxels of the particle that are in no part go to the part they are next to.
     """
-    from particleseg_app.review.mend_kernels import part_sizes, parts_with_margin
+    from particleseg_app.review.part_kernels import part_sizes, parts_with_margin
 
     inside, _ = _particle(labels, label)
     placed = parts_with_margin(parts, inside)
@@ -97,7 +97,7 @@ def split_by_border_stroke(
         raise InvalidValueError("Both markers are at the same place.", "Put one on each side.")
 
     def distance(cells: np.ndarray, factor: int) -> np.ndarray:
-        from particleseg_app.review.mend_kernels import geodesic_distance
+        from particleseg_app.review.flood_kernels import geodesic_distance
 
         places = np.unique(np.ravel_multi_index(tuple((drawn // factor + 1).T), cells.shape))
         found = geodesic_distance(cells, places, _FARTHEST).astype(np.float32)
@@ -129,7 +129,8 @@ def _partition(
 
     Flooded are the hills of `height_of` (cells, their factor), from the top down, or `landscape`.
     """
-    from particleseg_app.review.mend_kernels import cell_means, climb, spread_parts, thinned
+    from particleseg_app.review.flood_kernels import climb
+    from particleseg_app.review.part_kernels import cell_means, spread_parts, thinned
 
     factor = max(1, int(np.ceil((count / _MOST_AT_ONCE) ** (1 / 3))))
     if len({tuple(c // factor for c in seed) for seed in seeds}) < len(seeds):
@@ -172,7 +173,7 @@ def _partition(
 
 def _fill(parts: np.ndarray, landscape: np.ndarray) -> None:
     """Flood the zeros of `parts`; pieces that touch no part go with the nearest one."""
-    from particleseg_app.review.mend_kernels import flood
+    from particleseg_app.review.flood_kernels import flood
 
     if flood(parts, landscape, False) and flood(parts, landscape, True):
         from scipy.ndimage import distance_transform_edt
@@ -202,7 +203,7 @@ def _grey_landscape(
     labels: np.ndarray, label: int, grey: np.ndarray, inside: np.ndarray
 ) -> np.ndarray:
     """0 where a voxel differs from the background as the particle's own do, 255 where not."""
-    from particleseg_app.review.mend_kernels import grey_landscape
+    from particleseg_app.review.part_kernels import grey_landscape
 
     step = max(1, int((labels.size / _SAMPLED) ** (1 / 3)))
     some = (slice(None, None, step),) * 3
@@ -228,7 +229,7 @@ def _grey_landscape(
 
 def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
     """The crop with the parts (with a margin) as particles; the largest one keeps the label."""
-    from particleseg_app.review.mend_kernels import part_sizes, write_parts
+    from particleseg_app.review.part_kernels import part_sizes, write_parts
 
     sizes = part_sizes(parts, int(parts.max()))
     present = np.flatnonzero(sizes)
@@ -247,7 +248,7 @@ def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int)
 
 def _particle(labels: np.ndarray, label: int) -> tuple[np.ndarray, int]:
     """The particle as uint8 with a margin, and its voxels."""
-    from particleseg_app.review.mend_kernels import particle_mask
+    from particleseg_app.review.part_kernels import particle_mask
 
     inside, count = particle_mask(labels, label)
     if label <= 0 or not count:

@@ -75,7 +75,7 @@ def walk(folder: Path, seed: int, steps: int) -> None:
         assert plain.undo()
     assert not plain.undo()
     np.testing.assert_array_equal(labels.read(whole), start)
-    assert len(journal.overlay) == 0
+    assert len(journal.present.overlay) == 0
     assert journal.mend_count == 0
     assert labels.count == base.count
     labels.close()
