@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,8 @@ def batch(
     )
     if scans.is_dir() and voxel_size_um is None:
         common = None
-    entries = batch_entries(scans.absolute(), common, settled_settings, out)
+    settled = partial(settled_settings, here=cluster is None)
+    entries = batch_entries(scans.absolute(), common, settled, out)
     line = _Cluster(cluster)
     try:
         line()

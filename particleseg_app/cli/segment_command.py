@@ -96,7 +96,7 @@ def segment(
     )
     # Everything that can be refused is refused before the scan is copied.
     settings.check()
-    settings = settled_settings(settings)
+    settings = settled_settings(settings, here=cluster is None)
     from particleseg_app.projects.scan_to_results import segment_into_project
     from particleseg_app.volumes import inspect_source
 
@@ -124,8 +124,11 @@ def segment(
         typer.echo(f"  {path}")
 
 
-def settled_settings(settings: RunSettings) -> RunSettings:
-    """Model and device checked, a model folder by its full path, so that a run is recognised."""
+def settled_settings(settings: RunSettings, *, here: bool = True) -> RunSettings:
+    """Model and device checked, a model folder by its full path, so that a run is recognised.
+
+    The device is one of the cluster's, unless the run is done `here`.
+    """
     if settings.method != "nnunet":
         return settings
     from dataclasses import replace
@@ -133,7 +136,8 @@ def settled_settings(settings: RunSettings) -> RunSettings:
     from particleseg_app.models import choose_device, find_model, list_models
 
     entry = find_model(settings.model)
-    choose_device(settings.device)
+    if here:
+        choose_device(settings.device)
     installed = any(known.folder == entry.folder for known in list_models())
     return replace(settings, model=entry.name if installed else str(entry.folder))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from particleseg_app.errors import RunError
-from particleseg_app.models import GreyScaling, ModelEntry, choose_device
+from particleseg_app.models import Device, GreyScaling, ModelEntry, choose_device
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.chunk_sums import ChunkSums
@@ -68,12 +68,28 @@ def run_network_stage_on(
     return files.pieces
 
 
+def device_of_workers(workers: Workers, wanted: str, cancel: CancelToken) -> Device:
+    """What "auto" means on the workers, which may have graphics cards where this computer has none.
+
+    Asked of one of them, so that all compute on devices of one kind. Raises `InvalidValueError`
+    where it has no device `wanted`.
+    """
+    found: list[Device] = []
+
+    def choose(wanted: str) -> Device:
+        return choose_device(wanted)
+
+    def keep(wanted: str, device: Device) -> tuple[()]:
+        found.append(device)
+        return ()
+
+    workers.each(choose, [wanted], cancel, keep)
+    return found[0]
+
+
 @dataclass(frozen=True)
 class WorkerModel:
-    """How a worker gets the model that the run was planned with.
-
-    `device` is what was asked for: each worker takes the best it has for "auto".
-    """
+    """How a worker gets the model that the run was planned with, on which of its devices."""
 
     make_predictor: MakePredictor
     entry: ModelEntry

@@ -19,7 +19,11 @@ from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.failures import in_words
-from particleseg_app.segmentation.network_on_workers import WorkerModel, run_network_stage_on
+from particleseg_app.segmentation.network_on_workers import (
+    WorkerModel,
+    device_of_workers,
+    run_network_stage_on,
+)
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.plan import plan_network_run
@@ -140,7 +144,10 @@ def _segment(
             "model_fingerprint": entry.fingerprint(),
             "tiles_per_chunk": plan.tiles_per_chunk,
         }
-        device = choose_device(settings.device)
+        if workers is None:
+            device = choose_device(settings.device)
+        else:
+            device = device_of_workers(workers, settings.device, cancel)
         inference = None
         if make_predictor is None:
             check_same_settings(run_folder, settings)
@@ -161,7 +168,7 @@ def _segment(
             classes = stage.run(progress, cancel)
         else:
             model = WorkerModel(
-                make_predictor, entry, entry.fingerprint(), settings.device, plan.mirroring
+                make_predictor, entry, entry.fingerprint(), device.id, plan.mirroring
             )
             classes = run_network_stage_on(
                 workers, plan, scan, scaling, model, pieces_folder, progress, cancel, background
