@@ -12,13 +12,20 @@ import torch
 
 from particleseg_app.cli import main
 from particleseg_app.errors import Cancelled, InvalidValueError, ScanError, UserError
-from particleseg_app.models import find_model, open_model
+from particleseg_app.models import Normalisation, find_model, open_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training import LabPatchSource, train_model
 from particleseg_app.training.base_model import base_model
 from particleseg_app.training.lab_patches import read_lab_patch
 from particleseg_app.training.lab_source import at_working_scale
-from particleseg_app.training.scene_pool import CONTACT_BIT
+from particleseg_app.training.scene_pool import (
+    CONTACT_BIT,
+    SceneForm,
+    fill_pool,
+    load_scene,
+    read_scene,
+)
+from particleseg_app.training.scenes import DEFAULT_DIAMETER
 
 from .lab_patch_files import predict, tiny_plan, train, write_patch
 
@@ -103,6 +110,23 @@ def test_patches_come_to_the_target_diameter(patches: Path) -> None:
     assert abs(float(grey.mean())) < 0.1
     ratio = np.bincount(labels.ravel())[1:] / np.bincount(patch.labels.ravel())[1:]
     assert np.allclose(ratio, 8)
+
+
+def test_simulated_scans_come_to_the_target_diameter(tmp_path: Path) -> None:
+    fill_pool(tmp_path, 0, 1, "spaced", (32, 32, 32))
+    (path,) = tmp_path.glob("*.npz")
+    plain, labels = read_scene(path)
+    assert labels.shape == (32, 32, 32)  # scenes are made for the default model
+    form = SceneForm.for_diameter(2 * DEFAULT_DIAMETER, Normalisation("fixed", mean=9e3, std=7e3))
+    grey, larger = read_scene(path, form)
+    assert grey.shape == larger.shape == (64, 64, 64)
+    assert np.array_equal(larger[::2, ::2, ::2], labels)
+    # A simulated scan has no scanner's grey scale: also then it gets the z-score of its own.
+    assert abs(float(grey.mean())) < 0.1
+    assert float(grey.std()) == pytest.approx(1, abs=0.3)
+    assert np.corrcoef(grey[::2, ::2, ::2].ravel(), plain.ravel())[0, 1] > 0.8
+    scene = load_scene(path, 2.0, form, edge=80)
+    assert scene.grey.shape == (80, 80, 80)
 
 
 def test_small_patches_are_continued_and_contacts_are_added(patches: Path) -> None:
