@@ -35,11 +35,11 @@ WAYS = {
 }
 
 
-def cylinder_in_air(shape: tuple[int, int, int] = (96, 200, 200)) -> LabelledScan:
+def cylinder_in_air(shape: tuple[int, int, int] = (96, 224, 224)) -> LabelledScan:
     """A slim cylinder with faint particles in a wide field of air: many tiles are empty."""
     random = np.random.default_rng(90_103)
-    inside = cylinder(shape, 0.5)
-    labels = pack(random, shape, 18, 0.3, 0.2, 0.5, cylinder(shape, 0.46))
+    inside = cylinder(shape, 0.35)
+    labels = pack(random, shape, 18, 0.3, 0.2, 0.5, cylinder(shape, 0.31))
     grey = render(random, labels, 12000, (15500, 24000), 1500, 0.8, outside=~inside)
     return LabelledScan("slim cylinder in air, faint", grey, labels, 18)
 

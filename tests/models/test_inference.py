@@ -33,15 +33,20 @@ def own_data(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("m") / "tiny", folds=2)
+    return write_tiny_model(tmp_path_factory.mktemp("m") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def two_folds(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("m") / "two", folds=2)
 
 
 @pytest.mark.parametrize("mirroring", [False, True])
-def test_openvino_predicts_what_torch_predicts(model, monkeypatch, mirroring):
+def test_openvino_predicts_what_torch_predicts(two_folds, monkeypatch, mirroring):
     monkeypatch.setattr(predictor, "reduced_precision", lambda device: None)
     tiles = torch.randn((2, 1, 32, 16, 48), generator=torch.Generator().manual_seed(1))
-    expected = open_predictor(model, "cpu", mirroring, CancelToken()).predict(tiles)
-    one = open_predictor(model, "cpu", mirroring, CancelToken(), EXACT)
+    expected = open_predictor(two_folds, "cpu", mirroring, CancelToken()).predict(tiles)
+    one = open_predictor(two_folds, "cpu", mirroring, CancelToken(), EXACT)
     torch.testing.assert_close(one.predict(tiles), expected, atol=1e-4, rtol=0)
     other = one.predict(tiles[:1, :, :16])
     assert other.shape == (1, 3, 16, 16, 48)
@@ -58,11 +63,11 @@ def test_bfloat16_stays_close(model):
     assert 0 < difference.max() < 0.05
 
 
-def test_a_model_is_converted_once(model, monkeypatch):
-    first = converted_folds(model, CancelToken())
+def test_a_model_is_converted_once(two_folds, monkeypatch):
+    first = converted_folds(two_folds, CancelToken())
     assert [path.name for path in first] == ["fold_0.xml", "fold_1.xml"]
     monkeypatch.setattr(converted_models, "_convert", lambda *_: pytest.fail("converted again"))
-    assert converted_folds(model, CancelToken()) == first
+    assert converted_folds(two_folds, CancelToken()) == first
     assert [path.name for path in converted_root().iterdir()] == [first[0].parent.name]
 
 
