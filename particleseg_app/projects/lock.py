@@ -19,7 +19,7 @@ LOCK_NAME = ".lock"
 _TAKEOVER_NAME = ".lock.takeover"
 # A lock file without content is being written right now, unless it is older than this.
 _EMPTY_LOCK_S = 10.0
-_TAKEOVER_S = 30.0
+_TAKEOVER_S = _EMPTY_LOCK_S
 _SAME_START_S = 3.0
 
 
@@ -90,17 +90,8 @@ class ProjectLock:
         raise _locked(self.path)
 
     def _create(self) -> bool:
-        try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        me = _this_process()
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(me), file)
-            file.flush()
-            os.fsync(file.fileno())
-        self._held = me
-        return True
+        self._held = _write_new(self.path)
+        return self._held is not None
 
     def _is_stale(self) -> bool:
         holder = _read(self.path)
@@ -110,12 +101,11 @@ class ProjectLock:
 
     def _take_over(self) -> None:
         """Replace the lock of a dead process; a second file keeps two takers apart."""
-        if _age(self._takeover) > _TAKEOVER_S:
+        taker = _read(self._takeover)
+        if _age(self._takeover) > _TAKEOVER_S if taker is None else taker.gone:
             self._takeover.unlink(missing_ok=True)
-        try:
-            os.close(os.open(self._takeover, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError as error:
-            raise _locked(self.path) from error
+        if _write_new(self._takeover) is None:
+            raise _locked(self.path)
         try:
             if self.path.exists() and not self._is_stale():
                 raise _locked(self.path)
@@ -124,6 +114,20 @@ class ProjectLock:
                 raise _locked(self.path)
         finally:
             self._takeover.unlink(missing_ok=True)
+
+
+def _write_new(path: Path) -> LockHolder | None:
+    """Write this process into a new file; None where the file is there already."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return None
+    me = _this_process()
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(me), file)
+        file.flush()
+        os.fsync(file.fileno())
+    return me
 
 
 def lock_holder(folder: Path) -> LockHolder | None:
