@@ -26,6 +26,7 @@ __all__ = [
     "grow_shrink_to_edge",
     "merge",
     "paint",
+    "prepare",
     "smooth",
     "split_by_border_stroke",
     "split_by_cut",
@@ -181,6 +182,26 @@ def grow_shrink_to_edge(
         )
     _separate_pieces(labels, after, label, new_label)
     return after
+
+
+def prepare(grey_dtype: np.dtype) -> None:
+    """Compile what the tools need, so that the first mend does not wait for it (about 10 s, once
+    a computer). Meant for a background thread; `grey_dtype` is that of the scan."""
+    from particleseg_app.review.part_kernels import cell_means, spread_parts, thinned
+
+    labels = np.zeros((12, 12, 20), np.uint32)
+    labels[3:9, 3:9, 3:17] = 1
+    grey = (labels * 100).astype(grey_dtype)
+    ends = (6, 6, 5), (6, 6, 14)
+    split_by_markers(labels, None, 1, ends, 2)
+    split_by_markers(labels, grey, 1, ends, 2, by="grey")
+    split_by_border_stroke(labels, 1, np.array([(6, 2, 10), (6, 10, 10)]), *ends, 2)
+    smooth(labels, 1, 2)
+    grow_shrink_to_edge(labels, grey, 1, 2)
+    inside = np.pad((labels == 1).astype(np.uint8), 1)
+    cells = thinned(inside, 2)
+    cell_means(inside, inside, cells, 2)
+    spread_parts(cells.astype(np.int32), inside, 2)
 
 
 def _levels(
