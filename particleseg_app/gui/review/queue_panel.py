@@ -121,7 +121,7 @@ class _List(QListView):
         self.setFrameShape(QListView.Shape.NoFrame)
         self.setStyleSheet("QListView {border: none; background: transparent}")
         self.setAccessibleName(name)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # letters are keys of the page
 
     def choose(self, number: int | None) -> None:
         """Mark one row without telling anybody."""

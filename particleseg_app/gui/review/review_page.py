@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -68,7 +68,7 @@ class ReviewPage(QWidget):
         self.revert_question: QMessageBox | None = None
         self._build()
         self._connect()
-        self._add_keys()
+        self._keys = self._actions_of_keys()
 
     def _build(self) -> None:
         self.back_button = button("Back to the results", self.left_wanted.emit, icon_name="undo")
@@ -144,25 +144,38 @@ class ReviewPage(QWidget):
         self.drawing.painted.connect(self._on_painted)
         self.drawing.picked.connect(self._on_picked)
 
-    def _add_keys(self) -> None:
-        def key(keys: str | QKeySequence.StandardKey, act: Callable[[], object]) -> None:
-            shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(act)
-
-        for keys in ("Return", "Enter", "A"):
-            key(keys, self.confirm)
-        key("R", lambda: self._tell(lambda c: c.reject()))
-        for keys in ("N", "Space"):
-            key(keys, lambda: self._tell(lambda c: c.next()))
-        key("P", lambda: self._tell(lambda c: c.previous()))
-        key(QKeySequence.StandardKey.Undo, lambda: self._tell(lambda c: c.undo()))
-        key(QKeySequence.StandardKey.Redo, lambda: self._tell(lambda c: c.redo()))
-        key("Escape", self.step_back)
+    def _actions_of_keys(self) -> dict[Qt.Key, Callable[[], object]]:
+        keys: dict[Qt.Key, Callable[[], object]] = {
+            Qt.Key.Key_R: lambda: self._tell(lambda c: c.reject()),
+            Qt.Key.Key_P: lambda: self._tell(lambda c: c.previous()),
+            Qt.Key.Key_Escape: self.step_back,
+            Qt.Key.Key_Delete: self._delete_key,
+        }
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_A):
+            keys[key] = self.confirm
+        for key in (Qt.Key.Key_N, Qt.Key.Key_Space):
+            keys[key] = lambda: self._tell(lambda c: c.next())
         for spec in TOOLS:
             if len(spec.key) == 1:
-                key(spec.key, lambda name=spec.name: self._toggle_tool(name))
-        key("Delete", self._delete_key)
+                key = Qt.Key(ord(spec.key))
+                keys[key] = lambda name=spec.name: self._toggle_tool(name)  # type: ignore[misc]
+        return keys
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Keys that nothing inside the page wanted for itself."""
+        act = self._keys.get(Qt.Key(event.key()))
+        plain = event.modifiers() in (
+            Qt.KeyboardModifier.NoModifier,
+            Qt.KeyboardModifier.KeypadModifier,
+        )
+        if event.matches(QKeySequence.StandardKey.Undo):
+            self._tell(lambda c: c.undo())
+        elif event.matches(QKeySequence.StandardKey.Redo):
+            self._tell(lambda c: c.redo())
+        elif act is not None and plain:
+            act()
+        else:
+            super().keyPressEvent(event)
 
     # --- beginning and end ---------------------------------------------------------------------
 

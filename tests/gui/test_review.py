@@ -1,0 +1,341 @@
+"""The review in the true window, with mouse and keys: answers, tools, history, results."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reviewed_run as run
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from particleseg_app.evaluation import evaluate
+from particleseg_app.gui.main_window import MainWindow
+from particleseg_app.gui.review.controller import ReviewController
+from particleseg_app.units import Box
+
+LEFT = Qt.MouseButton.LeftButton
+LONG_MS = 25_000
+
+
+class Reviewer:
+    """A user at the review page."""
+
+    def __init__(self, qtbot: QtBot, window: MainWindow, project: Path) -> None:
+        self.qtbot, self.window = qtbot, window
+        self.page = window.review_page
+        assert window.session.open_project(project)
+        self.wait(
+            lambda: window.session.shown is not None and window.session.shown.table is not None
+        )
+
+    @property
+    def controller(self) -> ReviewController:
+        assert self.page.controller is not None
+        return self.page.controller
+
+    def wait(self, condition: object) -> None:
+        self.qtbot.waitUntil(condition, timeout=LONG_MS)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        self.window.actions_.review_action.trigger()
+        self.wait_for_case()
+
+    def wait_for_case(self) -> None:
+        self.wait(
+            lambda: (
+                self.controller.neighbourhood is not None
+                and self.page._shown is self.controller.neighbourhood
+                and self.page.slices.view("xy").picture is not None
+                and not self.controller.busy
+            )
+        )
+
+    def wait_for_proposal(self) -> None:
+        self.wait_for_case()
+        self.wait(lambda: self.controller.changes is not None)
+
+    def key(
+        self, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
+    ) -> None:
+        self.qtbot.keyClick(self.page.slices.view("xy"), key, modifier)
+
+    def labels(self) -> np.ndarray:
+        return self.controller.labels.read(Box.whole(run.SHAPE))
+
+    def pixel(self, voxel: tuple[float, float, float]) -> QPoint:
+        """Where a voxel of the whole scan is seen in the xy view, once its slice is shown."""
+        found = self.controller.neighbourhood
+        assert found is not None
+        z, y, x = (v - a for v, a in zip(voxel, found.box.start, strict=True))
+        view = self.page.slices.view("xy")
+        if self.page.slices.position[0] != int(z):
+            self.page.slices.go_to(int(z), int(y), int(x))
+        self.wait(lambda: view.picture is not None and view.picture.index == int(z))
+        return view.pixel_at((z + 0.5, y + 0.5, x + 0.5)).toPoint()
+
+    def click(self, voxel: tuple[float, float, float]) -> None:
+        self.qtbot.mouseClick(self.page.slices.view("xy").viewport(), LEFT, pos=self.pixel(voxel))
+
+    def drag(self, *voxels: tuple[float, float, float]) -> None:
+        port = self.page.slices.view("xy").viewport()
+        places = [self.pixel(voxel) for voxel in voxels]
+        self.qtbot.mousePress(port, LEFT, pos=places[0])
+        for first, second in itertools.pairwise(places):
+            for i in range(1, 5):
+                step = QPointF(first) + (QPointF(second) - QPointF(first)) * (i / 4)
+                self.qtbot.mouseMove(port, step.toPoint())
+        self.qtbot.mouseRelease(port, LEFT, pos=places[-1])
+
+    def choose(self, tool: str) -> None:
+        self.qtbot.mouseClick(self.page.tools.buttons[tool], LEFT)
+        assert self.page.tools.chosen == tool
+
+    def mends(self) -> int:
+        return self.controller.journal.mend_count
+
+
+@pytest.fixture
+def reviewer(qtbot: QtBot, tmp_path: Path) -> Iterator[Reviewer]:
+    project, _ = run.make_project(tmp_path)
+    window = MainWindow()
+    window.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
+    window.resize(1280, 800)
+    window.show()
+    yield Reviewer(qtbot, window, project)
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG_MS)
+
+
+def test_three_answers_by_key_mend_everything(reviewer: Reviewer) -> None:
+    reviewer.start()
+    for answers in range(3):
+        assert reviewer.controller.number == answers
+        reviewer.wait_for_proposal()
+        reviewer.key(Qt.Key.Key_Return)
+        reviewer.wait(lambda answers=answers: reviewer.mends() == answers + 1)
+        if answers < 2:
+            reviewer.wait(lambda answers=answers: reviewer.controller.number == answers + 1)
+    score = evaluate(run.true_labels(), reviewer.labels())
+    assert score.f1_match == 1.0
+    assert score.f1_instance > 0.97
+    assert list(reviewer.controller.states.values()) == ["accepted"] * 3
+    assert not reviewer.controller.has_next
+
+
+def test_a_case_rejected_is_left_as_it_is_and_the_place_is_kept(reviewer: Reviewer) -> None:
+    reviewer.start()
+    before = reviewer.labels()
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_R)
+    reviewer.wait(lambda: reviewer.controller.number == 1)
+    assert np.array_equal(reviewer.labels(), before)
+    reviewer.key(Qt.Key.Key_N)
+    reviewer.wait(lambda: reviewer.controller.number == 2)
+    reviewer.wait_for_case()
+    reviewer.page.left_wanted.emit()
+    assert reviewer.window.pages.currentWidget() is reviewer.window.project_page
+    reviewer.start()
+    assert reviewer.controller.number == 2  # where one left off
+    reviewer.key(Qt.Key.Key_P)
+    reviewer.wait(lambda: reviewer.controller.number == 1)
+    states = reviewer.controller.states
+    assert states[reviewer.controller.cases[0].id] == "rejected"
+
+
+def test_undo_and_redo_with_the_keyboard(reviewer: Reviewer) -> None:
+    reviewer.start()
+    before = reviewer.labels()
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.controller.number == 1)
+    mended = reviewer.labels()
+    assert not np.array_equal(mended, before)
+    reviewer.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    reviewer.wait(lambda: reviewer.mends() == 0)
+    assert np.array_equal(reviewer.labels(), before)
+    reviewer.wait_for_case()
+    control_shift = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    reviewer.key(Qt.Key.Key_Z, control_shift)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    assert np.array_equal(reviewer.labels(), mended)
+
+
+def test_split_by_markers_set_with_the_mouse(reviewer: Reviewer) -> None:
+    reviewer.start()
+    reviewer.choose("split")
+    reviewer.click(run.FIRST)
+    assert reviewer.controller.changes is None
+    reviewer.click(run.SECOND)
+    reviewer.wait(lambda: reviewer.controller.changes is not None)
+    assert reviewer.mends() == 0  # only previewed
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    labels = reviewer.labels()
+    first, second = labels[run.FIRST], labels[run.SECOND]
+    assert first and second and first != second
+    assert run.MERGED in (first, second)
+
+
+def test_split_along_a_drawn_border(reviewer: Reviewer) -> None:
+    reviewer.start()
+    reviewer.choose("split")
+    z, y, x = run.FIRST
+    border = x + 3  # not where the neck is
+    reviewer.drag((z, y - 12, border), (z, y + 12, border))
+    reviewer.click((z, y, x - 5))
+    reviewer.click(run.SECOND)
+    reviewer.wait(lambda: reviewer.controller.changes is not None)
+    reviewer.qtbot.mouseClick(reviewer.page.tools.apply_button, LEFT)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    row = reviewer.labels()[z, y]
+    assert row[border - 3] != row[border + 3]
+    assert row[border + 3] == row[run.SECOND[2]]
+
+
+def test_join_by_clicking_the_other_half(reviewer: Reviewer) -> None:
+    reviewer.start()
+    reviewer.controller.show_case(1)
+    reviewer.wait_for_proposal()
+    reviewer.controller.show_particles((run.LEFT_HALF,), reviewer.controller.cases[1].box)
+    reviewer.wait_for_case()
+    reviewer.choose("join")
+    z, y, x = run.HALVED
+    reviewer.click((z, y, x + 4))
+    reviewer.wait(lambda: reviewer.controller.changes is not None)
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    labels = reviewer.labels()
+    assert labels[z, y, x - 4] == labels[z, y, x + 4] != 0
+
+
+def test_paint_and_erase_with_a_brush(reviewer: Reviewer) -> None:
+    reviewer.start()
+    case = reviewer.controller.cases[0]
+    reviewer.wait_for_case()
+    z, y, x = run.FIRST
+    before = int((reviewer.labels() == run.MERGED).sum())
+    reviewer.choose("paint")
+    reviewer.drag((z, y - 10, x - 2), (z, y - 10, x + 2))
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    painted = int((reviewer.labels() == run.MERGED).sum())
+    assert painted > before
+    reviewer.wait_for_case()
+    assert reviewer.page.tools.chosen == "paint"  # the brush stays in the hand
+    reviewer.qtbot.mouseClick(reviewer.page.tools.buttons["erase"], LEFT)
+    reviewer.drag((z, y, x - 4), (z, y, x))
+    reviewer.wait(lambda: reviewer.mends() == 2)
+    assert reviewer.labels()[z, y, x - 2] == 0
+    assert reviewer.controller.states[case.id] == "mended"
+
+
+@pytest.mark.parametrize("tool", ["smooth", "grow", "delete"])
+def test_tools_that_need_no_drawing(reviewer: Reviewer, tool: str) -> None:
+    reviewer.start()
+    reviewer.wait_for_proposal()
+    before = reviewer.labels()
+    reviewer.choose(tool)
+    reviewer.wait(
+        lambda: reviewer.controller.changes is not None or bool(reviewer.controller.remark)
+    )
+    assert np.array_equal(reviewer.labels(), before)
+    if reviewer.controller.changes is None:
+        assert "not change" in reviewer.controller.remark
+        return
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    after = reviewer.labels()
+    assert not np.array_equal(after, before)
+    others = (before != run.MERGED) & (before != 0)
+    assert np.array_equal(after[others], before[others])  # neighbours are never touched
+    if tool == "delete":
+        assert not (after == run.MERGED).any()
+
+
+def test_escape_drops_the_drawing_then_the_tool_then_leaves(reviewer: Reviewer) -> None:
+    reviewer.start()
+    reviewer.choose("split")
+    reviewer.click(run.FIRST)
+    assert len(reviewer.page.drawing.markers) == 1
+    reviewer.key(Qt.Key.Key_Escape)
+    assert not reviewer.page.drawing.markers and reviewer.page.tools.chosen == "split"
+    reviewer.key(Qt.Key.Key_Escape)
+    assert reviewer.page.tools.chosen is None
+    reviewer.key(Qt.Key.Key_Escape)
+    assert reviewer.window.pages.currentWidget() is reviewer.window.project_page
+
+
+def test_results_show_the_mend_at_once_and_after_opening_again(
+    reviewer: Reviewer, qtbot: QtBot, tmp_path: Path
+) -> None:
+    window = reviewer.window
+    window.project_page.select(run.FALSE)
+    window.actions_.mend_action.trigger()
+    reviewer.wait_for_case()
+    assert reviewer.controller.case is None
+    reviewer.choose("delete")
+    reviewer.wait(lambda: reviewer.controller.changes is not None)
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    shown = window.session.shown
+    assert shown is not None
+    reviewer.wait(
+        lambda: run.FALSE not in window.session.shown.table["label"].tolist()  # type: ignore[union-attr]
+    )
+    reviewer.page.left_wanted.emit()
+    assert window.project_page.table.model.total_count == 4
+    assert window.project_page.selected is None
+    folder = window.session.project.folder  # type: ignore[union-attr]
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG_MS)
+    again = MainWindow()
+    again.show()
+    second = Reviewer(qtbot, again, folder)
+    assert run.FALSE not in again.session.shown.table["label"].tolist()  # type: ignore[union-attr]
+    second.start()
+    assert second.mends() == 1 and second.controller.journal.can_undo
+    again.close()
+    qtbot.waitUntil(lambda: not again.isVisible(), timeout=LONG_MS)
+
+
+def test_back_to_the_segmentation_is_asked_and_can_be_undone(reviewer: Reviewer) -> None:
+    reviewer.start()
+    before = reviewer.labels()
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1 and reviewer.controller.number == 1)
+    mended = reviewer.labels()
+    reviewer.wait_for_case()
+    reviewer.page.queue.revert_wanted.emit()
+    question = reviewer.page.revert_question
+    assert isinstance(question, QMessageBox)
+    (agree,) = (button for button in question.buttons() if button.text() == "Go back")
+    reviewer.qtbot.mouseClick(agree, LEFT)
+    reviewer.wait(lambda: reviewer.mends() == 0)
+    assert np.array_equal(reviewer.labels(), before)
+    reviewer.controller.undo()
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    assert np.array_equal(reviewer.labels(), mended)
+
+
+def test_a_group_marked_in_the_table_is_mended_together(reviewer: Reviewer) -> None:
+    window = reviewer.window
+    table = window.project_page.table
+    for label in (run.LEFT_HALF, run.RIGHT_HALF):
+        index = table.model.index(table.model.row_of_label(label), 0)
+        flags = table.view.selectionModel().SelectionFlag
+        table.view.selectionModel().setCurrentIndex(index, flags.Select | flags.Rows)
+    assert window.project_page.chosen_particles() == (run.LEFT_HALF, run.RIGHT_HALF)
+    window.actions_.mend_action.trigger()
+    reviewer.wait_for_case()
+    reviewer.choose("join")
+    reviewer.wait(lambda: reviewer.controller.changes is not None)
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    labels = reviewer.labels()
+    z, y, x = run.HALVED
+    assert labels[z, y, x - 4] == labels[z, y, x + 4]
