@@ -10,6 +10,7 @@ import platformdirs
 FOLDER_NAME = "particleseg"
 CONFIG_VARIABLE = "PARTICLESEG_CONFIG_DIR"
 DATA_VARIABLE = "PARTICLESEG_DATA_DIR"
+CACHE_VARIABLE = "PARTICLESEG_CACHE_DIR"
 
 
 def config_folder() -> Path:
@@ -29,3 +30,15 @@ def data_folder() -> Path:
     """Imported models; PARTICLESEG_DATA_DIR moves it."""
     override = os.environ.get(DATA_VARIABLE)
     return Path(override) if override else platformdirs.user_data_path(FOLDER_NAME, False)
+
+
+def cache_folder() -> Path:
+    """What can be made anew, such as converted models; PARTICLESEG_CACHE_DIR moves it.
+
+    It goes with the imported models where only these are moved, so that all is in one place.
+    """
+    if override := os.environ.get(CACHE_VARIABLE):
+        return Path(override)
+    if data := os.environ.get(DATA_VARIABLE):
+        return Path(data) / "cache"
+    return platformdirs.user_cache_path(FOLDER_NAME, False)

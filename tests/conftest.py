@@ -7,16 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from particleseg_app.user_folders import DATA_VARIABLE
+from particleseg_app.user_folders import CACHE_VARIABLE, DATA_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's own models, conversions and measured choices are never touched."""
-    before = os.environ.get(DATA_VARIABLE)
-    os.environ[DATA_VARIABLE] = str(tmp_path_factory.mktemp("user data"))
+def own_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own models, conversions and measured choices are never touched.
+
+    Conversions are kept for the whole session, because one takes seconds.
+    """
+    before = {name: os.environ.get(name) for name in (CACHE_VARIABLE, DATA_VARIABLE)}
+    for name in before:
+        os.environ[name] = str(tmp_path_factory.mktemp("user"))
     yield
-    if before is None:
-        del os.environ[DATA_VARIABLE]
-    else:
-        os.environ[DATA_VARIABLE] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

@@ -1,4 +1,4 @@
-"""Networks converted for OpenVINO, once per model, and kept in the user's data folder.
+"""Networks converted for OpenVINO, once per model, and kept in the user's cache folder.
 
 A conversion takes seconds to minutes and depends on the weights alone, not on the tile: the
 network is stored with open tile edges and given its shape when it is loaded. A folder appears as a
@@ -26,7 +26,7 @@ from particleseg_app.errors import ModelError
 from particleseg_app.models.model_card import read_small_json
 from particleseg_app.models.model_folder import ModelEntry, load_network
 from particleseg_app.progress import CancelToken
-from particleseg_app.user_folders import data_folder
+from particleseg_app.user_folders import cache_folder
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def converted_folds(entry: ModelEntry, cancel: CancelToken) -> list[Path]:
 
 
 def converted_root() -> Path:
-    return data_folder() / "converted"
+    return cache_folder() / "converted"
 
 
 def _make(entry: ModelEntry, folder: Path) -> None:

@@ -31,7 +31,7 @@ from particleseg_app.models.openvino_predictor import (
 from particleseg_app.models.predictor import Predictor, TilePredictor, reduced_precision
 from particleseg_app.progress import CancelToken
 from particleseg_app.units import Shape
-from particleseg_app.user_folders import data_folder
+from particleseg_app.user_folders import cache_folder
 
 if TYPE_CHECKING:
     import torch
@@ -218,7 +218,7 @@ class _Remembered:
         }
         self._facts = json.loads(json.dumps(facts))
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        self._folder = data_folder() / "inference"
+        self._folder = cache_folder() / "inference"
         self._key = key
 
     def read(self, wanted: str) -> Choice | None:

@@ -27,8 +27,8 @@ EXACT = Inference("openvino", "float32")
 
 
 @pytest.fixture(autouse=True)
-def own_data(tmp_path, monkeypatch):
-    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "user data"))
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARTICLESEG_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

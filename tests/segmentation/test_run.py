@@ -259,7 +259,6 @@ def test_a_trial_can_be_cancelled(scan_path, tiny_model):
 
 
 def test_a_run_keeps_the_engine_it_was_begun_with(tmp_path, scan_path, tiny_model, monkeypatch):
-    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "user data"))
     pytest.importorskip("openvino")
     settings = replace(network_settings(tiny_model), inference="openvino")
     whole = run(tmp_path / "whole", scan_path, settings)
