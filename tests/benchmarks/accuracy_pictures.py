@@ -79,4 +79,4 @@ def case_picture(path: Path, case: LabelledScan, outcomes: list[tuple[str, Outco
         write.text((left + 2, 5), title, fill=TEXT, font=_font(15))
         sheet.paste(panel.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (left, TITLE_HEIGHT))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=80, optimize=True, progressive=True)
+    sheet.save(path, quality=70, optimize=True, progressive=True)

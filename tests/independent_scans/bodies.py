@@ -205,14 +205,14 @@ def bitten(random: np.random.Generator) -> Body:
 
 
 def agglomerate(random: np.random.Generator) -> Body:
-    """Six to nine grains sintered into one particle; necks two thirds as wide as the grains."""
+    """Six to nine grains sintered into one particle; necks three quarters as wide."""
     centres, radii = [np.zeros(3)], [random.uniform(0.5, 0.65)]
     for _ in range(int(random.integers(5, 9))):
         base = int(random.integers(len(centres)))
         radius = random.uniform(0.4, 0.58)
         away = directions(random, 1)[0] + 0.4 * centres[base]
         away /= np.linalg.norm(away)
-        centres.append(centres[base] + away * 0.75 * (radii[base] + radius))
+        centres.append(centres[base] + away * 0.65 * (radii[base] + radius))
         radii.append(radius)
     return _union_of_balls(np.array(centres), np.array(radii), 0.08)
 
