@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reviewed_run as run
+import tifffile
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
@@ -339,3 +340,28 @@ def test_a_group_marked_in_the_table_is_mended_together(reviewer: Reviewer) -> N
     labels = reviewer.labels()
     z, y, x = run.HALVED
     assert labels[z, y, x - 4] == labels[z, y, x + 4]
+
+
+def test_what_is_shown_becomes_a_training_patch(reviewer: Reviewer, tmp_path: Path) -> None:
+    from particleseg_app.training.lab_source import LabPatchSource
+
+    reviewer.start()
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1 and reviewer.controller.number == 1)
+    reviewer.controller.show_case(0)
+    reviewer.wait_for_case()
+    task = reviewer.window.review.save_patch(tmp_path / "patches")
+    assert task is not None
+    reviewer.wait(lambda: not reviewer.page.patch_text.isHidden())
+    image, labels = (sorted((tmp_path / "patches").glob(f"*_{n}.tif")) for n in ("image", "labels"))
+    assert len(image) == len(labels) == 1
+    found = reviewer.controller.neighbourhood
+    assert found is not None
+    stored = tifffile.imread(labels[0])
+    assert np.array_equal(tifffile.imread(image[0]), found.grey)
+    assert np.array_equal(stored > 0, found.labels > 0)
+    z, y, x = (a - b for a, b in zip(run.FIRST, found.box.start, strict=True))
+    assert stored[z, y, x] != stored[z, y, x + run.SECOND[2] - run.FIRST[2]]  # as mended
+    source = LabPatchSource(tmp_path / "patches", 20.0, 2.0, seed=1, edge=32)
+    assert source.scene_count == 1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QFileDialog
 
 from particleseg_app.errors import InvalidValueError, UserError
 from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.review_page import ReviewPage
 from particleseg_app.gui.session import Session, Shown
+from particleseg_app.gui.settings import settings
+from particleseg_app.gui.tasks import Task
+from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from particleseg_app.review.error_rates import EstimatedErrorRates, EstimatedRate
 
 logger = logging.getLogger(__name__)
+
+PATCH_FOLDER = "last/patch_folder"
 
 
 class ReviewFlow(QObject):
@@ -32,6 +40,7 @@ class ReviewFlow(QObject):
         self._shown: Shown | None = None
         page.left_wanted.connect(self.leave)
         page.queue_wanted.connect(self._find_cases)
+        page.patch_wanted.connect(self._choose_patch_folder)
         page.mended.connect(self._on_mended)
         page.failed.connect(session.failed)
         session.cases_found.connect(self._on_cases_found)
@@ -71,6 +80,39 @@ class ReviewFlow(QObject):
             self._page.end()
             self._shown = None
             self.page_wanted.emit(False)
+
+    def save_patch(self, folder: Path) -> Task | None:
+        """Save what the page shows, as mended, for training; in the background."""
+        shown, controller = self._shown, self._page.controller
+        if shown is None or shown.run is None or controller is None:
+            return None
+        found, scan, labels = controller.neighbourhood, shown.scan, controller.labels
+        if found is None:
+            return None
+        voxel_size = shown.voxel_size_um or 1.0
+        diameter = float(shown.run.settings["particle_diameter_um"])
+        place = "_".join(str(n) for n in found.box.start)
+        name = re.sub(r"[^A-Za-z0-9-]+", "_", f"{shown.entry.name}_{shown.run.id}_{place}")
+
+        def work(progress: Progress, cancel: CancelToken) -> list[Path]:
+            from particleseg_app.review.training_patch import save_training_patch
+
+            folder.mkdir(parents=True, exist_ok=True)
+            return save_training_patch(
+                scan, labels, found.box, voxel_size, diameter, folder, name.strip("_")
+            )
+
+        task = Task("Saving a training patch", work)
+        task.finished.connect(lambda _paths: self._page.say_saved(f"Saved in {folder}"))
+        task.failed.connect(self._session.failed)
+        return task.start()
+
+    def _choose_patch_folder(self) -> None:
+        last = str(settings().value(PATCH_FOLDER, str(Path.home())))
+        chosen = QFileDialog.getExistingDirectory(self._page, "Folder of the patches", last)
+        if chosen:
+            settings().setValue(PATCH_FOLDER, chosen)
+            self.save_patch(Path(chosen))
 
     def _begin(self, window: tuple[float, float] | None) -> bool:
         shown = self._session.shown

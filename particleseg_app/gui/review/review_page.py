@@ -50,6 +50,7 @@ class ReviewPage(QWidget):
     mended = Signal(object, object)
     failed = Signal(object)
     queue_wanted = Signal()  # the cases are to be found (again)
+    patch_wanted = Signal()  # what is shown is to be kept for training
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -102,6 +103,14 @@ class ReviewPage(QWidget):
             wrap=True,
         )
         inside_layout.addWidget(self.keys_text)
+        self.patch_button = button("Save as training patch…", self.patch_wanted.emit, quiet=True)
+        self.patch_button.setToolTip(
+            "Keep what is shown, with its labels, for training a model of your own"
+        )
+        self.patch_text = label("", "success", wrap=True)
+        self.patch_text.hide()
+        inside_layout.addWidget(self.patch_button)
+        inside_layout.addWidget(self.patch_text)
         inside_layout.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -235,6 +244,11 @@ class ReviewPage(QWidget):
         self.find_button.setEnabled(not finding)
         self.queue.show_finding(finding)
 
+    def say_saved(self, text: str) -> None:
+        """Where a training patch was saved; empty for nothing."""
+        self.patch_text.setText(text)
+        self.patch_text.setVisible(bool(text))
+
     def set_estimate(self, text: str) -> None:
         self.queue.show_estimate(text)
 
@@ -295,6 +309,7 @@ class ReviewPage(QWidget):
             return
         found = controller.neighbourhood
         before, self._shown = self._shown, found
+        self.say_saved("")
         if before is None or before.box != found.box:
             self.slices.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
             self.slices.set_window(*self._window)
