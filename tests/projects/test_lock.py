@@ -98,6 +98,16 @@ def test_lock_of_a_killed_process_is_taken_over(folder: Path) -> None:
     assert not (folder / ".lock").exists()
 
 
+def test_a_process_killed_while_it_takes_a_lock_over_keeps_nobody_out(folder: Path) -> None:
+    with _held_elsewhere(folder) as process:
+        process.kill()
+    left = (folder / ".lock").read_bytes()
+    (folder / ".lock.takeover").write_bytes(left)
+    with Project.open(folder):
+        assert (folder / ".lock").read_bytes() != left
+    assert not list(folder.glob(".lock*"))
+
+
 def test_only_one_of_many_takes_a_stale_lock_over(folder: Path) -> None:
     with _held_elsewhere(folder) as process:
         process.kill()
