@@ -13,7 +13,7 @@ from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.style import Card, button, label, row
 
 if TYPE_CHECKING:
-    from particleseg_app.review import ReviewCase
+    from particleseg_app.review.cases import ReviewCase
 
 QUESTIONS = {
     "merger": "Two particles joined?",

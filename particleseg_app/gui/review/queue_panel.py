@@ -36,7 +36,8 @@ from particleseg_app.gui.review.case_card import STATES, likelihood_colour, like
 from particleseg_app.gui.style import button, label, row, tool_button
 
 if TYPE_CHECKING:
-    from particleseg_app.review import JournalEntry, ReviewCase
+    from particleseg_app.review.cases import ReviewCase
+    from particleseg_app.review.entries import JournalEntry
 
 ROW_HEIGHT = 40
 SHORT_NAMES = {"merger": "Joined?", "splitter": "Cut in two?", "false particle": "No particle?"}
@@ -87,9 +88,9 @@ class _Painter(QStyledItemDelegate):
         assert isinstance(model, _Rows)
         title, remark, mark, colour, faint = model.rows[index.row()]
         colours = theme.current()
-        area: QRect = option.rect  # type: ignore[attr-defined]
+        area: QRect = option.rect
         painter.save()
-        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
+        if option.state & QStyle.StateFlag.State_Selected:
             painter.fillRect(area, QColor(colours.selection))
         inner = area.adjusted(12, 4, -12, -4)
         metrics = painter.fontMetrics()
