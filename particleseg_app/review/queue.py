@@ -7,10 +7,9 @@ probability says which are worth a second look by the network (`network_evidence
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,16 +22,16 @@ from particleseg_app.models import (
     open_predictor,
 )
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.review.cases import KINDS, ReviewCase, by_expected_error, case_id
-from particleseg_app.review.contacts import Contacts, find_contacts
-from particleseg_app.review.crops import read_crop
-from particleseg_app.review.evidence import (
-    Found,
-    Point,
-    ScanFacts,
-    pair_evidence,
-    particle_evidence,
+from particleseg_app.review.candidates import (
+    MARGIN,
+    Candidate,
+    Evidence,
+    GreyScan,
+    Labels,
+    gather_evidence,
 )
+from particleseg_app.review.cases import KINDS, ReviewCase, by_expected_error, case_id
+from particleseg_app.review.evidence import Point
 from particleseg_app.review.network_evidence import (
     SHIFT,
     SecondLook,
@@ -55,49 +54,6 @@ if TYPE_CHECKING:
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 # What a first look finds less probable than this is not worth the network's time.
 DOUBTFUL = 0.01
-# The grey values around a particle say how it stands out.
-MARGIN = 5
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-class Labels(Protocol):
-    @property
-    def shape(self) -> Shape: ...
-    def read(self, box: Box) -> np.ndarray: ...
-
-
-class Statistics(Protocol):
-    @property
-    def mean(self) -> float: ...
-
-
-class GreyScan(Protocol):
-    @property
-    def shape(self) -> Shape: ...
-    @property
-    def statistics(self) -> Any: ...
-    def read(self, box: Box) -> np.ndarray: ...
-
-
-@dataclass
-class Candidate:
-    """A particle or a contact on its way to one or two cases."""
-
-    labels: tuple[int, ...]
-    box: Box
-    evidence: dict[str, float]
-    place: Point
-    markers: tuple[Point, ...] = ()
-
-
-@dataclass
-class Evidence:
-    """All evidence about a run: of each particle, and of each contact."""
-
-    particles: list[Candidate] = field(default_factory=list)
-    pairs: list[Candidate] = field(default_factory=list)
 
 
 def find_cases(
@@ -126,68 +82,6 @@ def find_cases(
             scan, labels, settings, doubtful, progress, cancel, make_predictor=make_predictor
         )
     return make_cases(found, settings.method, scan.shape, scores)
-
-
-def gather_evidence(
-    scan: GreyScan, labels: Labels, table: pd.DataFrame, progress: Progress, cancel: CancelToken
-) -> Evidence:
-    """Evidence of shape and grey values about every particle and every contact."""
-    if not len(table):
-        return Evidence()
-    facts = scan_facts(scan, table)
-    contacts = find_contacts(labels, progress, cancel)
-    boxes = _boxes_of(table)
-    volumes = dict(zip(table["label"].tolist(), table["volume_voxels"].tolist(), strict=True))
-    edges = dict(zip(table["label"].tolist(), table["touches_scan_edge"].tolist(), strict=True))
-
-    def particle(label: int) -> Candidate:
-        box = boxes[label]
-        crop = read_crop(labels, scan, box.expanded(MARGIN, scan.shape))
-        found = particle_evidence(crop, label, volumes[label], facts)
-        found.evidence["at_edge"] = float(edges[label])
-        return _candidate((label,), box, found)
-
-    solid: dict[int, float] = {}
-
-    def pair(row: int) -> Candidate:
-        first, second = (int(label) for label in contacts.pairs[row])
-        box = _span(boxes[first], boxes[second])
-        crop = read_crop(labels, scan, box.expanded(1, scan.shape))
-        evidence = pair_evidence(
-            crop,
-            (first, second),
-            (volumes[first], volumes[second]),
-            (solid[first], solid[second]),
-            int(contacts.faces[row]),
-            facts,
-        )
-        low, high = contacts.boxes[row, :3], contacts.boxes[row, 3:]
-        z, y, x = ((low + high - 1) / 2).tolist()
-        return _candidate((first, second), box, Found(evidence, (z, y, x)))
-
-    known = _pairs_of_table(contacts, boxes)
-    # Neighbours one after the other, so that the same parts of the files are read.
-    ordered = sorted(boxes, key=lambda label: (boxes[label].start[0] // 64, boxes[label].start))
-    particles = list(
-        _on_all_cores(particle, ordered, "Looking at particles", "particles", progress, cancel)
-    )
-    solid.update((found.labels[0], found.evidence["solidity"]) for found in particles)
-    pairs = _on_all_cores(pair, known, "Looking at contacts", "contacts", progress, cancel)
-    return Evidence(particles, list(pairs))
-
-
-def scan_facts(scan: GreyScan, table: pd.DataFrame) -> ScanFacts:
-    """Median volume, contrast and background of a run, from its table and the scan's mean."""
-    volumes = table["volume_voxels"].to_numpy(float)
-    inside = float((table["grey_mean"].to_numpy(float) * volumes).sum() / volumes.sum())
-    voxels = float(np.prod(scan.shape, dtype=float))
-    outside = max(1.0, voxels - volumes.sum())
-    background = (voxels * float(scan.statistics.mean) - inside * volumes.sum()) / outside
-    contrast = inside - background
-    smallest = 1e-3 * max(1.0, abs(inside))
-    if not abs(contrast) > smallest:
-        contrast = smallest
-    return ScanFacts(float(np.median(volumes)), contrast, background)
 
 
 def second_look(
@@ -311,52 +205,3 @@ def _part(window: Window, margin: np.ndarray, box: Box) -> tuple[Window, np.ndar
         ),
         margin[inside],
     )
-
-
-def _candidate(labels: tuple[int, ...], box: Box, found: Found) -> Candidate:
-    return Candidate(labels, box, found.evidence, found.place, found.markers)
-
-
-def _boxes_of(table: pd.DataFrame) -> dict[int, Box]:
-    names = ["label", *(f"box_{axis}_{end}" for end in ("min", "max") for axis in "zyx")]
-    return {
-        label: Box((z0, y0, x0), (z1, y1, x1))
-        for label, z0, y0, x0, z1, y1, x1 in table[names].to_numpy(np.int64).tolist()
-    }
-
-
-def _pairs_of_table(contacts: Contacts, boxes: dict[int, Box]) -> list[int]:
-    """Rows of the contacts between labels that the table knows."""
-    return [
-        row
-        for row, (first, second) in enumerate(contacts.pairs.tolist())
-        if first in boxes and second in boxes
-    ]
-
-
-def _span(first: Box, second: Box) -> Box:
-    return Box(
-        tuple(min(a, b) for a, b in zip(first.start, second.start, strict=True)),  # type: ignore[arg-type]
-        tuple(max(a, b) for a, b in zip(first.stop, second.stop, strict=True)),  # type: ignore[arg-type]
-    )
-
-
-def _on_all_cores(
-    do: Callable[[_Item], _Result],
-    items: Iterable[_Item],
-    stage: str,
-    unit: str,
-    progress: Progress,
-    cancel: CancelToken,
-) -> Iterator[_Result]:
-    """Results of `do` in the order of `items`; few wait at a time, so that memory stays small."""
-    items = list(items)
-    threads = os.cpu_count() or 1
-    progress.start(stage, len(items), unit)
-    with ThreadPoolExecutor(threads, thread_name_prefix="evidence") as pool:
-        for first in range(0, len(items), threads * 16):
-            cancel.check()
-            for result in pool.map(do, items[first : first + threads * 16]):
-                cancel.check()
-                progress.advance()
-                yield result

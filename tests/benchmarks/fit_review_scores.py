@@ -19,8 +19,8 @@ import numpy as np
 
 from particleseg_app.durable_files import write_json
 from particleseg_app.models import find_model
+from particleseg_app.review.candidates import Evidence
 from particleseg_app.review.cases import KINDS
-from particleseg_app.review.queue import Evidence
 from particleseg_app.review.scoring import SCORES_FILE, LogisticModel, Scores, terms
 from tests.benchmarks.review_scans import SegmentedScan, simulated
 from tests.benchmarks.review_truth import Truth

@@ -20,13 +20,11 @@ from particleseg_app.durable_files import write_json
 from particleseg_app.models import find_model
 from particleseg_app.particles import load_table, measure_particles, save_table
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.review.candidates import Candidate, Evidence, gather_evidence
 from particleseg_app.review.cases import ReviewCase
 from particleseg_app.review.network_evidence import PAIR_NAMES, PARTICLE_NAMES
 from particleseg_app.review.queue import (
-    Candidate,
-    Evidence,
     doubtful_candidates,
-    gather_evidence,
     make_cases,
     second_look,
 )

@@ -10,9 +10,10 @@ import torch
 from particleseg_app.errors import Cancelled
 from particleseg_app.particles import measure_particles
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.review.candidates import scan_facts
 from particleseg_app.review.cases import KINDS
 from particleseg_app.review.proposals import proposed_change
-from particleseg_app.review.queue import find_cases, scan_facts
+from particleseg_app.review.queue import find_cases
 from particleseg_app.segmentation import RunSettings
 from particleseg_app.volumes.grey_counting import GreyCounter
 from tests.models.tiny_model import write_tiny_model
