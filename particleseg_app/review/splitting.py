@@ -138,10 +138,10 @@ def _partition(
     cells = mask if factor == 1 else thinned(mask, factor)
     if landscape is None:
         heights = height_of(cells, factor)
-    elif factor == 1:
-        heights = 255.0 - landscape
     else:
-        heights = 255.0 - cell_means(landscape, mask, cells, factor)
+        heights = 255.0 - (landscape if factor == 1 else cell_means(landscape, mask, cells, factor))
+        # Level ground again, which the means over cells have made uneven.
+        heights = np.minimum(heights, np.median(heights[cells > 0]))
     heights = np.where(cells, heights, -1).astype(np.float32)
     starts = [
         int(np.ravel_multi_index(tuple(c // factor + 1 for c in seed), cells.shape))

@@ -1,6 +1,6 @@
 """How long each mending tool takes for a large particle, from the preview to the disk.
 
-    python tests/benchmarks/mending_speed.py [DIAMETER] [--repeat N]
+    python tests/benchmarks/mending_speed.py [DIAMETER] [--repeat N] [--only WORD]
 
 Makes a pair of touching, rough balls that fill a box of about DIAMETER voxels (200 by default) as
 one particle in a volume of four times its size, and times every tool: *preview* reads the crop
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from particleseg_app.particles import measure_particles
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.review.changes import LabelChange
 from particleseg_app.review.journal import ReviewJournal
 from particleseg_app.review.label_boxes import LabelBoxes
 from particleseg_app.review.mended_labels import MendedLabels
@@ -66,9 +68,9 @@ def pair_of_balls(diameter: int) -> np.ndarray:
     return labels
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float, object]:
+def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, float, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
+    result = work(*arguments)
     return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
@@ -108,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("diameter", type=int, nargs="?", default=200)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", default="", help="only tools with this word in their name")
     arguments = parser.parse_args()
     values = pair_of_balls(arguments.diameter)
     values[values.shape[0] // 2, values.shape[1] // 2, 28 + arguments.diameter // 4] = 0  # a hole
@@ -128,18 +131,17 @@ def main() -> None:
         print("| tool | preview | apply | preview + apply | undo | voxels changed |")
         print("|---|---|---|---|---|---|")
         for name, preview in tools(mending, values).items():
+            if arguments.only not in name:
+                continue
             walls: list[list[float]] = [[], [], []]
             cpus: list[list[float]] = [[], [], []]
             for attempt in range(arguments.repeat + 1):
-                wall, cpu, change = timed(lambda: _made(preview()))
-                found = [
-                    (wall, cpu),
-                    timed(lambda: journal.append(change, "mend", name)),
-                    timed(journal.undo),
-                ]  # type: ignore[arg-type]
+                *preview_times, changes = timed(_made, preview)
+                *apply_times, _ = timed(journal.append, changes, "mend", name)
+                *undo_times, _ = timed(journal.undo)
                 voxels = journal.entries()[-1].voxels
                 if attempt:  # the first one compiles
-                    for place, times in enumerate(found):
+                    for place, times in enumerate((preview_times, apply_times, undo_times)):
                         walls[place].append(times[0])
                         cpus[place].append(times[1])
             shown = [
@@ -159,8 +161,9 @@ def main() -> None:
         labels.close()
 
 
-def _made(changes: Changes) -> list:
-    return [changes] if not isinstance(changes, list) and hasattr(changes, "box") else list(changes)
+def _made(preview: Callable[[], Changes]) -> list[LabelChange]:
+    changes = preview()
+    return [changes] if isinstance(changes, LabelChange) else list(changes)
 
 
 if __name__ == "__main__":

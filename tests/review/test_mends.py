@@ -75,6 +75,19 @@ def test_grey_values_can_place_the_cut() -> None:
     assert (after[4:16, 4:16, 21:56] == 7).all()
 
 
+@pytest.mark.parametrize("edge", [24, 100])
+def test_noise_cannot_fence_in_a_marker(edge: int) -> None:
+    labels = np.zeros((edge + 8, edge + 8, 2 * edge + 8), np.uint32)
+    labels[4:-4, 4:-4, 4:-4] = 7
+    noise = np.random.default_rng(0).integers(0, 3000, labels.shape)
+    grey = (noise + 7000 * (labels > 0)).astype(np.uint16)
+    middle = edge // 2 + 4
+    markers = [(middle, middle, edge // 2), (middle, middle, edge * 3 // 2)]
+    after = mends.split_by_markers(labels, grey, 7, markers, NEW, by="grey")
+    kept, new = parts_of(after)
+    assert new.sum() > 0.2 * (kept.sum() + new.sum())
+
+
 def test_a_large_particle_is_split_where_a_small_one_is() -> None:
     shape = (110, 110, 220)
     labels = np.zeros(shape, np.uint32)
