@@ -253,10 +253,10 @@ def _separate_pieces(before: np.ndarray, after: np.ndarray, label: int, new_labe
     """
     import cc3d
 
-    pieces = cc3d.connected_components(after == label, connectivity=26)
-    sizes = np.bincount(pieces.ravel())
-    if sizes.size <= 2:
+    pieces, count = cc3d.connected_components(after == label, connectivity=26, return_N=True)
+    if count <= 1:
         return new_label
+    sizes = np.bincount(pieces.ravel())
     wholes = cc3d.connected_components(before == label, connectivity=26)
     # Where a piece came from: the first of its voxels that was the particle's before.
     shared = (pieces > 0) & (wholes > 0)

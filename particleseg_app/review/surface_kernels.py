@@ -90,11 +90,7 @@ def move_surface(
     flat = labels.reshape(-1)
     faces = neighbour_offsets(labels.shape, False)
     corners = neighbour_offsets(labels.shape, True)
-    # The surface: few voxels of the volume.
-    front = [np.int64(0) for _ in range(0)]
-    for at in range(flat.size):
-        if flat[at] == label and _touches(flat, at, faces, 0):
-            front.append(np.int64(at))
+    front = _free_surface(flat, labels.shape, label)
     gone = {np.int64(0)}
     removed = [np.int64(0) for _ in range(0)]
     for here in front:
@@ -148,8 +144,18 @@ def _alike(
 
 
 @njit(cache=True, nogil=True)
-def _touches(flat: np.ndarray, at: int, offsets: np.ndarray, value: int) -> bool:
-    found = False
-    for k in range(offsets.size):
-        found |= flat[at + offsets[k]] == value
+def _free_surface(flat: np.ndarray, shape: tuple[int, ...], label: int) -> list[np.int64]:
+    """The voxels of a particle that have a face in common with background."""
+    row, layer = shape[2], shape[1] * shape[2]
+    found = [np.int64(0) for _ in range(0)]
+    for at in range(layer, flat.size - layer):
+        if flat[at] == label and (
+            flat[at - 1] == 0
+            or flat[at + 1] == 0
+            or flat[at - row] == 0
+            or flat[at + row] == 0
+            or flat[at - layer] == 0
+            or flat[at + layer] == 0
+        ):
+            found.append(np.int64(at))
     return found
