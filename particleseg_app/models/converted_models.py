@@ -89,9 +89,10 @@ def _make(entry: ModelEntry, folder: Path) -> None:
                     _convert(network, part / f"fold_{fold}.xml")
                 sums = {path.name: _sha256(path) for path in sorted(part.iterdir())}
                 write_json(part / MANIFEST, sums)
-                # Damaged, or of a process that was quicker: either way this one is whole.
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(part, folder)
+                # Another process may have been quicker; then its files are in use already.
+                if not _is_whole(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.replace(part, folder)
             flush_folder(folder.parent)
         except OSError as error:
             if not _is_whole(folder):

@@ -83,6 +83,9 @@ class ChunkPredictor:
         self.network_seconds = 0.0
         weights = torch.from_numpy(gaussian_weights(plan.tile_shape) * FIXED_POINT)
         self._weights = weights.to(predictor.device)
+        # Used again for every tile: fresh memory of this size costs more than the arithmetic.
+        self._weighted = torch.empty((3, *plan.tile_shape), device=predictor.device)
+        self._whole = torch.empty_like(self._weighted, dtype=torch.int32)
 
     def read(self, chunk: Chunk) -> torch.Tensor:
         """Normalised grey values of `chunk.reach` at working scale, on the device."""
@@ -118,8 +121,7 @@ class ChunkPredictor:
                 self._take_smaller_batch(progress)
                 continue
             for box, share in zip(some, shares, strict=True):
-                part = torch.round(share * self._weights).int()
-                sums[(slice(None), *box.within(chunk.reach))] += part
+                self._add(share, sums[(slice(None), *box.within(chunk.reach))])
             first += len(some)
             progress.advance(len(some))
         return sums, len(background)
@@ -146,6 +148,13 @@ class ChunkPredictor:
         for box, is_background in zip(boxes, certain, strict=True):
             parted[is_background].append(box)
         return parted
+
+    def _add(self, share: torch.Tensor, sums: torch.Tensor) -> None:
+        """Add one tile's weighted probabilities (class, z, y, x) to its part of the sums."""
+        import torch
+
+        torch.mul(share, self._weights, out=self._weighted)
+        sums.add_(self._whole.copy_(self._weighted.round_()))
 
     def _predict(self, tiles: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
