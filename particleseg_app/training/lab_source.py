@@ -68,10 +68,11 @@ def common_z_score(folder: Path, names: Sequence[str], cancel: CancelToken) -> N
     count, total, squares = 0, 0.0, 0.0
     for name in names:
         cancel.check()
-        grey = read_lab_patch(folder, name).grey.astype(np.float64)
-        count += grey.size
-        total += float(grey.sum())
-        squares += float((grey**2).sum())
+        for plane in read_lab_patch(folder, name).grey:
+            values = plane.astype(np.float64)
+            count += values.size
+            total += float(values.sum())
+            squares += float((values**2).sum())
     mean = total / count
     return Normalisation("fixed", mean=mean, std=max(1e-6, math.sqrt(squares / count - mean**2)))
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from particleseg_app.errors import InvalidValueError
-from particleseg_app.models import ModelEntry, Normalisation, open_model
+from particleseg_app.models import ModelEntry, open_model
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training.base_model import BaseModel, base_model
+from particleseg_app.segmentation.failures import failures_in_words
+from particleseg_app.training.base_model import base_model
 from particleseg_app.training.export import ModelFacts, TrainedNetwork, export_network_checked
 from particleseg_app.training.export import trained_network as network_of_checkpoint
 from particleseg_app.training.held_back import HeldBackFigures, measure_held_back
-from particleseg_app.training.lab_patches import patch_names
-from particleseg_app.training.lab_source import LabPatchSource, common_z_score, labelled_volumes
-from particleseg_app.training.network import total_stride
+from particleseg_app.training.lab_source import LabPatchSource, labelled_volumes
 from particleseg_app.training.patches import (
     BatchSource,
     HeldBackPatches,
@@ -27,37 +24,17 @@ from particleseg_app.training.patches import (
     MixedSource,
 )
 from particleseg_app.training.recipes import PAPER, Recipe
-from particleseg_app.training.scene_pool import SCAN_CLIPPED, SceneForm
+from particleseg_app.training.scene_pool import SceneForm
 from particleseg_app.training.simulated_source import SimulatedScans
 from particleseg_app.training.trainer import Trainer, TrainingSettings
 from particleseg_app.training.training_loop import BEST, CHECKPOINT
 from particleseg_app.training.training_plan import TrainingPlan, begin_or_resume
-from particleseg_app.units import Shape
+from particleseg_app.training.training_task import TrainingTask, training_task
 
 STANDARD_RATE = 2e-3
 FINE_TUNING_RATE = 2e-4
 CHECKPOINT_EVERY, VALIDATE_EVERY = 100, 200  # steps of the compact recipe
-FEWEST_PATCHES_TO_HOLD_BACK = 3
 NOT_MEASURED = "Not measured: compare its particles with labels that took no part in the training."
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A plan with every choice made; lengths in voxels at the working scale."""
-
-    recipe: Recipe
-    architecture: dict[str, Any]  # as shipped
-    base: BaseModel | None
-    diameter: float
-    border: float
-    batch: int
-    edge: int
-    tile: Shape
-    steps: int | None
-    minutes: float | None
-    training_names: list[str]
-    held_back_names: list[str]
-    normalisation: Normalisation
 
 
 def train_model(
@@ -72,15 +49,16 @@ def train_model(
 
     `device`: a torch device. `work` holds plan.json, checkpoints, log.txt, the loss as loss.csv and
     loss.svg, and the simulated scans. The card of the model carries the figures measured on what
-    was held back. Raises `InvalidValueError`, `ScanError`, `ModelError`, `Cancelled`.
+    was held back. Raises `InvalidValueError`, `ScanError`, `ModelError`, `Cancelled`; `RunError`
+    for a full disk, a drive that is gone, and a graphics card that fails or is too small.
     """
     recipe = plan.check()
     entry = None if plan.base is None else open_model(plan.base)
     base = None if entry is None else base_model(entry)
     if base is not None and base.folds > 1:
         progress.note(f"The model “{plan.base}” has {base.folds} folds; the first is trained on.")
-    task = _task(plan, recipe, base, cancel)
-    begin_or_resume(plan, entry, out, work)
+    task = training_task(plan, recipe, base, cancel)
+    begin_or_resume(plan, entry, task.training_names, out, work)
     lab = lab_held_back = None
     if plan.patches is not None:
         lab = _lab_source(plan, task, task.training_names, progress, cancel)
@@ -98,7 +76,8 @@ def train_model(
         if scans is not None and scans.held_back is not None:
             held_back.append(scans.held_back)
         validation = MixedHeldBack(held_back) if held_back else None
-        trained = _train(task, work, device, plan.seed, source, validation, progress, cancel)
+        with failures_in_words(work):
+            trained = _train(task, work, device, plan.seed, source, validation, progress, cancel)
     figures = _measure(plan, task, trained, scans, device, progress, cancel)
     progress.start("Writing the model")
     facts = ModelFacts(
@@ -118,55 +97,12 @@ def train_model(
     return open_model(out)
 
 
-def _task(plan: TrainingPlan, recipe: Recipe, base: BaseModel | None, cancel: CancelToken) -> _Task:
-    features = plan.features or recipe.features
-    architecture = recipe.network(features) if base is None else base.architecture
-    strides = total_stride(architecture)
-    diameter = base.target_diameter if base else plan.target_diameter or recipe.target_diameter
-    border = base.border_thickness if base else plan.border_thickness or recipe.border_thickness
-    edge = plan.edge or _default_edge(recipe.edge, diameter, max(strides))
-    if any(edge % stride for stride in strides):
-        raise InvalidValueError(
-            f"Patches of {edge} voxels do not fit this network.",
-            f"Choose a multiple of {max(strides)}.",
-        )
-    training_names: list[str] = []
-    held_back_names: list[str] = []
-    normalisation = SCAN_CLIPPED if base is None else base.normalisation
-    if plan.patches is not None:
-        training_names, held_back_names = split_names(
-            patch_names(plan.patches), plan.held_back, plan.seed
-        )
-    if base is None and recipe.common_z_score:
-        normalisation = Normalisation("scan_clipped", 0.0, 100.0)
-        if plan.patches is not None:
-            normalisation = common_z_score(plan.patches, training_names, cancel)
-    steps, minutes = plan.length(recipe)
-    tile = (base.patch_shape if base else recipe.tile) or (edge, edge, edge)
-    return _Task(
-        recipe, architecture, base, diameter, border, plan.batch or recipe.batch, edge, tile,
-        steps, minutes, training_names, held_back_names, normalisation,
-    )  # fmt: skip
-
-
-def _default_edge(edge: int, diameter: float, stride: int) -> int:
-    """The recipe's edge, or two particle diameters where that is more, as a multiple of stride."""
-    return -(-max(edge, round(2 * diameter)) // stride) * stride
-
-
-def split_names(names: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Patches to train on and patches to hold back; of one or two none is held back."""
-    count = round(share * len(names))
-    if share > 0 and len(names) >= FEWEST_PATCHES_TO_HOLD_BACK:
-        count = min(max(1, count), len(names) - 1)
-    else:
-        count = 0
-    mixed = sorted(names, key=lambda name: zlib.crc32(f"{seed}:{name}".encode()))
-    return sorted(mixed[count:]), sorted(mixed[:count])
-
-
 def _lab_source(
-    plan: TrainingPlan, task: _Task, names: list[str], progress: Progress, cancel: CancelToken
+    plan: TrainingPlan,
+    task: TrainingTask,
+    names: list[str],
+    progress: Progress,
+    cancel: CancelToken,
 ) -> LabPatchSource:
     assert plan.patches is not None
     return LabPatchSource(
@@ -177,7 +113,7 @@ def _lab_source(
 
 @contextmanager
 def _simulated_scans(
-    plan: TrainingPlan, task: _Task, work: Path, progress: Progress, cancel: CancelToken
+    plan: TrainingPlan, task: TrainingTask, work: Path, progress: Progress, cancel: CancelToken
 ) -> Iterator[SimulatedScans | None]:
     if plan.simulated <= 0:
         yield None
@@ -190,7 +126,7 @@ def _simulated_scans(
 
 
 def _train(
-    task: _Task,
+    task: TrainingTask,
     work: Path,
     device: str,
     seed: int,
@@ -235,7 +171,7 @@ def _train(
 
 def _measure(
     plan: TrainingPlan,
-    task: _Task,
+    task: TrainingTask,
     trained: TrainedNetwork,
     scans: SimulatedScans | None,
     device: str,
@@ -262,7 +198,7 @@ def _measure(
     )  # fmt: skip
 
 
-def _offsets(task: _Task, figures: HeldBackFigures | None) -> tuple[float, float, float]:
+def _offsets(task: TrainingTask, figures: HeldBackFigures | None) -> tuple[float, float, float]:
     """The measured class offsets, else those of the model that was gone on from."""
     if figures is not None:
         return figures.class_offsets
@@ -270,7 +206,7 @@ def _offsets(task: _Task, figures: HeldBackFigures | None) -> tuple[float, float
 
 
 def _on_the_card(
-    figures: HeldBackFigures, task: _Task, scans: SimulatedScans | None
+    figures: HeldBackFigures, task: TrainingTask, scans: SimulatedScans | None
 ) -> dict[str, Any]:
     parts = []
     if task.held_back_names:

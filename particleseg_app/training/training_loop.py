@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from particleseg_app.errors import RunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.patches import BatchSource, HeldBackPatches, Prefetcher
 from particleseg_app.training.training_log import TrainingLog
@@ -65,7 +66,12 @@ class TrainingLoop:
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
-        """Train until the plan is done; raises `Cancelled` after saving a checkpoint."""
+        """Train until the plan is done; raises `Cancelled` after saving a checkpoint.
+
+        Raises `RunError` where a batch does not fit on the graphics card.
+        """
+        import torch
+
         if self.source_state is not None:
             source.restore(self.source_state)
         self.source = source
@@ -94,9 +100,16 @@ class TrainingLoop:
                     self.log.validation(self.step, score, self.elapsed_s / 60)
                 if self.step % self.checkpoint_every == 0:
                     self.save()
+        except torch.OutOfMemoryError as error:
+            size, edge = max(self.batches, key=lambda batch: batch[0] * batch[1] ** 3)
+            raise RunError(
+                f"{size} patches of {edge} voxels an edge do not fit on the graphics card.",
+                "Train with a smaller batch or edge, or on another device.",
+            ) from error
         finally:
             batches.close()
-            self.save()
+            if self.step:  # before the first step its settings may still be corrected
+                self.save()
 
     def _note(self, loss: float, scenes: int) -> None:
         minutes = self.elapsed_s / 60

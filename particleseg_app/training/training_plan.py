@@ -97,11 +97,17 @@ def begun_recipe(work: Path) -> Recipe | None:
         return None
 
 
-def begin_or_resume(plan: TrainingPlan, base: ModelEntry | None, out: Path, work: Path) -> None:
-    """Write the plan into a new work folder, or make sure that it is the plan begun there."""
+def begin_or_resume(
+    plan: TrainingPlan, base: ModelEntry | None, patch_names: list[str], out: Path, work: Path
+) -> None:
+    """Write the plan into a new work folder, or make sure that it is the plan begun there.
+
+    `patch_names`: the patches to train on; with others, those that were held back would differ.
+    """
     wanted: dict[str, Any] = json.loads(json.dumps(asdict(plan), default=str))
     if plan.patches is not None:
         wanted["patches"] = str(plan.patches.resolve())
+    wanted["patch_names"] = patch_names
     wanted["base"] = None if base is None else base.fingerprint()
     path = work / PLAN
     if path.exists() and (work / CHECKPOINT).exists():

@@ -16,7 +16,7 @@ from particleseg_app.models import open_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training import held_back
 from particleseg_app.training.held_back import measure_held_back, tiled_logits
-from particleseg_app.training.model_training import split_names
+from particleseg_app.training.training_task import split_names
 
 from .lab_patch_files import tiny_plan, train, write_patch
 

@@ -196,6 +196,9 @@ def test_settings_may_be_corrected_until_the_first_step(tmp_path: Path, patches:
     train(tiny_plan(patches, steps=1), tmp_path)
     with pytest.raises(InvalidValueError, match=r"other settings \(steps\)"):
         train(tiny_plan(patches, steps=2), tmp_path)
+    write_patch(patches, "three")
+    with pytest.raises(InvalidValueError, match=r"other settings \(patch_names\)"):
+        train(tiny_plan(patches, steps=1), tmp_path)
 
 
 def test_full_folders_are_refused(tmp_path: Path, patches: Path) -> None:

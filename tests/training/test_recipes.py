@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,17 @@ import pytest
 import torch
 
 from particleseg_app.cli import main
-from particleseg_app.errors import InvalidValueError, ModelError
+from particleseg_app.errors import InvalidValueError, ModelError, RunError
 from particleseg_app.models import open_model
 from particleseg_app.models.model_card import read_small_json
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training import TrainingPlan, model_training, nnunet_trainer, train_model
+from particleseg_app.training import (
+    Trainer,
+    TrainingPlan,
+    model_training,
+    nnunet_trainer,
+    train_model,
+)
 from particleseg_app.training.network import published_architecture
 from particleseg_app.training.nnunet_trainer import ParticleTrainer
 from particleseg_app.training.recipes import COMPACT, PAPER, default_recipe, find_recipe
@@ -157,6 +164,43 @@ def test_command_says_which_recipe_it_uses(
     assert "other settings (recipe)" in capsys.readouterr().err
     assert main([*common, "--out", str(tmp_path / "b"), "--recipe", "other"]) == 1
     assert "Choose one of: paper, compact" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("recipe", "trainer"), [("paper", ParticleTrainer), ("compact", Trainer)])
+def test_a_card_that_is_too_small_is_explained_and_may_be_helped(
+    tmp_path: Path, patches: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, trainer: type
+) -> None:
+    def too_large(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    plan = tiny_plan(patches, recipe=recipe, features=(4, 8, 8), steps=1, batch=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "learn", too_large)
+        with pytest.raises(RunError, match="2 patches of 16 voxels an edge do not fit"):
+            train(plan, tmp_path)
+    assert predict(train(replace(plan, batch=1), tmp_path)).isfinite().all()
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_costs_no_checkpoint(
+    tmp_path: Path, patches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan(patches, steps=3)
+    monkeypatch.setattr(model_training, "CHECKPOINT_EVERY", 1)
+    saved = torch.save
+
+    def full(state: dict[str, object], file: object) -> None:
+        if state.get("step") == 2:
+            Path(str(file)).write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved(state, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(RunError, match="no space left on the disk"):
+            train(plan, tmp_path)
+    left = torch.load(tmp_path / "work" / CHECKPOINT, weights_only=True)
+    assert left["step"] == 1
+    assert predict(train(plan, tmp_path)).isfinite().all()
 
 
 @pytest.mark.gpu
