@@ -11,9 +11,11 @@ from particleseg_app.review.cases import ReviewCase
 from particleseg_app.review.changes import LabelChange
 from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point, best_meeting, necks
+from particleseg_app.review.mending import MOST_VOXELS
 from particleseg_app.review.mends import delete, merge
 from particleseg_app.review.merge_tree import distance_inside, merge_tree
 from particleseg_app.review.splitting import split_by_cut, split_by_markers
+from particleseg_app.units import Box, Shape
 
 
 def propose_cut(
@@ -50,11 +52,14 @@ def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelCh
     """What a case proposes, ready for preview and journal; None where nothing can be proposed.
 
     `labels` as they are now (mended), `new_label` the first free number. Also None when a label
-    of the case is gone.
+    of the case is gone or has grown beyond the case's box since, and for particles too large to
+    be mended in one crop.
     """
     box = case.box
+    if box.size > MOST_VOXELS:
+        return None
     before = labels.read(box)
-    if not all((before == label).any() for label in case.labels):
+    if not all(_whole_in(before, label, box, labels.shape) for label in case.labels):
         return None
     after: np.ndarray | None
     if case.kind == "merger":
@@ -68,3 +73,17 @@ def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelCh
     if after is None or np.array_equal(before, after):
         return None
     return LabelChange(box, before, after, new_label)
+
+
+def _whole_in(crop: np.ndarray, label: int, box: Box, shape: Shape) -> bool:
+    """Whether a crop holds a label, and none of it reaches on beyond the crop inside the volume."""
+    inside = crop == label
+    if not inside.any():
+        return False
+    for axis in range(3):
+        faces = np.moveaxis(inside, axis, 0)
+        if box.start[axis] > 0 and faces[0].any():
+            return False
+        if box.stop[axis] < shape[axis] and faces[-1].any():
+            return False
+    return True

@@ -28,6 +28,7 @@ class LogisticModel:
     `names`: the evidence used; `low`, `high`: the range that was seen when fitting, which evidence
     is clipped to; `usual` its median; `knots` (names, knots): where each figure is bent; `weights`
     (names, 1 + knots). `mean_excess`: errors a true case counts, as in the merger ratio (m − 1).
+    `strength`: the larger, the less the weights were held down when fitting.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class LogisticModel:
     weights: np.ndarray
     mean_excess: float
     usual: np.ndarray
+    strength: float = 1.0
 
     def log_odds(self, rows: list[dict[str, float]]) -> np.ndarray:
         if not rows:
@@ -74,6 +76,7 @@ class LogisticModel:
             "intercept": round(self.intercept, 6),
             "weights": [_short(row) for row in self.weights],
             "mean_excess": round(self.mean_excess, 4),
+            "strength": self.strength,
         }
 
     @staticmethod
@@ -87,6 +90,7 @@ class LogisticModel:
             np.array(raw["weights"], float),
             float(raw["mean_excess"]),
             np.array(raw["usual"], float),
+            float(raw.get("strength", 1.0)),
         )
 
 

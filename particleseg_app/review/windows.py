@@ -9,8 +9,8 @@ from particleseg_app.units import Box, Shape
 
 # What the network needs to see around a particle, in voxels at working scale.
 MARGIN = 6
-# A window beyond this would take gigabytes; so large a particle keeps its evidence of shape.
-LONGEST_EDGE = 288
+# A window of this edge takes 0.5 GB; a particle that needs more keeps its evidence of shape.
+LONGEST_EDGE = 192
 
 
 @dataclass(frozen=True)

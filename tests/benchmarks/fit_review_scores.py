@@ -22,12 +22,10 @@ from particleseg_app.models import find_model
 from particleseg_app.review.candidates import Evidence
 from particleseg_app.review.cases import KINDS
 from particleseg_app.review.scoring import SCORES_FILE, LogisticModel, Scores, terms
-from tests.benchmarks.review_scans import SegmentedScan, simulated
+from tests.benchmarks.review_scans import RESOURCES, SegmentedScan, simulated, simulated_there
 from tests.benchmarks.review_truth import Truth
 
 FIRST_SEED = 940_000
-RESOURCES = Path(__file__).absolute().parents[2] / "resources"
-
 SHAPE = {
     "merger": (
         "relative_size", "solidity", "neck_ratio", "lobe_share", "lobe_radius_ratio",
@@ -87,7 +85,10 @@ class Held:
 
 
 def fit(
-    examples: Sequence[Example], kind: str, names: Sequence[str]
+    examples: Sequence[Example],
+    kind: str,
+    names: Sequence[str],
+    strengths: Sequence[float] = STRENGTHS,
 ) -> tuple[LogisticModel, Held, float]:
     """The model, its held-out ln odds, and the strength of the penalty that held out best.
 
@@ -95,7 +96,7 @@ def fit(
     """
     values, excess, scan = _table(examples, kind, names)
     best: tuple[float, float, np.ndarray] | None = None
-    for strength in STRENGTHS:
+    for strength in strengths:
         log_odds = np.zeros(len(values))
         for part in range(FOLDS):
             out = scan % FOLDS == part
@@ -150,6 +151,7 @@ def _fitted(
         weights=regression.coef_[0].reshape(len(names), -1),
         mean_excess=float(excess[excess > 0].mean()),
         usual=np.median(values, axis=0),
+        strength=strength,
     )
 
 
@@ -215,6 +217,25 @@ def report(held: Held) -> str:
     )
 
 
+def without_each_part(examples: Sequence[Example], scores: Scores) -> list[Scores]:
+    """For each fifth of the examples (every fifth one) the scores that the others give.
+
+    Spread and penalty hardly change with a fifth less, so they are those of all examples.
+    """
+    result = []
+    for part in range(FOLDS):
+        others = [one for number, one in enumerate(examples) if number % FOLDS != part]
+        models = {}
+        for key, model in scores.models.items():
+            method, kind, _ = key.split("/")
+            values, excess, _ = _table(
+                [one for one in others if one.method == method], kind, model.names
+            )
+            models[key] = _fitted(values, excess, model.names, model.strength)
+        result.append(Scores(models, scores.spread))
+    return result
+
+
 def write_scores(path: Path, scores: Scores, scans: int) -> None:
     card = find_model("default").card
     write_json(
@@ -239,8 +260,7 @@ def main() -> None:
     scans: list[SegmentedScan] = []
     for method in ("nnunet", "threshwater"):
         if options.only_there:
-            there = sorted((options.folder / method).glob("*/scan.json"))
-            scans += [SegmentedScan(path.parent) for path in there]
+            scans += simulated_there(options.folder, method)
         else:
             seeds = range(FIRST_SEED, FIRST_SEED + options.scans)
             scans += simulated(options.folder, seeds, method)

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.review_queue FOLDER [--write]
 
-Scans that the scores were not fitted on: the labelled scans of docs/accuracy.md and simulated
-scans with seeds of their own. They are segmented once, into FOLDER. Prints the tables of
-docs/review.md; `--write` puts them there and draws its pictures.
+Two groups of scans: the labelled scans of docs/accuracy.md, which the scores were not fitted on,
+and the simulated scans that they were fitted on, each judged by scores fitted without it and a
+fifth of the others. All are segmented once, into FOLDER (that of `fit_review_scores`). Prints the
+tables of docs/review.md; `--write` puts them there and draws its pictures.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ import numpy as np
 
 from particleseg_app.review.cases import KINDS, ReviewCase
 from particleseg_app.review.error_rates import EstimatedRate, estimated_error_rates
+from particleseg_app.review.scoring import load_scores
+from tests.benchmarks.fit_review_scores import FOLDS, examples_of, without_each_part
 from tests.benchmarks.review_pictures import draw_calibration, draw_curve, draw_rates
-from tests.benchmarks.review_scans import SegmentedScan, labelled_benchmark, simulated
+from tests.benchmarks.review_scans import (
+    SegmentedScan,
+    labelled_benchmark,
+    simulated_there,
+)
 from tests.benchmarks.review_truth import Truth
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-FIRST_SEED, SCANS = 960_000, 16
 FIFTH = 0.2
 
 
@@ -42,7 +48,16 @@ class Judged:
 
 
 def judged(scan: SegmentedScan) -> Judged:
-    return Judged(scan.name, scan.cases(), scan.truth(), len(scan.table()))
+    return Judged(scan.name, scan.queue(), scan.truth(), len(scan.table()))
+
+
+def held_out(scans: Sequence[SegmentedScan]) -> list[Judged]:
+    """Every scan with the queue that it has by scores that were fitted without it."""
+    parts = without_each_part(examples_of(scans), load_scores())
+    return [
+        Judged(scan.name, scan.queue_with(parts[number % FOLDS]), scan.truth(), len(scan.table()))
+        for number, scan in enumerate(scans)
+    ]
 
 
 def seen_after(one: Judged) -> tuple[np.ndarray, np.ndarray]:
@@ -158,13 +173,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", action="store_true", help="write docs/review.md's tables")
+    parser.add_argument(
+        "--only-there", action="store_true", help="take the scans that FOLDER holds already"
+    )
     options = parser.parse_args()
     groups = {
-        "labelled benchmark": [judged(scan) for scan in labelled_benchmark(options.folder)],
-        "hard simulated scans": [
+        "labelled benchmark": [
             judged(scan)
-            for scan in simulated(options.folder, range(FIRST_SEED, FIRST_SEED + SCANS))
+            for scan in labelled_benchmark(options.folder, only_there=options.only_there)
         ],
+        "hard simulated scans, held out in turn": held_out(
+            simulated_there(options.folder, "nnunet")
+        ),
     }
     sections = {
         "queue": queue_table(groups),

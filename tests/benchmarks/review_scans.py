@@ -21,14 +21,15 @@ from particleseg_app.models import find_model
 from particleseg_app.particles import load_table, measure_particles, save_table
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.review.candidates import Candidate, Evidence, gather_evidence
-from particleseg_app.review.cases import ReviewCase
+from particleseg_app.review.cases import ReviewCase, read_cases, write_cases
 from particleseg_app.review.network_evidence import PAIR_NAMES, PARTICLE_NAMES
 from particleseg_app.review.queue import (
     doubtful_candidates,
+    find_cases,
     make_cases,
     second_look,
 )
-from particleseg_app.review.scoring import Scores, load_scores
+from particleseg_app.review.scoring import SCORES_FILE, Scores
 from particleseg_app.segmentation import RunSettings, segment
 from particleseg_app.units import Box
 from particleseg_app.volumes import (
@@ -45,6 +46,8 @@ from tests.independent_scans import LabelledScan
 # that sizes misjudged by 0.6 to 1.7 are part of what the scores learn.
 SIMULATED_DIAMETER = 26.0
 FEWEST = 5
+LABELLED, SIMULATED = "labelled", "simulated"
+RESOURCES = Path(__file__).absolute().parents[2] / "resources"
 VOXEL_SIZE_UM = 10.0
 
 
@@ -108,10 +111,20 @@ class SegmentedScan:
         )
         return found
 
-    def cases(self, scores: Scores | None = None) -> list[ReviewCase]:
-        """The queue as `find_cases` makes it, from the evidence kept on disk: what it would not
-        have looked at again loses the network's evidence."""
-        scores = scores or load_scores()
+    def queue(self) -> list[ReviewCase]:
+        """The queue that a user gets; kept on disk until the scores change."""
+        path = self.folder / "queue.parquet"
+        scores = RESOURCES / SCORES_FILE
+        if not path.exists() or path.stat().st_mtime < scores.stat().st_mtime:
+            progress, cancel = Progress(), CancelToken()
+            with self.scan() as scan, self.labels() as labels:
+                found = find_cases(scan, labels, self.table(), self.settings, progress, cancel)
+            write_cases(path, found)
+        return read_cases(path)
+
+    def queue_with(self, scores: Scores) -> list[ReviewCase]:
+        """The queue that other scores would give, from the evidence kept on disk: what they would
+        not have looked at again loses the network's evidence."""
         found = self.evidence()
         method = self.settings.method
         looked_at = {id(candidate) for candidate in doubtful_candidates(found, method, scores)}
@@ -177,17 +190,31 @@ def segmented(folder: Path, name: str, diameter_voxels: float, method: str) -> S
     return result
 
 
-def labelled_benchmark(folder: Path, method: str = "nnunet") -> Iterator[SegmentedScan]:
-    """The labelled scans of docs/accuracy.md, segmented."""
+def labelled_benchmark(
+    folder: Path, method: str = "nnunet", only_there: bool = False
+) -> Iterator[SegmentedScan]:
+    """The labelled scans of docs/accuracy.md, segmented; `only_there` those that are already."""
+    if only_there:
+        for path in sorted((folder / LABELLED).glob(f"*/{method}/scan.json")):
+            yield SegmentedScan(path.parent)
+        return
     from tests.benchmarks.accuracy_cases import CASES
 
     for make in CASES.values():
         case = make()
         if case is None:
             continue
-        place = folder / case.name.replace(" ", "_")
+        place = folder / LABELLED / case.name.replace(" ", "_")
         keep(case, place)
         yield segmented(place, case.name, case.diameter_voxels, method)
+
+
+def simulated_there(folder: Path, method: str) -> list[SegmentedScan]:
+    """The simulated scans that `simulated` left in `folder`, segmented and with evidence."""
+    return [
+        SegmentedScan(path.parent)
+        for path in sorted((folder / SIMULATED).glob(f"*/{method}/evidence.json"))
+    ]
 
 
 def simulated(
@@ -199,7 +226,7 @@ def simulated(
 ) -> Iterator[SegmentedScan]:
     """Simulated scans of the training generator with seeds that trained nothing, segmented."""
     for seed in seeds:
-        place = folder / f"{preset}_{seed}_{edge}"
+        place = folder / SIMULATED / f"{preset}_{seed}_{edge}"
         name = f"{preset} {seed}"
         if not (place / "reference.h5").exists():
             from particleseg_app.training import simulate_scan

@@ -151,7 +151,7 @@ def review(scan: SegmentedScan) -> Session:
     with tempfile.TemporaryDirectory() as folder, scan.labels() as base:
         journal = ReviewJournal.open(Path(folder) / "review.sqlite", base)
         labels = MendedLabels(base, journal)
-        for case in scan.cases():
+        for case in scan.queue():
             case = replace(case, labels=tuple(_now(became, label) for label in case.labels))
             if len(set(case.labels)) < len(case.labels):
                 continue
@@ -274,8 +274,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", action="store_true", help="write docs/review.md's table")
+    parser.add_argument(
+        "--only-there", action="store_true", help="take the scans that FOLDER holds already"
+    )
     options = parser.parse_args()
-    lines = table([review(scan) for scan in labelled_benchmark(options.folder)])
+    scans = labelled_benchmark(options.folder, only_there=options.only_there)
+    lines = table([review(scan) for scan in scans])
     print("\n".join(lines))
     if options.write:
         write_sections(DOCS / "review.md", {"session": lines})

@@ -185,6 +185,10 @@ def test_proposals_cut_unite_and_delete(run):
     # Nothing is proposed for labels that a mend has taken away since.
     mended = Volume(np.where(labels.values == 8, 0, labels.values))
     assert proposed_change(cases["splitter:8+9"], mended, 11) is None
+    # Nor for labels that have grown out of the box the case was made for.
+    grown = labels.values.copy()
+    grown[20, 40:64, 40] = 7
+    assert proposed_change(cases["merger:7"], Volume(grown), 11) is None
 
 
 def test_a_cut_without_markers_comes_from_the_distance_map(run):
