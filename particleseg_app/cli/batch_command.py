@@ -11,7 +11,7 @@ import typer
 
 from particleseg_app.cli.options import ClusterAddress, Verbose
 from particleseg_app.cli.progress_display import duration, long_work
-from particleseg_app.cli.segment_command import Method, Preset, settled_settings
+from particleseg_app.cli.segment_command import Inference, Method, Preset, settled_settings
 from particleseg_app.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def batch(
         Preset, typer.Option(help="Care (and time) spent, where the CSV does not say.")
     ] = Preset.standard,
     device: Annotated[str, typer.Option(help="auto, cpu, or a graphics card: cuda:0.")] = "auto",
+    inference: Annotated[
+        Inference,
+        typer.Option(help="What computes the network on the processor; auto takes the fastest."),
+    ] = Inference.auto,
     max_memory: Annotated[
         str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
     ] = "4GB",
@@ -84,6 +88,7 @@ def batch(
         model=model,
         preset=preset.value,
         device=device,
+        inference=inference.value,
     )
     if scans.is_dir() and voxel_size_um is None:
         common = None

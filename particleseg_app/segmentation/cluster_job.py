@@ -84,7 +84,7 @@ class ClusterJob:
         if not self.waiting:
             return
         if self.cluster.shared_folder is not None:
-            self.shared_file = self.cluster.shared_folder / f".cluster-{self.token}"
+            self.shared_file = self.cluster.shared_folder / f".cluster-{self.token}.part"
             self.shared_file.touch()
         self.client.subscribe_topic(topic(self.token), self._hear)
         try:

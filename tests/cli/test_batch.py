@@ -173,3 +173,41 @@ def test_an_output_folder_that_cannot_be(scans, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(scans, tmp_path / "file") == 1
     assert "cannot be written to" in capsys.readouterr().err
+
+
+def test_a_batch_on_a_cluster(scans, tmp_path):
+    pytest.importorskip("distributed")
+    (scans / "balls 3.tif").unlink()
+    assert run(scans, tmp_path / "here") == 0
+    assert run(scans, tmp_path / "there", "--cluster", "local:1") == 0
+    for name in ("balls 2", "balls 4"):
+        here, there = (tmp_path / place / name / "particles.csv" for place in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_cluster_that_is_lost_may_come_back_for_the_next_scan(scans, tmp_path):
+    from contextlib import nullcontext
+
+    from particleseg_app.errors import RunError
+    from particleseg_app.progress import CancelToken, Progress
+    from particleseg_app.projects.batch import run_batch
+    from particleseg_app.projects.batch_list import batch_entries
+    from particleseg_app.segmentation import RunSettings
+
+    common = RunSettings(10, 100, method="threshwater")
+    entries = batch_entries(scans, common, lambda settings: settings)
+    answers = iter([None, RunError("The cluster is lost.", "Wait."), None])
+
+    def connect():
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+
+    rows = run_batch(
+        entries,
+        tmp_path / "out",
+        lambda: nullcontext((Progress(), CancelToken())),
+        connect=connect,
+    )
+    assert [row.state for row in rows] == ["finished", "failed", "finished"]
+    assert rows[1].message == "The cluster is lost. Wait."

@@ -134,16 +134,6 @@ def test_progress_counts_every_tile_once(tmp_path, cluster, scan_path, settings)
     assert all(count.done == count.total for count in finished)
 
 
-def test_a_killed_worker_is_survived(tmp_path, scan_path, settings, expected):
-    with connect("local:2") as cluster:
-        victim = pids(cluster)[0]
-        progress = CallingProgress(5, lambda: os.kill(victim, signal.SIGKILL))
-        found = run(tmp_path / "run", scan_path, settings, progress, workers=cluster)
-        assert victim not in pids(cluster)
-    np.testing.assert_array_equal(found, expected)
-    assert any("was lost" in note for note in progress.snapshot().messages)
-
-
 @pytest.mark.parametrize("continued_by", ["here", "cluster"])
 def test_a_cancelled_run_goes_on_anywhere(
     tmp_path, cluster, scan_path, settings, expected, continued_by
@@ -181,15 +171,6 @@ def test_an_error_on_a_worker_comes_back_with_its_remedy(cluster):
         "The scan is damaged.",
         "Import it again.",
     )
-
-
-def test_work_that_ends_every_worker_is_given_up(tmp_path):
-    def end(number):
-        os._exit(1)
-
-    with connect("local:1") as cluster, pytest.raises(RunError, match="same piece") as caught:
-        cluster.each(end, [1], CancelToken())
-    assert "memory" in caught.value.remedy
 
 
 def test_a_lost_scheduler_is_told_and_the_run_goes_on_without_it(
@@ -288,3 +269,21 @@ def test_no_scheduler_is_told(monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(RunError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):
         connect("tcp://127.0.0.1:9")
+
+
+def test_a_killed_worker_is_survived(tmp_path, cluster, scan_path, settings, expected):
+    victim = pids(cluster)[0]
+    progress = CallingProgress(5, lambda: os.kill(victim, signal.SIGKILL))
+    found = run(tmp_path / "run", scan_path, settings, progress, workers=cluster)
+    assert victim not in pids(cluster)
+    np.testing.assert_array_equal(found, expected)
+    assert any("was lost" in note for note in progress.snapshot().messages)
+
+
+def test_work_that_ends_every_worker_is_given_up(cluster):
+    def end(number):
+        os._exit(1)
+
+    with pytest.raises(RunError, match="same piece") as caught:
+        cluster.each(end, [1], CancelToken())
+    assert "memory" in caught.value.remedy
