@@ -9,14 +9,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from particleseg_app.review.block_codec import (
+    BLOCK_EDGE,
     BlockIndex,
     block_box,
     blocks_of,
     decode_block,
+    grid_shape,
 )
 from particleseg_app.units import Box, Shape
 
-_UNPACKED_BYTES = 256 * 2**20
+# As much as holds one layer of blocks across the volume, within these bounds.
+_LEAST_UNPACKED_BYTES = 64 * 2**20
+_MOST_UNPACKED_BYTES = 512 * 2**20
 
 
 class BlockOverlay:
@@ -28,6 +32,9 @@ class BlockOverlay:
         self._packed: dict[BlockIndex, bytes] = dict(packed or {})
         self._unpacked: OrderedDict[BlockIndex, tuple[bytes, np.ndarray]] = OrderedDict()
         self._unpacked_bytes = 0
+        grid = sorted(grid_shape(shape))
+        layer = grid[1] * grid[2] * BLOCK_EDGE**3 * 4
+        self._room = min(_MOST_UNPACKED_BYTES, max(_LEAST_UNPACKED_BYTES, layer))
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -85,7 +92,7 @@ class BlockOverlay:
                 self._forget(index)
                 self._unpacked[index] = content, labels
                 self._unpacked_bytes += labels.nbytes
-                while self._unpacked_bytes > _UNPACKED_BYTES:
+                while self._unpacked_bytes > self._room:
                     self._forget(next(iter(self._unpacked)))
         return labels
 
