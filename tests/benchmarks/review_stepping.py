@@ -95,7 +95,7 @@ def pause(seconds: float) -> None:
 def painted(page: ReviewPage) -> bool:
     controller = page.controller
     assert controller is not None
-    if controller.neighbourhood is None or page._shown is not controller.neighbourhood:
+    if controller.neighbourhood is None or page.view.shown is not controller.neighbourhood:
         return False
     views = [page.slices.view(name) for name in ("xy", "xz", "yz")]
     return all(

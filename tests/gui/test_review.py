@@ -50,7 +50,7 @@ class Reviewer:
         self.wait(
             lambda: (
                 self.controller.neighbourhood is not None
-                and self.page._shown is self.controller.neighbourhood
+                and self.page.view.shown is self.controller.neighbourhood
                 and self.page.slices.view("xy").picture is not None
                 and not self.controller.busy
             )

@@ -17,6 +17,7 @@ from particleseg_app.gui.review.mending_work import (
 )
 from particleseg_app.gui.review.neighbourhood import BoxVolume, Neighbourhood
 from particleseg_app.gui.review.read_ahead import NeighbourhoodReader, Place
+from particleseg_app.gui.review.step_texts import KIND_OF_ANSWER, answer_text, tool_text
 from particleseg_app.gui.review.worker import Worker
 from particleseg_app.units import Box
 
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 CASES_AHEAD = 10
 PREVIEW = "preview"
 DECIDED = ("accepted", "rejected", "mended")
-KIND_OF_ANSWER = {"merger": "split", "splitter": "merge", "false particle": "delete"}
 
 
 class ReviewController(QObject):
@@ -185,7 +185,7 @@ class ReviewController(QObject):
         """Apply what is proposed, then go on."""
         case, changes = self.case, self.changes
         if case is not None and changes is not None and self.tool is None:
-            text = _answer_text(case)
+            text = answer_text(case)
             self._append(changes, KIND_OF_ANSWER[case.kind], text, "accepted", go_on=True)
 
     def reject(self) -> None:
@@ -249,7 +249,7 @@ class ReviewController(QObject):
         tool, found, particles = self.tool, self.neighbourhood, self.particles
         if tool not in ("paint", "erase") or found is None or not particles:
             return
-        case, text, origin = self.case, _tool_text(tool, particles), found.box.start
+        case, text, origin = self.case, tool_text(tool, particles), found.box.start
 
         def work() -> JournalEntry | None:
             changes = tool_changes(self.mending, tool, particles, drawing, origin)
@@ -270,7 +270,7 @@ class ReviewController(QObject):
         if self.tool is None or self.changes is None:
             return
         particles = (*self.particles, *sorted(self._joined))
-        text = _tool_text(self.tool, particles)
+        text = tool_text(self.tool, particles)
         self._append(self.changes, self.tool, text, "mended")
 
     # --- the journal ---------------------------------------------------------------------------
@@ -370,27 +370,3 @@ class ReviewController(QObject):
         """Finish what was asked for and end the threads. The labels may be closed afterwards."""
         self._reader.stop()
         self._worker.stop()
-
-
-def _answer_text(case: ReviewCase) -> str:
-    names = " and ".join(str(label) for label in case.labels)
-    return {
-        "merger": f"Particle {names} split",
-        "splitter": f"Particles {names} joined",
-        "false particle": f"Particle {names} deleted",
-    }[case.kind]
-
-
-def _tool_text(tool: str, particles: Sequence[int]) -> str:
-    names = ", ".join(str(label) for label in particles)
-    one = f"Particle {names}" if len(particles) == 1 else f"Particles {names}"
-    return {
-        "split": f"{one} split by hand",
-        "join": f"Particles {names} joined",
-        "paint": f"{one} painted",
-        "erase": f"{one} erased in part",
-        "holes": f"Holes in {one.lower()} filled",
-        "smooth": f"{one} smoothed",
-        "grow": f"{one} fitted to the grey-value edge",
-        "delete": f"{one} deleted",
-    }[tool]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,10 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui.review.case_card import CaseCard, who_text
+from particleseg_app.gui.review.case_view import CaseView
 from particleseg_app.gui.review.controller import DECIDED, ReviewController
 from particleseg_app.gui.review.drawing_tool import DrawingTool, Mode, Stroke
-from particleseg_app.gui.review.mending_work import Drawing, shown_with
-from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
+from particleseg_app.gui.review.mending_work import Drawing
 from particleseg_app.gui.review.queue_panel import QueuePanel
 from particleseg_app.gui.review.tool_panel import TOOLS, ToolPanel
 from particleseg_app.gui.style import button, label, line
@@ -30,11 +29,8 @@ from particleseg_app.gui.viewers import OrthosliceView
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
-    from particleseg_app.gui.viewers.particles_3d import Particles3DView
     from particleseg_app.gui.viewers.slice_reader import GreyStatisticsLike
     from particleseg_app.review.entries import JournalEntry
-
-logger = logging.getLogger(__name__)
 
 LEFT_WIDTH, RIGHT_WIDTH = 280, 364
 MODES: dict[str, Mode] = {"split": "split", "join": "pick", "paint": "paint", "erase": "erase"}
@@ -55,21 +51,23 @@ class ReviewPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.controller: ReviewController | None = None
-        self._statistics: GreyStatisticsLike | None = None
-        self._voxel_size_um: float | None = None
         self._diameters: dict[int, float] = {}
-        self._shown: Neighbourhood | None = None
         self.queue = QueuePanel()
-        self.slices = OrthosliceView()
-        self.drawing = DrawingTool(self.slices)
+        self.view = CaseView()
         self.card = CaseCard()
         self.tools = ToolPanel()
-        self.particles_3d: Particles3DView | None = None
-        self._no_3d = False
         self.revert_question: QMessageBox | None = None
         self._build()
         self._connect()
         self._keys = self._actions_of_keys()
+
+    @property
+    def slices(self) -> OrthosliceView:
+        return self.view.slices
+
+    @property
+    def drawing(self) -> DrawingTool:
+        return self.view.drawing
 
     def _build(self) -> None:
         self.back_button = button("Back to the results", self.left_wanted.emit, icon_name="undo")
@@ -125,7 +123,7 @@ class ReviewPage(QWidget):
         right_layout.addWidget(scroll)
         right.setMinimumWidth(364)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        for part in (left, self.slices, right):
+        for part in (left, self.view, right):
             self.splitter.addWidget(part)
         for place, stretch in enumerate((0, 1, 0)):
             self.splitter.setStretchFactor(place, stretch)
@@ -199,8 +197,7 @@ class ReviewPage(QWidget):
         """Show this review; `diameters_um` are the particles' sizes, `statistics` the scan's."""
         self.end()
         self.controller = controller
-        self._statistics, self._voxel_size_um = statistics, voxel_size_um
-        self._window = window or statistics.display_range()
+        self.view.set_scan(statistics, voxel_size_um, window)
         self._diameters = diameters_um
         self.tools.set_voxel_size(voxel_size_um)
         controller.case_changed.connect(self._show_case)
@@ -209,7 +206,6 @@ class ReviewPage(QWidget):
         controller.cases_changed.connect(self._show_queue)
         controller.journal_changed.connect(self._on_journal)
         controller.failed.connect(self.failed)
-        self._make_3d()
         self._show_queue()
         self._show_history()
         self._show_case()
@@ -221,19 +217,12 @@ class ReviewPage(QWidget):
             self.controller.stop()
             self.controller.deleteLater()
         self.controller = None
-        self._shown = None
-        self.drawing.set_mode(None)
-        self.drawing.show_change(None, None)
-        self.slices.clear()
-        if self.particles_3d is not None:
-            self.particles_3d.clear()
+        self.view.clear()
 
     def stop(self) -> None:
         """End the views' own threads; before the program ends."""
         self.end()
-        self.slices.stop()
-        if self.particles_3d is not None:
-            self.particles_3d.stop()
+        self.view.stop()
 
     def set_diameters(self, diameters_um: dict[int, float]) -> None:
         self._diameters = diameters_um
@@ -294,10 +283,7 @@ class ReviewPage(QWidget):
         if self.tools.chosen != controller.tool:
             self._take_tool(controller.tool)
         if controller.neighbourhood is None and not particles:
-            self._shown = None
-            self.slices.clear()
-            if self.particles_3d is not None:
-                self.particles_3d.clear()
+            self.view.clear()
 
     def _has_proposal(self) -> bool:
         controller = self.controller
@@ -305,71 +291,23 @@ class ReviewPage(QWidget):
 
     def _show_neighbourhood(self) -> None:
         controller = self.controller
-        if controller is None or controller.neighbourhood is None or self._statistics is None:
-            return
-        found = controller.neighbourhood
-        before, self._shown = self._shown, found
-        self.say_saved("")
-        if before is None or before.box != found.box:
-            self.slices.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
-            self.slices.set_window(*self._window)
-            self.slices.set_labels(CropLabels(found.labels))
+        if controller is not None and controller.neighbourhood is not None:
+            self.say_saved("")
             case = controller.case
-            centre = case.centre if case is not None else _middle(found, controller.particles)
-            self._look_at(centre, found.box)
-        else:
-            self.slices.set_labels(CropLabels(found.labels))
-        self.slices.select_label(controller.particles[0] if controller.particles else None)
-        self._show_3d(found)
-
-    def _look_at(self, centre: tuple[float, float, float], box: Box) -> None:
-        z, y, x = (c - a for c, a in zip(centre, box.start, strict=True))
-        self.slices.go_to(z, y, x)
+            self.view.show_place(
+                controller.neighbourhood,
+                controller.particles,
+                None if case is None else case.centre,
+            )
 
     def _show_preview(self) -> None:
         controller = self.controller
         if controller is None:
             return
-        changes, found = controller.changes, controller.neighbourhood
-        if found is not None and self._shown is found:
-            after = shown_with(found, changes)
-            self.slices.set_labels(CropLabels(after.labels))
-            if changes is None:
-                self.drawing.show_change(None, None)
-                self.slices.select_label(controller.particles[0] if controller.particles else None)
-            else:
-                self.drawing.show_change(found.labels, after.labels)
-            self._show_3d(after)
-        self.tools.show_preview(controller.tool is not None and changes is not None)
+        self.view.show_changes(controller.neighbourhood, controller.changes, controller.particles)
+        self.tools.show_preview(controller.tool is not None and controller.changes is not None)
         self.tools.show_remark(controller.remark if controller.tool is not None else "")
         self.card.accept_button.setEnabled(self._has_proposal() and controller.state not in DECIDED)
-
-    def _show_3d(self, found: Neighbourhood) -> None:
-        controller, view = self.controller, self.particles_3d
-        if controller is None or view is None or self._statistics is None:
-            return
-        particles = set(controller.particles)
-        base = controller.neighbourhood
-        if base is not None and base is not found:
-            # Whatever the preview makes of the particles belongs to the picture, too.
-            own = found.labels[base.only(particles) > 0]
-            particles |= {int(n) for n in set(own.tolist()) if n}
-        wanted = particles | found.touching(particles)
-        view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
-        view.set_labels(CropLabels(found.only(wanted)))
-
-    def _make_3d(self) -> None:
-        if self.particles_3d is not None or self._no_3d:
-            return
-        try:
-            from particleseg_app.gui.viewers.particles_3d import Particles3DView
-
-            self.particles_3d = Particles3DView()
-        except Exception:
-            logger.exception("The 3D view is not available.")
-            self._no_3d = True
-            return
-        self.slices.set_fourth_widget(self.particles_3d)
 
     # --- what the user does --------------------------------------------------------------------
 
@@ -469,13 +407,3 @@ class ReviewPage(QWidget):
     def _tell(self, act: Callable[[ReviewController], object]) -> None:
         if self.controller is not None:
             act(self.controller)
-
-
-def _middle(found: Neighbourhood, particles: tuple[int, ...]) -> tuple[float, float, float]:
-    """The middle (z, y, x) of some particles, in voxels of the whole scan."""
-    import numpy as np
-
-    voxels = np.argwhere(np.isin(found.labels, particles))
-    middle = voxels.mean(axis=0) if len(voxels) else np.array(found.labels.shape) / 2
-    z, y, x = (float(m) + a for m, a in zip(middle, found.box.start, strict=True))
-    return z, y, x
