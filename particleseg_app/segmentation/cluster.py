@@ -72,6 +72,11 @@ def connect(address: str) -> Cluster:
     except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
         if local is not None:
             local.close()
+        if address.startswith("local:"):
+            raise RunError(
+                f"The worker processes could not be started ({error}).",
+                "Try fewer of them, or do without --cluster.",
+            ) from error
         raise RunError(
             f"There is no Dask scheduler at {address} that can be reached.",
             "Check the address, that the scheduler runs, and that its Dask is the same version.",
@@ -98,7 +103,7 @@ def _start_processes(count: int) -> LocalCluster:
             threads_per_worker=max(1, (os.cpu_count() or 1) // count),
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             scheduler_kwargs={"dashboard": False},
         )
