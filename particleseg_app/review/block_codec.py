@@ -86,15 +86,12 @@ def decode_block(blob: bytes, shape: Shape) -> NDArray[np.uint32]:
 
 def difference_runs(before: np.ndarray, after: np.ndarray) -> NDArray[np.int64]:
     """Runs (4, n) of voxels of a block that differ: first place, length, before, after."""
-    old, new = before.ravel(), after.ravel()
-    at = np.flatnonzero(old != new)
-    if not at.size:
-        return np.zeros((4, 0), np.int64)
-    old, new = old[at], new[at]
-    breaks = (np.diff(at) != 1) | (old[1:] != old[:-1]) | (new[1:] != new[:-1])
-    starts = np.concatenate(([0], np.flatnonzero(breaks) + 1))
-    lengths = np.diff(np.append(starts, at.size))
-    return np.stack((at[starts], lengths, old[starts], new[starts])).astype(np.int64)
+    from particleseg_app.review.run_kernels import changed_runs
+
+    runs: NDArray[np.int64] = changed_runs(
+        np.ascontiguousarray(before).ravel(), np.ascontiguousarray(after).ravel()
+    )
+    return runs
 
 
 def encode_difference(runs: NDArray[np.int64]) -> bytes:

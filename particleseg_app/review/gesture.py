@@ -68,7 +68,7 @@ class Gesture:
             if not np.array_equal(self._present(index)[part.within(whole)], before):
                 raise _out_of_date()
             new = self._new_labels(index)
-            new[part.within(whole)][differs] = after[differs]
+            np.copyto(new[part.within(whole)], after, where=differs)
 
     def put_as_segmented(self, index: BlockIndex, labels: np.ndarray) -> None:
         """Give a whole block the labels of the segmentation."""

@@ -187,6 +187,7 @@ def grow_shrink_to_edge(
 def prepare(grey_dtype: np.dtype) -> None:
     """Compile what the tools need, so that the first mend does not wait for it (about 10 s, once
     a computer). Meant for a background thread; `grey_dtype` is that of the scan."""
+    from particleseg_app.review.block_codec import difference_runs
     from particleseg_app.review.part_kernels import cell_means, spread_parts, thinned
 
     labels = np.zeros((12, 12, 20), np.uint32)
@@ -202,6 +203,10 @@ def prepare(grey_dtype: np.dtype) -> None:
     cells = thinned(inside, 2)
     cell_means(inside, inside, cells, 2)
     spread_parts(cells.astype(np.int32), inside, 2)
+    stored = labels.copy()
+    stored.setflags(write=False)  # as the blocks that the journal keeps
+    for before in (labels, stored):
+        difference_runs(before, labels)
 
 
 def _levels(
