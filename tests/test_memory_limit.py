@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particleseg_app.errors import InvalidValueError
@@ -48,6 +48,7 @@ def test_a_limit_below_the_program_itself_is_refused(text):
 limits = st.integers(SMALLEST_LIMIT_BYTES, 2**40)
 
 
+@settings(deadline=None)
 @given(limits, st.floats(1, 1e12), st.integers(1, 256))
 def test_pieces_at_once_fit_the_limit_and_are_never_none(limit, each, most):
     pieces = pieces_at_once(limit, each, most)
@@ -55,6 +56,7 @@ def test_pieces_at_once_fit_the_limit_and_are_never_none(limit, each, most):
     assert pieces == 1 or pieces * each <= bytes_for_pieces(limit)
 
 
+@settings(deadline=None)
 @given(limits, limits)
 def test_more_memory_never_means_fewer_pieces(one, other):
     low, high = sorted((check_memory_limit(one), check_memory_limit(other)))

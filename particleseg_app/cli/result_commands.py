@@ -49,10 +49,13 @@ def evaluate(
 
     from particleseg_app.evaluation import evaluate as score_labels
     from particleseg_app.particles.export import export_errors
-    from particleseg_app.volumes import read_label_file
+    from particleseg_app.volumes import open_label_file
 
-    right, found = read_label_file(reference), read_label_file(predicted)
-    with long_work() as (progress, cancel):
+    with (
+        open_label_file(reference) as right,
+        open_label_file(predicted) as found,
+        long_work() as (progress, cancel),
+    ):
         scores = score_labels(right, found, progress, cancel).as_dict()
     table = Table(box=None, pad_edge=False)
     table.add_column("Score")

@@ -15,7 +15,10 @@ _BLOCK_SHAPE: Shape = (128, 256, 256)
 
 
 class LabelsOnDisk(Protocol):
-    """Labels (z, y, x) that are read box by box."""
+    """Labels (z, y, x) that are read box by box.
+
+    A volume that is best read in boxes of few slices says how many in `slab_depth`.
+    """
 
     @property
     def shape(self) -> Shape: ...
@@ -73,19 +76,27 @@ def count_overlaps(
             f"{_text(_shape(predicted))}.",
             "Compare two label volumes of the same scan.",
         )
-    boxes = list(blocks((z, y, x), _BLOCK_SHAPE))
+    depth = min(getattr(labels, "slab_depth", z) for labels in (reference, predicted))
+    boxes = list(blocks((z, y, x), (max(1, min(depth, _BLOCK_SHAPE[0])), *_BLOCK_SHAPE[1:])))
     if progress:
         progress.start("Comparing labels", total=len(boxes), unit="blocks")
     keys, counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    waiting = 0
     for box in boxes:
         if cancel:
             cancel.check()
         pair = _read(reference, box, "reference") << np.uint64(32)
         pair |= _read(predicted, box, "result to compare")
-        block_keys, block_counts = _count_runs(pair)
-        keys, counts = _summed(
-            np.concatenate([keys, block_keys]), np.concatenate([counts, block_counts])
-        )
+        found.append(_count_runs(pair))
+        waiting += found[-1][0].size
+        # Not after each block: the table is looked through as a whole, and grows with the volume.
+        if waiting > keys.size or box is boxes[-1]:
+            keys, counts = (
+                np.concatenate(each) for each in zip((keys, counts), *found, strict=True)
+            )
+            keys, counts = _summed(keys, counts)
+            found, waiting = [], 0
         if progress:
             progress.advance()
 

@@ -2,7 +2,8 @@
 
 from particleseg_app.volumes.granulometry import DiameterProposal, propose_diameter
 from particleseg_app.volumes.grey_statistics import GreyStatistics
-from particleseg_app.volumes.labels import LabelVolume, LabelWriter, open_labels, read_label_file
+from particleseg_app.volumes.label_files import LabelFile, open_label_file, read_label_file
+from particleseg_app.volumes.labels import LabelVolume, LabelWriter, open_labels
 from particleseg_app.volumes.scan import Scan, open_scan
 from particleseg_app.volumes.scan_import import import_scan
 from particleseg_app.volumes.tiff_source import ScanSource, inspect_source
@@ -10,12 +11,14 @@ from particleseg_app.volumes.tiff_source import ScanSource, inspect_source
 __all__ = [
     "DiameterProposal",
     "GreyStatistics",
+    "LabelFile",
     "LabelVolume",
     "LabelWriter",
     "Scan",
     "ScanSource",
     "import_scan",
     "inspect_source",
+    "open_label_file",
     "open_labels",
     "open_scan",
     "propose_diameter",

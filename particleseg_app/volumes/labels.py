@@ -24,7 +24,6 @@ from particleseg_app.volumes.chunked_store import (
     pack_chunk,
     stop_before_disk_is_full,
 )
-from particleseg_app.volumes.tiff_layout import examine_tiff
 
 LABEL_DATASET = "labels"
 FORMAT_VERSION = 1
@@ -163,71 +162,3 @@ def _no_space(path: Path) -> ScanError:
     return ScanError(
         f"There is no space left on the disk of {path}.", "Free some space and try again."
     )
-
-
-def read_label_file(path: Path) -> np.ndarray:
-    """Labels (z, y, x) uint32 of a whole `.tif`, `.tiff`, `.h5` or `.hdf5` file.
-
-    An HDF5 file gives its dataset "labels", or its only 3-D integer dataset. Raises `ScanError`
-    when the file is none of these or holds negative or fractional numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ScanError(f"There is no file {path}.", "Check the path.")
-    suffix = path.suffix.lower()
-    try:
-        if suffix in (".h5", ".hdf5"):
-            values = _read_hdf5_labels(path)
-        elif suffix in (".tif", ".tiff"):
-            values = _read_tiff_labels(path)
-        else:
-            raise ScanError(
-                f"{path.name} is not a label file.", "Give a .tif or .h5 file with labels."
-            )
-    except ScanError:
-        raise
-    except Exception as error:  # whatever a damaged file provokes inside the readers
-        raise ScanError(
-            f"The label file {path} cannot be read.", "Check that it is a whole TIFF or HDF5 file."
-        ) from error
-    if values.ndim == 2:
-        values = values[np.newaxis]
-    if values.ndim != 3 or values.dtype.kind not in "biuf":
-        raise ScanError(
-            f"{path.name} does not hold labels of one volume (shape {values.shape}).",
-            "Labels are a stack of slices with one whole number for each voxel.",
-        )
-    if values.dtype.kind in "if" and values.size:
-        fractional = values.dtype.kind == "f" and bool((values != np.floor(values)).any())
-        if fractional or values.min() < 0 or values.max() > np.iinfo(np.uint32).max:
-            raise ScanError(
-                f"{path.name} holds numbers that are not labels.",
-                "Labels are whole numbers, 0 for the background.",
-            )
-    return values.astype(np.uint32)
-
-
-def _read_tiff_labels(path: Path) -> np.ndarray:
-    import tifffile
-
-    examine_tiff(path, try_decoding=False)  # before memory is taken for what the file declares
-    return np.asarray(tifffile.imread(path))
-
-
-def _read_hdf5_labels(path: Path) -> np.ndarray:
-    with h5py.File(path, "r", locking=False) as file:
-        if LABEL_DATASET in file:
-            return np.asarray(file[LABEL_DATASET][()])
-        found: list[h5py.Dataset] = []
-
-        def keep(_name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.dtype.kind in "biu":
-                found.append(item)
-
-        file.visititems(keep)
-        if len(found) != 1:
-            raise ScanError(
-                f"{path.name} holds {len(found)} volumes that may be labels.",
-                'Name the right dataset "labels".',
-            )
-        return np.asarray(found[0][()])

@@ -24,31 +24,43 @@ from particleseg_app.segmentation.border_core import (
     border_core_to_particles,
     labels_to_border_core,
 )
-from particleseg_app.segmentation.particles_from_classes import particles_from_classes
+from particleseg_app.segmentation.particles_from_classes import (
+    BLOCK_SHAPE,
+    particles_from_classes,
+)
 from particleseg_app.units import Box, Shape
 from tests.benchmarks.measuring import StageClock, machine, measured_apart, step
 
 SCENES = {"packed": 0.62, "scattered": 0.45}
+# Of the particles on average, and of the box that is repeated, in voxels.
+_SPACING, _PERIOD = 36, 144
 _MODULE = "tests.benchmarks.border_core_speed"
 
 
-def made_particles(size: int, scene: str, spacing: int = 36, seed: int = 0) -> np.ndarray:
-    """Irregular particles: cells around jittered points, cut by a smooth random field."""
+def made_classes(size: int, scene: str, border: float, seed: int = 0) -> np.ndarray:
+    """Classes of irregular particles: cells around jittered points, cut by a smooth random field.
+
+    A box of 64 particles that fits to itself on all sides, repeated.
+    """
     from scipy import ndimage
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(seed)
-    axis = np.arange(spacing // 2, size, spacing)
+    axis = np.arange(_SPACING // 2, _PERIOD, _SPACING)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    tree = cKDTree(points + rng.uniform(-spacing / 3, spacing / 3, points.shape))
-    labels = np.zeros((size, size, size), np.uint32)
-    field = ndimage.zoom(rng.standard_normal((size // 8,) * 3).astype(np.float32), 8, order=1)
-    plane = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), -1)
-    for z in range(size):
-        where = np.concatenate([np.full((size, size, 1), z), plane], -1)
-        distance, nearest = tree.query(where)
-        labels[z] = np.where(distance + 3 * field[z] < SCENES[scene] * spacing, nearest + 1, 0)
-    return labels
+    points = (points + rng.uniform(-_SPACING / 3, _SPACING / 3, points.shape)) % _PERIOD
+    tree = cKDTree(points, boxsize=_PERIOD)
+    field = ndimage.zoom(
+        rng.standard_normal((_PERIOD // 8,) * 3), 8, order=1, mode="grid-wrap", grid_mode=True
+    )
+    where = np.stack(np.meshgrid(*[np.arange(_PERIOD)] * 3, indexing="ij"), -1)
+    distance, nearest = tree.query(where, workers=-1)
+    labels = np.where(distance + 3 * field < SCENES[scene] * _SPACING, nearest + 1, 0)
+    margin = int(border) + 2
+    around = np.pad(labels.astype(np.uint32), margin, mode="wrap")
+    classes = labels_to_border_core(around, border)[(slice(margin, -margin),) * 3]
+    times = -(-size // _PERIOD)
+    return np.tile(classes, (times,) * 3)[:size, :size, :size]
 
 
 class InMemory:
@@ -65,8 +77,7 @@ class InMemory:
 
 
 def make(folder: Path, size: int, scene: str, border: float) -> None:
-    labels = made_particles(size, scene)
-    np.save(folder / "classes.npy", labels_to_border_core(labels, border))
+    np.save(folder / "classes.npy", np.ascontiguousarray(made_classes(size, scene, border)))
 
 
 def run_ours(folder: Path, block: int) -> None:
@@ -135,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--scene", choices=SCENES, default="packed")
-    parser.add_argument("--block", type=int, default=256)
+    parser.add_argument("--block", type=int, default=BLOCK_SHAPE[0])
     parser.add_argument("--border", type=float, default=4)
     parser.add_argument("--oracle", action="store_true", help="the whole volume in memory, too")
     parser.add_argument("--peer", action="store_true", help="particleseg3d 0.2.16, too")

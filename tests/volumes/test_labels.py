@@ -5,10 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,38 +82,6 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         writer.write(box, np.ones(box.shape, np.uint32))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_label_files_of_other_programs(tmp_path: Path) -> None:
-    labels = _labels((9, 20, 30))
-    tifffile.imwrite(tmp_path / "a.tif", labels)
-    tifffile.imwrite(tmp_path / "b.tif", (labels % 200).astype(np.uint8), compression="zlib")
-    tifffile.imwrite(tmp_path / "c.tif", labels.astype(np.float32))
-    with h5py.File(tmp_path / "d.h5", "w") as file:
-        file["deep/segmentation"] = labels.astype(np.int64)
-    for name, expected in (("a.tif", labels), ("b.tif", labels % 200), ("c.tif", labels),
-                           ("d.h5", labels)):  # fmt: skip
-        found = read_label_file(tmp_path / name)
-        assert found.dtype == np.uint32
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_what_is_no_label_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("1 2 3")
-    (tmp_path / "broken.tif").write_bytes(b"II*\0")
-    (tmp_path / "broken.h5").write_bytes(b"nothing")
-    tifffile.imwrite(tmp_path / "negative.tif", np.full((9, 5, 6), -1, np.int16))
-    tifffile.imwrite(tmp_path / "fraction.tif", np.full((9, 5, 6), 0.5, np.float32))
-    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((9, 8, 8, 3), np.uint8), photometric="rgb")
-    with h5py.File(tmp_path / "two.h5", "w") as file:
-        file["a"] = file["b"] = np.zeros((3, 3, 3), np.uint8)
-        file["c"] = np.zeros((3, 3, 3), np.uint8)
-    for path in [*tmp_path.iterdir(), tmp_path / "missing.tif"]:
-        with pytest.raises(ScanError) as caught:
-            read_label_file(path)
-        assert path.name in str(caught.value)
-    with pytest.raises(ScanError):
-        open_labels(tmp_path / "broken.h5")
 
 
 def test_the_cache_holds_every_chunk_of_a_slice(tmp_path: Path) -> None:
