@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import tempfile
 import time
 from pathlib import Path
 
+from particleseg_app.models.model_card import CARD_NAME
 from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases
 from tests.benchmarks.accuracy_checks import misjudged_table, sizes_table
 from tests.benchmarks.accuracy_methods import (
@@ -40,7 +42,7 @@ from tests.benchmarks.accuracy_table import (
     mean_table,
     target_list,
 )
-from tests.benchmarks.slice_network import find_slice_network
+from tests.benchmarks.slice_network import find_slice_network, model_folder
 from tests.benchmarks.train_slice_network import train_slice_network
 from tests.independent_scans import LabelledScan
 
@@ -62,7 +64,7 @@ def chosen_methods(names: list[str] | None, model: str, preset: str) -> list[Met
             if find_slice_network() is None:
                 print(
                     "The slice-wise 2D U-Net has not been trained on this machine yet; it is "
-                    "trained now (about 25 minutes, once). --methods without “slices” skips it.",
+                    "trained now (about 15 minutes, once). --methods without “slices” skips it.",
                     flush=True,
                 )
                 train_slice_network()
@@ -120,6 +122,15 @@ def measured_on() -> str:
     return f"Measured {today}, {os.cpu_count()} cores ({platform.machine()}), no graphics card."
 
 
+def slice_network_note() -> str:
+    """How long the 2D network was trained, from its card."""
+    facts = json.loads((model_folder() / CARD_NAME).read_text(encoding="utf-8"))["training"]
+    return (
+        f"The 2D U-Net was trained for {facts['steps']} steps of 16 slices "
+        f"({facts['core_minutes']:g} minutes of one core) on {facts['scenes']} scenes."
+    )
+
+
 def replace_section(name: str, lines: list[str]) -> None:
     """Replace what stands between the marks of a section in docs/accuracy.md."""
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
@@ -174,10 +185,12 @@ def main() -> None:
     results = measure(cases, methods, PICTURES if options.write else options.pictures)
     if not results.outcomes:
         return
-    skipped = [f"Skipped, data absent: {', '.join(results.skipped)}."] if results.skipped else []
+    notes = [f"Skipped, data absent: {', '.join(results.skipped)}."] if results.skipped else []
+    if any(method.name == "slices" for method in methods):
+        notes.append(slice_network_note())
     lines = [
         *mean_table(results), "", *target_list(results), "", *case_table(results), "",
-        *skipped, measured_on(),
+        *notes, measured_on(),
     ]  # fmt: skip
     print("\n" + "\n".join(lines))
     if options.write:

@@ -26,7 +26,7 @@ from tests.benchmarks.slice_network.training import (
     write_model,
 )
 
-STANDARD_MINUTES = 20.0
+STANDARD_MINUTES = 10.0
 MOST_SCENES = 160
 # Seeds that neither the default model nor its figures use.
 OWN_SCENES = (("varied", 5_000_000, 72), ("sand_tube", 5_100_000, 8))
