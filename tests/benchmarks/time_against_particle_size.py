@@ -35,7 +35,7 @@ from tests.independent_scans.plain import pack, render
 LARGE: Shape = (1000, 1256, 1256)
 SMALL: Shape = (112, 144, 144)
 DIAMETERS = np.geomspace(8, 150, 25)
-RUN_DIAMETERS = (14, 20, 28, 40, 60)
+RUN_DIAMETERS = (20, 28, 40, 60)
 VOXEL_SIZE_UM = 10.0
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "time_against_particle_size.svg"
 
