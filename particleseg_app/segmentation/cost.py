@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from particleseg_app.errors import RunError, ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYTES
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.progress import CancelToken
@@ -18,6 +22,8 @@ from particleseg_app.segmentation.trial import (
 )
 from particleseg_app.units import Shape
 from particleseg_app.volumes import Scan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ def estimate_cost(
     seconds: float | None = None
     if settings.method == "threshwater":
         if scan is not None:
-            seconds = scan_voxels * try_threshold(scan, settings, measure, cancel)
+            with _trial_may_fail():
+                seconds = scan_voxels * try_threshold(scan, settings, measure, cancel)
         return CostEstimate(
             scale_factor=1.0,
             working_shape=scan_shape,
@@ -72,9 +79,10 @@ def estimate_cost(
     if scan is not None:
         trial, classes = try_network(scan, plan, entry, device.id, settings, cancel)
         empty_share = trial.empty_share
-        per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
-        # Where tiles are empty there is next to nothing to separate and to measure.
-        seconds = trial.seconds(plan) + scan_voxels * (1 - empty_share) * per_voxel
+        with _trial_may_fail():
+            per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
+            # Where tiles are empty there is next to nothing to separate and to measure.
+            seconds = trial.seconds(plan) + scan_voxels * (1 - empty_share) * per_voxel
     return CostEstimate(
         scale_factor=plan.scale_factor,
         working_shape=plan.working_shape,
@@ -89,6 +97,15 @@ def estimate_cost(
         device_title=device.title,
         empty_tiles=round(empty_share * plan.tile_count),
     )
+
+
+@contextmanager
+def _trial_may_fail() -> Iterator[None]:
+    """A full disk stops the trial, too: sizes are told all the same, only the time is not."""
+    try:
+        yield
+    except (ScanError, RunError, OSError):
+        logger.warning("The time of the run could not be tried.", exc_info=True)
 
 
 def _disk_bytes(scan_voxels: int, working_voxels: int, chunk_voxels: int) -> int:
