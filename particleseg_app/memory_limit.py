@@ -46,6 +46,11 @@ def bytes_for_pieces(limit_bytes: int) -> int:
     return max(0, limit_bytes - PROGRAM_BYTES)
 
 
+def cache_bytes(limit_bytes: int) -> int:
+    """What a limit leaves for unpacked chunks of each volume that is open at the same time."""
+    return bytes_for_pieces(limit_bytes) // 8
+
+
 def pieces_at_once(limit_bytes: int, bytes_each: float, most: int | None = None) -> int:
     """How many pieces of `bytes_each` may be worked on at once, at least 1.
 

@@ -1,4 +1,4 @@
-"""Results as files for other programs: CSV with a description beside it, TIFF and HDF5 labels."""
+"""The particle table as a file for other programs: CSV with a description beside it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import csv
 import errno
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,21 +18,13 @@ from particleseg_app import __version__
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ExportError
 from particleseg_app.particles.distribution import size_distribution
-from particleseg_app.particles.measure import Labels
 from particleseg_app.particles.table import column_named
-from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Box, Shape, check_voxel_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PROGRAM = "ParticleSeg"
+PROGRAM = "ParticleSeg"
 _SIGNIFICANT_DIGITS = 8
-_BLOCK_BYTES = 128 * 2**20
-_CHUNK_EDGE = 64
-_HDF5_OVERHEAD_BYTES = 8 * 2**20
-# Classic TIFF addresses 32 bits. The last page and its directory must still fit.
-_CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
 
 def export_csv(table: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> list[Path]:
@@ -119,7 +109,7 @@ def _description(
                 "d90_um": distribution.d90,
             }
     return {
-        "program": _PROGRAM,
+        "program": PROGRAM,
         "version": __version__,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "file": file_name,
@@ -135,134 +125,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return str(value)
-
-
-def export_labels_tiff(
-    labels: Labels, path: Path, voxel_size_um: float, progress: Progress, cancel: CancelToken
-) -> None:
-    """Write the label volume as one TIFF file, a page a slice, deflate-compressed.
-
-    uint16 up to label 65 535, else uint32 (ImageJ shows these as 32-bit, exact up to
-    16 777 216). Voxel size and unit are stored as ImageJ reads them. A file beyond 4 GB becomes a
-    BigTIFF, which ImageJ opens through Bio-Formats. Raises `ExportError` and `Cancelled`.
-    """
-    check_voxel_size(voxel_size_um)
-    path = Path(path)
-    with export_errors(path), part_file(path) as part:
-        if not _write_tiff(labels, part, voxel_size_um, False, progress, cancel):
-            _write_tiff(labels, part, voxel_size_um, True, progress, cancel)
-
-
-def _write_tiff(
-    labels: Labels,
-    path: Path,
-    voxel_size_um: float,
-    big: bool,
-    progress: Progress,
-    cancel: CancelToken,
-) -> bool:
-    """Write the file; False as soon as it is too large for a classic TIFF."""
-    from tifffile import TiffWriter
-
-    dtype = np.uint16 if labels.count <= np.iinfo(np.uint16).max else np.uint32
-    depth = labels.shape[0]
-    # What ImageJ itself writes; pixel width and height come from the resolution tags.
-    description = (
-        f"ImageJ=1.53t\nimages={depth}\nslices={depth}\nunit=micron\n"
-        f"spacing={voxel_size_um!r}\nloop=false\nmin=0.0\nmax={float(max(1, labels.count))}\n"
-    )
-    options: dict[str, Any] = {
-        "photometric": "minisblack",
-        "compression": "zlib",
-        "compressionargs": {"level": 6},
-        "resolution": (1.0 / voxel_size_um, 1.0 / voxel_size_um),
-        "resolutionunit": "NONE",
-        "software": f"{_PROGRAM} {__version__}",
-        "metadata": None,
-        "contiguous": False,
-    }
-    progress.start("Writing labels (TIFF)", depth, "slices")
-    with TiffWriter(path, bigtiff=big, shaped=False) as writer:
-        for box in _slabs(labels.shape, _slab_depth(labels.shape)):
-            slab = labels.read(box).astype(dtype)
-            for i, page in enumerate(slab, start=box.start[0]):
-                cancel.check()
-                if not big and writer.filehandle.tell() + page.nbytes > _CLASSIC_TIFF_BYTES:
-                    return False
-                writer.write(page, description=description if i == 0 else None, **options)
-                progress.advance()
-    return True
-
-
-def export_labels_hdf5(
-    labels: Labels,
-    path: Path,
-    voxel_size_um: float,
-    progress: Progress,
-    cancel: CancelToken,
-    *,
-    particle_count: int | None = None,
-) -> None:
-    """Write the label volume as dataset `labels` (uint32, axes z, y, x) of an HDF5 file.
-
-    Compressed with gzip, which every HDF5 library reads. Attributes: `voxel_size_um`, `axes`,
-    `element_size_um` (z, y, x), `particle_count` (the highest label where it is not given: after
-    mends there may be fewer particles) and `highest_label`. Raises `ExportError` and `Cancelled`.
-    """
-    import h5py
-
-    check_voxel_size(voxel_size_um)
-    path = Path(path)
-    depth, height, width = labels.shape
-    chunks = tuple(min(_CHUNK_EDGE, n) for n in labels.shape)
-    rows = max(1, _BLOCK_BYTES // 4 // (4 * _CHUNK_EDGE**2 * width)) * _CHUNK_EDGE
-    boxes = [
-        Box((z, y, 0), (min(depth, z + _CHUNK_EDGE), min(height, y + rows), width))
-        for z in range(0, depth, _CHUNK_EDGE)
-        for y in range(0, height, rows)
-    ]
-    progress.start("Writing labels (HDF5)", len(boxes), "blocks")
-    with export_errors(path), part_file(path) as part, h5py.File(part, "w") as file:
-        dataset = file.create_dataset(
-            "labels",
-            labels.shape,
-            np.uint32,
-            chunks=chunks,
-            compression="gzip",
-            compression_opts=2,
-            shuffle=True,
-        )
-        dataset.attrs["voxel_size_um"] = float(voxel_size_um)
-        dataset.attrs["axes"] = "zyx"
-        dataset.attrs["element_size_um"] = np.full(3, voxel_size_um)
-        dataset.attrs["particle_count"] = labels.count if particle_count is None else particle_count
-        dataset.attrs["highest_label"] = labels.count
-        file.attrs["program"] = f"{_PROGRAM} {__version__}"
-        for box in boxes:
-            cancel.check()
-            block = labels.read(box)
-            _check_space(path.parent, block.nbytes)
-            dataset[box.slices] = block
-            progress.advance()
-
-
-def _check_space(folder: Path, wanted_bytes: int) -> None:
-    """Raise the error of a full disk before HDF5 meets one, which can bring down the process."""
-    if shutil.disk_usage(folder).free < wanted_bytes + _HDF5_OVERHEAD_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-
-
-def _slab_depth(shape: Shape) -> int:
-    """Slices to read at a time: as many as memory allows, up to a layer of stored chunks."""
-    depth = _CHUNK_EDGE
-    while depth > 1 and depth * shape[1] * shape[2] * 4 > _BLOCK_BYTES:
-        depth //= 2
-    return depth
-
-
-def _slabs(shape: Shape, depth: int) -> Iterator[Box]:
-    for z in range(0, shape[0], depth):
-        yield Box((z, 0, 0), (min(shape[0], z + depth), shape[1], shape[2]))
 
 
 @contextmanager

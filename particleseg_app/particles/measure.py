@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
 from particleseg_app.particles.surface import equivalent_diameter, sphericity, surface_area
 from particleseg_app.particles.table import COLUMNS
 from particleseg_app.progress import CancelToken, Progress
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Blocks reach over all of x and are aligned with the chunks of the stored volumes (64³), so that
-# every chunk is read once. This many voxels need about 150 MB while they are worked on.
+# every chunk is read once.
 _CHUNK_EDGE = 64
 _BLOCK_VOXELS = 6 * 2**20
+# While a block is worked on and the next one is read: labels, grey values twice, labels padded.
+_BYTES_PER_VOXEL = 40
 
 
 class Labels(Protocol):
@@ -61,8 +63,8 @@ def measure_particles(
     """Measure every particle; one row a particle, sorted by label, columns as `COLUMNS`.
 
     `labels` (z, y, x) uint32, 0 background; `scan` of the same shape, or None (the grey columns
-    are then empty). `block_shape` (z, y) changes only how much is in memory at a time, not the
-    result. Labels without a voxel have no row. The voxel size in µm is kept in
+    are then empty). `block_shape` (z, y) and `memory_limit_bytes` change only how much is in memory
+    at a time, not the result. Labels without a voxel have no row. The voxel size in µm is kept in
     `table.attrs["voxel_size_um"]`. Raises `InvalidValueError` for an impossible voxel size and
     `Cancelled`. Definitions: docs/descriptors.md (003 §2.4).
     """
@@ -73,7 +75,8 @@ def measure_particles(
     # A whole number as the origin of the grey values keeps their sums small, and exact for
     # integer scans.
     grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
-    boxes = list(_boxes(labels.shape, block_shape or _default_block_shape(labels.shape)))
+    block_shape = block_shape or _default_block_shape(labels.shape, memory_limit_bytes)
+    boxes = list(_boxes(labels.shape, block_shape))
     exits = _ExitCounter(labels.shape)
     progress.start("Measuring particles", len(boxes), "blocks")
 
@@ -97,8 +100,9 @@ def measure_particles(
     return _table(sums, labels.shape, scan is not None, grey_origin, voxel_size_um)
 
 
-def _default_block_shape(shape: Shape) -> tuple[int, int]:
-    rows = _BLOCK_VOXELS // (_CHUNK_EDGE * shape[2])
+def _default_block_shape(shape: Shape, memory_limit_bytes: int) -> tuple[int, int]:
+    fitting = bytes_for_pieces(memory_limit_bytes) // 2 // _BYTES_PER_VOXEL
+    rows = min(_BLOCK_VOXELS, fitting) // (_CHUNK_EDGE * shape[2])
     return _CHUNK_EDGE, max(1, rows // _CHUNK_EDGE) * _CHUNK_EDGE
 
 

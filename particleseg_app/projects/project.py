@@ -227,9 +227,9 @@ class Project:
     def scan_folder(self, scan_id: str) -> Path:
         return self.folder / "scans" / scan_id
 
-    def open_scan(self, scan_id: str) -> Scan:
+    def open_scan(self, scan_id: str, cache_bytes: int | None = None) -> Scan:
         """Open the grey values of a scan; raise `ScanError` when they are missing or damaged."""
-        return open_scan(self.scan_folder(self.scan(scan_id).id) / SCAN_FILE)
+        return open_scan(self.scan_folder(self.scan(scan_id).id) / SCAN_FILE, cache_bytes)
 
     def remove_scan(self, scan_id: str, *, with_runs: bool = False) -> None:
         """Remove a scan; its runs too if `with_runs`, else `ProjectError` while it has any."""

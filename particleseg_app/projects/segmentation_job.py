@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from particleseg_app import __version__
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import ProjectError
-from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
+from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, cache_bytes
 from particleseg_app.particles import (
     export_csv,
     export_labels_tiff,
@@ -55,7 +55,8 @@ def run_segmentation_job(
     run, scan_entry = run_and_scan(project, run_id)
     folder = project.run_folder(run_id)
     settings = RunSettings.from_dict(run.settings)
-    with failures_in_words(folder), project.open_scan(scan_entry.id) as scan:
+    cache = cache_bytes(memory_limit_bytes)
+    with failures_in_words(folder), project.open_scan(scan_entry.id, cache) as scan:
         result = segment(
             folder,
             scan,
@@ -66,7 +67,7 @@ def run_segmentation_job(
             memory_limit_bytes=memory_limit_bytes,
         )
         if not (folder / TABLE).exists():
-            with open_labels(result.labels_path) as labels:
+            with open_labels(result.labels_path, cache) as labels:
                 table = measure_particles(
                     labels,
                     scan,

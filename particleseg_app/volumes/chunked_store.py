@@ -60,15 +60,19 @@ def stop_before_disk_is_full(folder: Path, wanted_bytes: int) -> None:
 class StoredVolume:
     """A read-only array (z, y, x) in an HDF5 file. Thread safe; a context manager."""
 
-    def __init__(self, path: Path, dataset: str) -> None:
-        """Open `dataset` in the file at `path`; raise `OSError` or `KeyError` if there is none."""
+    def __init__(self, path: Path, dataset: str, cache_bytes: int | None = None) -> None:
+        """Open `dataset` in the file at `path`; raise `OSError` or `KeyError` if there is none.
+
+        `cache_bytes` are for unpacked chunks; where it is None, enough for a slice along any axis.
+        """
         self.path = Path(path)
+        self.cache_bytes = cache_bytes
         self._dataset_name = dataset
         self._lock = threading.Lock()
         # Never changed once it is there, so no lock is needed (network drives often refuse one).
         self._file: h5py.File | None = h5py.File(self.path, "r", locking=False)
         try:
-            self._dataset = _open_with_cache(self._file, dataset)
+            self._dataset = _open_with_cache(self._file, dataset, cache_bytes)
             if self._dataset.ndim != 3:
                 raise KeyError(f"{dataset} has {self._dataset.ndim} axes instead of 3")
         except BaseException:
@@ -128,8 +132,8 @@ class StoredVolume:
         return f"<{type(self).__name__} {self.path} {self.shape} {self.dtype}>"
 
 
-def _open_with_cache(file: h5py.File, name: str) -> h5py.Dataset:
-    """Open a dataset with a cache that holds every chunk of one slice along any axis."""
+def _open_with_cache(file: h5py.File, name: str, cache_bytes: int | None) -> h5py.Dataset:
+    """Open a dataset with a cache that holds every chunk of one slice along any axis, or less."""
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise KeyError(name)
@@ -142,7 +146,8 @@ def _open_with_cache(file: h5py.File, name: str) -> h5py.Dataset:
     per_slice = math.prod(counts) // max(1, min(counts))
     wanted = per_slice * math.prod(chunks) * item_bytes
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    cache_bytes = min(_LARGEST_CACHE_BYTES, max(_SMALLEST_CACHE_BYTES, wanted))
+    most = _LARGEST_CACHE_BYTES if cache_bytes is None else cache_bytes
+    cache_bytes = min(most, max(_SMALLEST_CACHE_BYTES, wanted))
     # A prime number of slots, about a hundred a chunk, so that chunks do not push each other out.
     access.set_chunk_cache(100_003, cache_bytes, 0.75)
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))

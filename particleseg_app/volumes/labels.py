@@ -33,8 +33,8 @@ _WRITE_CACHE_BYTES = 64 * 2**20
 class LabelVolume(StoredVolume):
     """Labels (z, y, x) uint32, read only; may be read from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, LABEL_DATASET)
+    def __init__(self, path: Path, cache_bytes: int | None = None) -> None:
+        super().__init__(path, LABEL_DATASET, cache_bytes)
         try:
             self.count = int(self._dataset.attrs["count"])
             if self.dtype != np.uint32:
@@ -44,16 +44,19 @@ class LabelVolume(StoredVolume):
             raise
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_labels, (self.path,)
+        return open_labels, (self.path, self.cache_bytes)
 
 
-def open_labels(path: Path) -> LabelVolume:
-    """Open a label volume written by `LabelWriter`; raise `ScanError` if it is not one."""
+def open_labels(path: Path, cache_bytes: int | None = None) -> LabelVolume:
+    """Open a label volume written by `LabelWriter`; raise `ScanError` if it is not one.
+
+    `cache_bytes` bounds the memory for unpacked chunks: who reads every box once needs little.
+    """
     path = Path(path)
     if not path.is_file():
         raise ScanError(f"There is no label volume at {path}.", "Run the segmentation again.")
     try:
-        return LabelVolume(path)
+        return LabelVolume(path, cache_bytes)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ScanError(
             f"The label volume {path} is damaged or not a label volume.",

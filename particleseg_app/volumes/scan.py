@@ -29,8 +29,8 @@ _SINGLE_FIGURES = (
 class Scan(StoredVolume):
     """Grey values (z, y, x), read only; may be read from several threads; a context manager."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, GREY_DATASET)
+    def __init__(self, path: Path, cache_bytes: int | None = None) -> None:
+        super().__init__(path, GREY_DATASET, cache_bytes)
         try:
             assert self._file is not None
             self.statistics: GreyStatistics = load_statistics(self._file)
@@ -39,11 +39,14 @@ class Scan(StoredVolume):
             raise
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_scan, (self.path,)
+        return open_scan, (self.path, self.cache_bytes)
 
 
-def open_scan(path: Path) -> Scan:
-    """Open an imported scan (`scan.h5`); raise `ScanError` if it is missing or damaged."""
+def open_scan(path: Path, cache_bytes: int | None = None) -> Scan:
+    """Open an imported scan (`scan.h5`); raise `ScanError` if it is missing or damaged.
+
+    `cache_bytes` bounds the memory for unpacked chunks: who reads every box once needs little.
+    """
     path = Path(path)
     if not path.is_file():
         raise ScanError(f"There is no scan at {path}.", "Import the scan again.")
@@ -55,7 +58,7 @@ def open_scan(path: Path) -> Scan:
                 f"The scan {path} was imported by a newer version of ParticleSeg.",
                 "Install the newest version to open it.",
             )
-        return Scan(path)
+        return Scan(path, cache_bytes)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ScanError(
             f"The scan file {path} is damaged or not a scan.", "Import the scan again."

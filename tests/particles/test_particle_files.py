@@ -19,6 +19,7 @@ from particleseg_app.particles import (
     column_named,
     export,
     export_csv,
+    export_labels,
     export_labels_hdf5,
     export_labels_tiff,
     load_table,
@@ -154,7 +155,7 @@ def test_tiff_labels_and_voxel_size(labels, tmp_path, factor, dtype):
 
 
 def test_tiff_beyond_the_limit_becomes_a_bigtiff(labels, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "_CLASSIC_TIFF_BYTES", 6000)
+    monkeypatch.setattr(export_labels, "_CLASSIC_TIFF_BYTES", 6000)
     path = tmp_path / "labels.tif"
     write(export_labels_tiff, labels, path)
     with tifffile.TiffFile(path) as tiff:
@@ -166,10 +167,11 @@ def test_tiff_beyond_the_limit_becomes_a_bigtiff(labels, tmp_path, monkeypatch):
 def test_labels_are_the_same_however_little_is_read_at_a_time(
     labels, tmp_path, monkeypatch, block_bytes
 ):
-    monkeypatch.setattr(export, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(export_labels, "_BLOCK_BYTES", block_bytes)
     write(export_labels_tiff, labels, tmp_path / "labels.tif")
     assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), labels)
     large = np.tile(labels, (5, 5, 1))
+    large[:64, 64:] = 0  # chunks without a particle
     write(export_labels_hdf5, large, tmp_path / "labels.h5")
     with h5py.File(tmp_path / "labels.h5") as file:
         assert np.array_equal(file["labels"][:], large)
@@ -199,7 +201,7 @@ def test_a_cancelled_export_leaves_nothing(labels, tmp_path, function):
 
 
 def test_hdf5_stops_before_the_disk_is_full(labels, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "_HDF5_OVERHEAD_BYTES", 2**62)
+    monkeypatch.setattr(export_labels, "_HDF5_OVERHEAD_BYTES", 2**62)
     with pytest.raises(ExportError, match="no space left"):
         write(export_labels_hdf5, labels, tmp_path / "labels.h5")
     assert list(tmp_path.iterdir()) == []
