@@ -234,22 +234,27 @@ def export(
     """Write the wanted files of a finished run; all that were written."""
     from particleseg_app.particles import export_csv, export_labels_hdf5, export_labels_tiff
     from particleseg_app.projects.review_files import open_review
-    from particleseg_app.projects.segmentation_job import run_provenance
+    from particleseg_app.projects.segmentation_job import run_provenance, run_table
 
     provenance = run_provenance(project, run_id)
     voxel_size = float(provenance["voxel_size_um"])
     written: list[Path] = []
+    table = run_table(project, run_id, progress, cancel)
     with open_review(project, run_id, read_only=True) as review:
         if CSV in wanted:
-            with project.open_scan(project.run(run_id).scan_id) as scan:
-                table = review.table(scan, progress, cancel)
             progress.start("Writing the table")
-            mends = {"mends": review.journal.mend_count}
-            written += export_csv(table, paths[CSV], {**provenance, **mends})
+            written += export_csv(table, paths[CSV], provenance)
         if TIFF in wanted:
             export_labels_tiff(review.labels, paths[TIFF], voxel_size, progress, cancel)
             written.append(paths[TIFF])
         if HDF5 in wanted:
-            export_labels_hdf5(review.labels, paths[HDF5], voxel_size, progress, cancel)
+            export_labels_hdf5(
+                review.labels,
+                paths[HDF5],
+                voxel_size,
+                progress,
+                cancel,
+                particle_count=len(table),
+            )
             written.append(paths[HDF5])
     return written

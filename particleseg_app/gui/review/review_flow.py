@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog
@@ -21,6 +21,8 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from particleseg_app.review.cases import ReviewCase
     from particleseg_app.review.error_rates import EstimatedErrorRates, EstimatedRate
 
@@ -38,6 +40,7 @@ class ReviewFlow(QObject):
         super().__init__(page)
         self._session, self._page = session, page
         self._shown: Shown | None = None
+        self._compiled = False
         page.left_wanted.connect(self.leave)
         page.queue_wanted.connect(self._find_cases)
         page.patch_wanted.connect(self._choose_patch_folder)
@@ -131,7 +134,15 @@ class ReviewFlow(QObject):
         )
         self._show_estimate()
         self.page_wanted.emit(True)
+        self._compile_tools(shown)
         return True
+
+    def _compile_tools(self, shown: Shown) -> None:
+        """Compile the tools in the background, so that the first mend does not wait for it."""
+        if not self._compiled:
+            self._compiled = True
+            dtype = shown.scan.dtype
+            Task("Preparing the tools", lambda progress, cancel: _prepare(dtype)).start()
 
     def _stored_cases(self, shown: Shown) -> Sequence[ReviewCase]:
         from particleseg_app.review.cases import read_cases
@@ -181,6 +192,12 @@ class ReviewFlow(QObject):
             count = len(shown.table)
             text = _guarded(lambda: estimate_text(estimated_error_rates(controller.cases, count)))
         self._page.set_estimate(text)
+
+
+def _prepare(dtype: np.dtype[Any]) -> None:
+    from particleseg_app.review.mends import prepare
+
+    prepare(dtype)
 
 
 def estimate_text(rates: EstimatedErrorRates) -> str:
