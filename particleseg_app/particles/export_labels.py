@@ -158,7 +158,7 @@ def _packed(values: np.ndarray, chunks: Shape) -> bytes:
     whole = np.zeros(chunks, np.uint32)
     whole[tuple(slice(0, n) for n in values.shape)] = values
     shuffled = np.ascontiguousarray(whole.reshape(-1).view(np.uint8).reshape(-1, 4).T)
-    return bytes(imagecodecs.zlib_encode(shuffled.reshape(-1).data, level=_HDF5_LEVEL))
+    return bytes(imagecodecs.zlib_encode(shuffled.tobytes(), level=_HDF5_LEVEL))
 
 
 def _check_space(folder: Path, wanted_bytes: int) -> None:

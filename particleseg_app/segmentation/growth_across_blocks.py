@@ -76,7 +76,7 @@ def _better(
                     kept_values = np.append(kept_values, np.empty(count, np.uint64))
                 kept_places[count] = place
                 count += 1
-                slot = count
+                slot = np.int64(count)
                 flat_slots[place] = slot
             kept_values[slot - 1] = offers[i]
             if following + 26 > reached.size:

@@ -227,7 +227,7 @@ def _settle(
                     if count == names.size:
                         names = np.append(names, np.zeros(count, np.uint32))
                         volumes = np.append(volumes, np.zeros(count, np.int64))
-                    local = count
+                    local = np.int64(count)
                     lookup[place] = local
                     names[local] = name
                     count += 1
