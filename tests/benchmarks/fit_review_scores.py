@@ -53,7 +53,7 @@ NETWORK = {
     "false particle": ("foreground", "core_peak", "core_share", "disagreement", "second_part"),
 }  # fmt: skip
 KNOT_PERCENT = (25, 50, 75, 92)
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+STRENGTHS = (0.1, 0.3, 1.0, 3.0)
 FOLDS = 5
 
 
@@ -140,7 +140,7 @@ def _fitted(
     low, high = np.percentile(values, [0.5, 99.5], axis=0)
     knots = np.percentile(values, KNOT_PERCENT, axis=0).T
     design = terms(values, low, high, knots)
-    regression = LogisticRegression(C=strength, max_iter=5000)
+    regression = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
     regression.fit(design, excess > 0)
     return LogisticModel(
         names=tuple(names),
