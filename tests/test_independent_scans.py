@@ -5,6 +5,7 @@ import pytest
 
 from .independent_scans import bodies, cases, scene
 from .independent_scans.real import separated
+from .independent_scans.scanner import scanned
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,19 @@ def test_a_case_is_the_same_each_time():
 
 
 def test_the_simulated_beam_hardens():
-    case = cases.hardened_beam(shape=(8, 96, 96))
-    matrix = case.labels == 0
-    _, y, x = np.ogrid[[slice(n) for n in case.labels.shape]]
-    radius = np.broadcast_to(np.hypot(y - 47.5, x - 47.5), matrix.shape)
-    rim = np.median(case.grey[matrix & (radius > 38) & (radius < 42)])
-    middle = np.median(case.grey[matrix & (radius < 20)])
-    air = np.median(case.grey[(radius > 46) & (radius < 47.5)])
-    assert air < middle < rim
+    _, y, x = np.ogrid[:2, :96, :96]
+    radius = np.broadcast_to(np.hypot(y - 47.5, x - 47.5), (2, 96, 96))
+    disc = np.where(radius < 36, 0.02, 0.0)
+    nothing = np.zeros_like(disc)
+
+    def rim_and_middle(light, dense):
+        picture = scanned(np.random.default_rng(5), light, dense, photons=1e7)
+        return picture[(radius > 30) & (radius < 33)].mean(), picture[radius < 10].mean()
+
+    rim, middle = rim_and_middle(nothing, disc)
+    weak_rim, weak_middle = rim_and_middle(disc / 100, nothing)
+    assert rim > 1.1 * middle > 0
+    assert weak_rim == pytest.approx(weak_middle, rel=0.05)
 
 
 def test_binary_grains_that_touch_are_separated():

@@ -56,7 +56,7 @@ def _filtered(sinogram: np.ndarray, smoothing: float) -> np.ndarray:
     """The ramp filter with a Gaussian roll-off along the detector (the last axis)."""
     width = sinogram.shape[-1]
     padded = 2 * width
-    position = np.fft.fftfreq(padded) * padded
+    position = np.rint(np.fft.fftfreq(padded) * padded)
     ramp = np.zeros(padded)
     ramp[0] = 0.25
     odd = position.astype(int) % 2 == 1
