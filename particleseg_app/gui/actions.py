@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSizePolicy, QSlider, QT
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.style import label
+from particleseg_app.gui.viewers.appearance_bar import AppearanceBar
 
 THEMES = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
 Standard = QKeySequence.StandardKey
@@ -40,6 +41,7 @@ class Actions(QObject):
         super().__init__(window)
         self._window = window
         self._reviewing = False
+        self._appearance: AppearanceBar | None = None
         make = self._make
         self.open_folder_action = make(
             "Open folder of slices…", "folder", "Ctrl+O", self.open_folder
@@ -79,6 +81,16 @@ class Actions(QObject):
         self._fill_menus()
         self._fill_toolbar()
 
+    def add_appearance(self, bar: AppearanceBar) -> None:
+        """Take in the controls of how particles look, beside those of their overlay."""
+        self._appearance = bar
+        self.toolbar.insertWidget(self._overlay_place, bar)
+        before = self.show_all_action
+        self._view_menu.insertActions(
+            before, [bar.hide_action, bar.isolate_action, bar.show_all_action]
+        )
+        self._view_menu.insertSeparator(before)
+
     def restore(self) -> None:
         """Take up the last choices; emits what they are."""
         store = settings()
@@ -103,6 +115,8 @@ class Actions(QObject):
         self.stop_action.setEnabled(busy)
         for part in (self._overlay, self.fill_action, self.contours_action):
             part.setEnabled(result)
+        if self._appearance is not None:
+            self._appearance.setEnabled(result and not reviewing)
         self.toolbar.setVisible(project)
 
     def show_selection(self, particles: int) -> None:
@@ -145,7 +159,7 @@ class Actions(QObject):
         run.addActions([self.new_run_action, self.stop_action])
         run.addSeparator()
         run.addActions([self.review_action, self.mend_action])
-        view = bar.addMenu("&View")
+        self._view_menu = view = bar.addMenu("&View")
         view.addActions([self.fill_action, self.contours_action])
         view.addSeparator()
         view.addActions([self.show_all_action, self.filter_action])
@@ -181,7 +195,7 @@ class Actions(QObject):
         gap = QWidget()
         gap.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.toolbar.addWidget(gap)
-        self.toolbar.addWidget(self._overlay)
+        self._overlay_place = self.toolbar.addWidget(self._overlay)
         for action in (self.fill_action, self.contours_action):
             self.toolbar.addAction(action)
             shown = self.toolbar.widgetForAction(action)

@@ -47,6 +47,7 @@ class MainWindow(QMainWindow):
         self.review = ReviewFlow(self.session, self.review_page)
         self.flows = Flows(self, self.session, self.banner)
         self.actions_ = Actions(self)
+        self.actions_.add_appearance(self.project_page.appearance_bar)
         self.pages = QStackedWidget()
         self.pages.addWidget(self.start_page)
         self.pages.addWidget(self.project_page)

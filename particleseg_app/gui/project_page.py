@@ -14,9 +14,17 @@ from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
 from particleseg_app.gui.session import Shown
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.style import label, line
+from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.viewers import HistogramWindow, OrthosliceView
+from particleseg_app.gui.viewers.appearance import ParticleAppearance, expected_errors
+from particleseg_app.gui.viewers.appearance_bar import AppearanceBar
+from particleseg_app.gui.viewers.label_look import LabelLook
+from particleseg_app.gui.viewers.touching import touching_particles
+from particleseg_app.units import Box
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from particleseg_app.gui.viewers.particles_3d import Particles3DView
 
 logger = logging.getLogger(__name__)
@@ -41,6 +49,10 @@ class ProjectPage(QWidget):
         self._shown: Shown | None = None
         self._no_3d = False
         self._arranged = False
+        self._mended_boxes: list[Box] = []
+        self.appearance = ParticleAppearance(self)
+        self.appearance.changed.connect(self._take_look)
+        self.appearance_bar = AppearanceBar(self.appearance, self)
 
         self._grey_box = QWidget()
         greys = QVBoxLayout(self._grey_box)
@@ -102,12 +114,18 @@ class ProjectPage(QWidget):
         self.slices.label_clicked.connect(self._on_label_clicked)
         self.table.particle_chosen.connect(self._on_row_chosen)
         self.table.shown_changed.connect(self.sizes.set_shown)
+        self.table.shown_changed.connect(self.appearance.set_in_table)
+        self.table.marked_changed.connect(self._show_chosen)
+        self.particle_selected.connect(lambda _particle: self._show_chosen())
+        self.appearance_bar.hide_wanted.connect(self.hide_chosen)
+        self.appearance_bar.isolate_wanted.connect(self.isolate_chosen)
         self.show_nothing()
 
     # --- what is shown -------------------------------------------------------------------------
 
     def show_nothing(self, title: str = "", text: str = "") -> None:
-        self._shown = None
+        self._take(None)
+        self.appearance.set_table(None)
         self.slices.clear()
         if self.particles_3d is not None:
             self.particles_3d.clear()
@@ -126,7 +144,8 @@ class ProjectPage(QWidget):
         same_scan = before is not None and before.entry.id == shown.entry.id
         place = self.slices.position if same_scan else None
         window = self.slices.window_range if same_scan else None
-        self._shown = shown
+        self._take(shown)
+        self.appearance.set_table(shown.table)
         self.selected = None
         self._centre.setCurrentIndex(1)
         self.slices.set_scan(shown.scan, shown.voxel_size_um)
@@ -145,18 +164,22 @@ class ProjectPage(QWidget):
         self.sizes.set_table(shown.table)
         self._show_3d(shown)
         self.select(None)
+        self._read_scores()
 
     def show_mended(self, shown: Shown) -> None:
         """Show labels and table after mends; the views keep their place."""
         if self._shown is None or self._shown.scan is not shown.scan:
             return
-        self._shown = shown
+        changed, self._mended_boxes = self._mended_boxes, []
+        self._take(shown)
         selected = self.selected
+        self.appearance.set_table(shown.table, mended=True)
         self.slices.set_labels(shown.labels)
         self.table.set_table(shown.table)
         self.sizes.set_table(shown.table)
         if self.particles_3d is not None:
-            self.particles_3d.set_labels(shown.labels, shown.table)
+            self.particles_3d.set_labels(shown.labels, shown.table, changed=changed)
+        self._read_scores()
         known = selected is not None and self.table.model.row_of_label(selected) is not None
         self.select(selected if known else None)
 
@@ -164,6 +187,74 @@ class ProjectPage(QWidget):
         """The particles marked in the table, or the one selected elsewhere."""
         marked = self.table.marked_labels()
         return marked or (() if self.selected is None else (self.selected,))
+
+    def _take(self, shown: Shown | None) -> None:
+        """Remember what is shown, and listen to where its labels are mended."""
+        before = None if self._shown is None else self._shown.review
+        self._shown = shown
+        now = None if shown is None else shown.review
+        if before is not now:
+            self._mended_boxes = []
+            if before is not None:
+                before.journal.remove_listener(self._on_mend)
+            if now is not None:
+                now.journal.add_listener(self._on_mend)
+
+    def _on_mend(self, box: Box, _labels: object) -> None:
+        self._mended_boxes.append(box)  # in the thread that mends
+
+    # --- how particles look --------------------------------------------------------------------
+
+    def hide_chosen(self) -> None:
+        """Hide the particles chosen, in every view."""
+        particles = self.chosen_particles()
+        self.select(None)
+        self.appearance.hide(particles)
+
+    def isolate_chosen(self) -> Task | None:
+        """Show only the particles chosen and those that touch them, as soon as these are found."""
+        shown, particles = self._shown, set(self.chosen_particles())
+        if shown is None or shown.labels is None or shown.table is None or not particles:
+            return None
+        labels, review = shown.labels, shown.review
+        boxes = _boxes(shown.table, particles)
+        task = Task(
+            "Looking for neighbours",
+            lambda _progress, cancel: touching_particles(labels, particles, boxes, cancel),
+        )
+
+        def isolate(neighbours: set[int]) -> None:
+            if self._shown is not None and self._shown.review is review:
+                self.appearance.isolate(particles | neighbours)
+
+        task.finished.connect(isolate)
+        return task.start()
+
+    def _take_look(self, look: LabelLook) -> None:
+        self.slices.set_look(look)
+        if self.particles_3d is not None:
+            self.particles_3d.set_look(look)
+
+    def _show_chosen(self) -> None:
+        self.appearance_bar.show_selection(len(self.chosen_particles()))
+
+    def _read_scores(self) -> None:
+        """Read the review queue's scores, where there is one, in the background."""
+        review = None if self._shown is None else self._shown.review
+        if review is None or not review.paths.cases.exists():
+            self.appearance.set_scores({})
+            return
+        path = review.paths.cases
+        task = Task("Reading the review scores", lambda _progress, _cancel: expected_errors(path))
+
+        def take(scores: dict[int, float]) -> None:
+            if self._shown is not None and self._shown.review is review:
+                self.appearance.set_scores(scores)
+
+        task.finished.connect(take)
+        task.start()
+
+    # --- layout --------------------------------------------------------------------------------
 
     def _arrange(self) -> None:
         """Share out the window the first time that particles are shown."""
@@ -197,6 +288,7 @@ class ProjectPage(QWidget):
             self._no_3d = True
             return None
         view.label_clicked.connect(self._on_label_clicked_3d)
+        view.set_look(self.appearance.look)
         self.greys.window_changed.connect(view.set_window)
         self.slices.set_fourth_widget(view)
         return view
@@ -268,3 +360,13 @@ class ProjectPage(QWidget):
         self.slices.stop()
         if self.particles_3d is not None:
             self.particles_3d.stop()
+
+
+def _boxes(table: pd.DataFrame, particles: set[int]) -> list[Box]:
+    """The boxes of some particles, from the particle table."""
+    own = table[table["label"].isin(particles)]
+    corners = own[[f"box_{axis}_{end}" for end in ("min", "max") for axis in "zyx"]]
+    return [
+        Box((z, y, x), (z_end, y_end, x_end))
+        for z, y, x, z_end, y_end, x_end in corners.to_numpy(dtype=int).tolist()
+    ]

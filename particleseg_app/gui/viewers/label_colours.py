@@ -6,6 +6,7 @@ neighbouring numbers get colours far apart, and none is too dark to be seen on b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -55,17 +56,19 @@ def colour_of(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-@cache
-def overlay_table(opacity: float, contours: bool) -> np.ndarray:
+def overlay_table(opacity: float, contours: bool, colours: np.ndarray | None = None) -> np.ndarray:
     """Colour table (256, 4), uint8 RGBA, for pictures made by `overlay_indices`.
+
+    `colours` (PALETTE_SIZE, 3) are those of a `LabelColouring`, else each particle has its own.
 
     In fill mode the rim of each particle is more opaque than its inside, so that touching
     particles of similar colour stay apart; in contour mode only the rim is shown.
     """
     table = np.zeros((256, 4), np.uint8)
     edges = slice(1 + EDGE_OFFSET, 1 + EDGE_OFFSET + PALETTE_SIZE)
-    table[1 : 1 + PALETTE_SIZE, :3] = palette()
-    table[edges, :3] = palette()
+    colours = palette() if colours is None else colours
+    table[1 : 1 + PALETTE_SIZE, :3] = colours
+    table[edges, :3] = colours
     opacity = min(1.0, max(0.0, opacity))
     inside = 0.0 if contours else opacity
     rim = min(1.0, 0.35 + opacity)
@@ -77,13 +80,17 @@ def overlay_table(opacity: float, contours: bool) -> np.ndarray:
     return table
 
 
-def overlay_indices(labels: np.ndarray, selected: int = 0) -> np.ndarray:
-    """Picture of a 2-D label slice as uint8 places in `overlay_table`.
+def overlay_indices(
+    labels: np.ndarray,
+    selected: int = 0,
+    places: Callable[[np.ndarray], np.ndarray] = palette_index,
+) -> np.ndarray:
+    """Picture of a 2-D label slice as uint8 places in `overlay_table`; `places` gives the colours.
 
     Inside of particles, their rim (one pixel inside their edge) and, around the `selected`
     particle, a light line with a dark ring outside it.
     """
-    index = palette_index(labels)
+    index = places(labels)
     rim = edge_mask(labels)
     rim &= labels != 0
     index[rim] += EDGE_OFFSET
@@ -135,18 +142,25 @@ def _oklch_to_rgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) ->
     rgb = np.zeros((lightness.size, 3))
     todo = np.ones(lightness.size, bool)
     for share in np.linspace(1.0, 0.0, 21):
-        linear = _oklab_to_linear(
+        linear = oklab_to_linear(
             lightness, share * chroma * np.cos(hue), share * chroma * np.sin(hue)
         )
         fits = todo & (linear >= -1e-4).all(axis=1) & (linear <= 1 + 1e-4).all(axis=1)
         rgb[fits] = linear[fits]
         todo &= ~fits
-    rgb = rgb.clip(0, 1)
-    encoded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055)
-    return np.round(255 * encoded).astype(np.uint8)
+    return linear_to_rgb(rgb)
 
 
-def _oklab_to_linear(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def linear_to_rgb(linear: np.ndarray) -> np.ndarray:
+    """sRGB uint8 of linear red, green and blue, cut off at 0 and 1."""
+    linear = linear.clip(0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    result: np.ndarray = np.round(255 * encoded).astype(np.uint8)
+    return result
+
+
+def oklab_to_linear(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Linear red, green and blue (n, 3) of OKLab colours (B. Ottosson's matrices)."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3

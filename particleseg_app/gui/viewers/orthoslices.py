@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.pointed import NOTHING_POINTED, Pointed, describe
 from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar
 from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, XZ, YZ, Plane, SliceCamera
@@ -54,6 +55,7 @@ class OrthosliceView(QWidget):
         self._window = (0.0, 255.0)
         self._opacity, self._contours = 0.45, False
         self._selected = 0
+        self._look = LabelLook.plain()
         self._enlarged: QWidget | None = None
         self._waiting = QTimer(self, interval=PATIENCE_MS, singleShot=True)
         self._waiting.timeout.connect(self._announce_waiting)
@@ -174,6 +176,12 @@ class OrthosliceView(QWidget):
             raise ValueError(f"unknown overlay mode {mode!r}")
         self._contours = mode == "contours"
         self._show_overlay_look()
+
+    def set_look(self, look: LabelLook) -> None:
+        """Colours of the particles, and which of them are shown."""
+        if look is not self._look:
+            self._look = look
+            self._request_all()
 
     def set_cross_visible(self, visible: bool) -> None:
         for cell in self._cells.values():
@@ -346,7 +354,7 @@ class OrthosliceView(QWidget):
         cell = self._cells[plane]
         if self._scan is None or not cell.view.isVisible():
             return
-        self.loader.request(cell.view.request(self._window, self._selected))
+        self.loader.request(cell.view.request(self._window, self._selected, self._look))
         if not self._waiting.isActive():
             self._waiting.start()
 
@@ -406,6 +414,8 @@ class OrthosliceView(QWidget):
             return None, 0
         row, column = (v for axis, v in enumerate(voxel) if axis != view.plane.axis)
         label = int(picture.labels[row, column]) if picture.labels is not None else 0
+        if not picture.request.look.visibility.shows_label(label):
+            label = 0  # what is hidden cannot be clicked on
         return float(picture.grey[row, column]), label
 
     def _label_at(self, voxel: tuple[int, int, int]) -> int:

@@ -91,6 +91,31 @@ def surfaces_of_label(surfaces: ParticleSurfaces, label: int) -> ParticleSurface
     )
 
 
+def surfaces_without(surfaces: ParticleSurfaces, labels: np.ndarray) -> ParticleSurfaces:
+    """The surfaces of all particles but those in `labels` (n,)."""
+    kept = ~np.isin(surfaces.labels, labels)
+    number = np.cumsum(kept) - 1
+    triangles = surfaces.triangles[kept[surfaces.triangles[:, 0]]]
+    return ParticleSurfaces(
+        vertices=surfaces.vertices[kept],
+        normals=surfaces.normals[kept],
+        labels=surfaces.labels[kept],
+        triangles=number[triangles].astype(np.uint32),
+    )
+
+
+def joined_surfaces(first: ParticleSurfaces, second: ParticleSurfaces) -> ParticleSurfaces:
+    """Both together; no particle may be in both."""
+    return ParticleSurfaces(
+        vertices=np.concatenate([first.vertices, second.vertices]),
+        normals=np.concatenate([first.normals, second.normals]),
+        labels=np.concatenate([first.labels, second.labels]),
+        triangles=np.concatenate(
+            [first.triangles, second.triangles + np.uint32(len(first.vertices))]
+        ),
+    )
+
+
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Unit normals (n, 3) float32 of the vertices, weighted by the triangles' areas."""
     a, b, c = (points[triangles[:, k]] for k in range(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -18,6 +19,9 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.icons import icon
+from particleseg_app.gui.viewers.clip_bar import ClipBar
+from particleseg_app.gui.viewers.colour_legend import ColourLegend
+from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.opengl import find_opengl
 from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
 from particleseg_app.gui.viewers.scene_loader import (
@@ -28,9 +32,11 @@ from particleseg_app.gui.viewers.scene_loader import (
     SceneLoader,
 )
 from particleseg_app.gui.viewers.scene_texts import SceneTexts
+from particleseg_app.gui.viewers.seen_particles import SeenSurfaces
 from particleseg_app.gui.viewers.slice_cell import ViewBar
 from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
-from particleseg_app.units import Shape
+from particleseg_app.progress import CancelToken
+from particleseg_app.units import Box, Shape
 
 if TYPE_CHECKING:
     from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
@@ -40,7 +46,8 @@ NOT_AVAILABLE = (
 )
 NOTHING = "Particles appear here in 3D once they have been found."
 MOTION_ENDS_MS = 220
-PARTICLES, SCAN, BOTH = "particles", "scan", "both"
+SEEN_AFTER_MS = 60
+PARTICLES, SCAN, BOTH, SEEN = "particles", "scan", "both", "seen"
 
 
 class Particles3DView(QWidget):
@@ -64,11 +71,15 @@ class Particles3DView(QWidget):
         self._scene: SceneCanvas | None = None
         self._loader: SceneLoader | None = None
         self._particles: ParticleScene | None = None
+        self._changed: list[Box] | None = []  # since `_particles`; None: who knows where
+        self._look = LabelLook.plain()
         self._waiting_for: set[str] = set()
         self._have_grey = False
         self._mode = PARTICLES
         self._motion_end = QTimer(self, interval=MOTION_ENDS_MS, singleShot=True)
         self._motion_end.timeout.connect(lambda: self._moving_ended())
+        self._seen_wanted = QTimer(self, interval=SEEN_AFTER_MS, singleShot=True)
+        self._seen_wanted.timeout.connect(lambda: self._prepare_seen())
         self._build()
         theme.notifier.changed.connect(self._take_colours)
         self._take_colours()
@@ -90,6 +101,14 @@ class Particles3DView(QWidget):
             self._modes.addButton(button)
             self._mode_buttons[mode] = button
             self.bar.add(button)
+        self.cut = QToolButton()
+        self.cut.setIcon(icon("cut"))
+        self.cut.setCheckable(True)
+        self.cut.setAutoRaise(True)
+        self.cut.setToolTip("Cut the particles open")
+        self.cut.setAccessibleName("Cut the particles open")
+        self.cut.toggled.connect(self._toggle_cut)
+        self.bar.add(self.cut)
         self._reset = QToolButton()
         self._reset.setIcon(icon("fit"))
         self._reset.setAutoRaise(True)
@@ -105,6 +124,10 @@ class Particles3DView(QWidget):
         self._holder_layout = QVBoxLayout(self._holder)
         self._holder_layout.setContentsMargins(0, 0, 0, 0)
         self._texts = SceneTexts(self._holder)
+        self.legend = ColourLegend(self._holder)
+        self.clip_bar = ClipBar()
+        self.clip_bar.hide()
+        self.clip_bar.changed.connect(self._cut_moved)
         self._stack = QStackedLayout()
         self._stack.addWidget(self._message)
         self._stack.addWidget(self._holder)
@@ -112,6 +135,7 @@ class Particles3DView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self.bar)
+        layout.addWidget(self.clip_bar)
         layout.addLayout(self._stack, 1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._show_state()
@@ -145,23 +169,57 @@ class Particles3DView(QWidget):
         labels: SliceVolume | None,
         table: Any = None,
         voxel_size_um: float | None = None,
+        changed: Sequence[Box] | None = None,
     ) -> None:
-        """Show the particles of a label volume, or none. `table` is not needed at present."""
+        """Show the particles of a label volume, or none. `table` is not needed at present.
+
+        Labels in place of others of the same scan, as after a mend, leave the picture as it is
+        until theirs is ready, and only particles that differ are made anew; `changed` are the
+        boxes in which they may differ (None: anywhere).
+        """
         had_scan = self._scan
-        self._labels = labels
-        self._selected = 0
-        self._particles = None
+        before, self._labels = self._labels, labels
+        mended = before is not None and labels is not None and before.shape == labels.shape
         self._waiting_for.discard(PARTICLES)
         if self._loader is not None:
             self._loader.cancel(PARTICLES)
         if voxel_size_um is not None:
             self._voxel_size_um = voxel_size_um
+        if mended:
+            known = self._changed is not None and changed is not None
+            self._changed = [*(self._changed or ()), *(changed or ())] if known else None
+            self._prepare()
+            return
+        self._stop_seen()
+        self._selected = 0
+        self._particles = None
         if self._scene is not None:
-            self._scene.set_surfaces(None, None)
+            self._scene.particles.set_selected(0)
+            self._scene.particles.set(None, None, None, None)
+            self._scene.refresh()
             if had_scan is None and labels is not None:
                 self._scene.set_box(labels.shape)
         self._mode = PARTICLES if labels is not None else SCAN
         self._prepare()
+
+    def set_look(self, look: LabelLook) -> None:
+        """Colours of the particles, and which of them are shown."""
+        if look is self._look:
+            return
+        uncovered = look.visibility is not self._look.visibility
+        self._look = look
+        if self._scene is not None:
+            self._scene.particles.set_look(look)
+            self._scene.refresh()
+        if uncovered:
+            self._want_seen()
+        self._show_state()
+
+    def set_cut(self, axis: int | None, share: float = 0.5, *, flipped: bool = False) -> None:
+        """Cut open across `axis` (0 z, 1 y, 2 x) at a share of its length; None shows all."""
+        if axis is not None:
+            self.clip_bar.choose(axis, share, flipped=flipped)
+        self.cut.setChecked(axis is not None)
 
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
         self._voxel_size_um = voxel_size_um
@@ -184,7 +242,8 @@ class Particles3DView(QWidget):
         """Highlight one particle, or none."""
         self._selected = label or 0
         if self._scene is not None:
-            self._scene.set_selected(self._selected)
+            self._scene.particles.set_selected(self._selected)
+            self._scene.refresh()
 
     def reset_view(self) -> None:
         if self._scene is not None:
@@ -197,6 +256,7 @@ class Particles3DView(QWidget):
     def stop(self) -> None:
         """End the threads; the view shows nothing new afterwards."""
         self._motion_end.stop()
+        self._seen_wanted.stop()
         if self._loader is not None:
             self._loader.stop()
             self._loader = None
@@ -219,6 +279,8 @@ class Particles3DView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self._texts.place_remark()
+        self.legend.place()
+        self._want_seen()
 
     def _shape(self) -> Shape | None:
         volume = self._scan or self._labels
@@ -233,8 +295,10 @@ class Particles3DView(QWidget):
         if self._loader is not None:
             self._loader.cancel(PARTICLES)
             self._loader.cancel(SCAN)
+        self._stop_seen()
         if self._scene is not None:
-            self._scene.set_surfaces(None, None)
+            self._scene.particles.set_selected(0)
+            self._scene.particles.set(None, None, None, None)
             self._scene.set_volume(None, 1)
 
     def _prepare(self) -> None:
@@ -242,7 +306,8 @@ class Particles3DView(QWidget):
         if self.isVisible() and self._shape() is not None and self.available:
             self._make_scene()
         if self._scene is not None and self._loader is not None and self.isVisible():
-            if self._wants(PARTICLES) and self._particles is None and self._labels is not None:
+            outdated = self._particles is None or self._changed != []
+            if self._wants(PARTICLES) and outdated and self._labels is not None:
                 self._begin(PARTICLES)
             if self._wants(SCAN) and not self._have_grey and self._scan is not None:
                 self._begin(SCAN)
@@ -257,7 +322,11 @@ class Particles3DView(QWidget):
             return
         self._waiting_for.add(what)
         if what == PARTICLES and self._labels is not None:
-            self._loader.prepare_particles(self._labels)
+            if self._particles is None:
+                self._changed = []
+                self._loader.prepare_particles(self._labels)
+            else:
+                self._loader.mend_particles(self._labels, self._particles, self._changed)
         elif what == SCAN and self._scan is not None:
             self._loader.prepare_scan(self._scan, *self._grey_range)
 
@@ -268,25 +337,76 @@ class Particles3DView(QWidget):
         assert opengl is not None
         from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
 
-        self._scene = SceneCanvas(self._clicked, self._place_texts, self._moving)
+        budget = SOFTWARE if opengl.software else HARDWARE
+        all_in_motion = budget.triangles_in_motion >= budget.triangles
+        self._scene = SceneCanvas(self._clicked, self._place_texts, self._moving, all_in_motion)
+        self._scene.particles.set_look(self._look)
         self._holder_layout.addWidget(self._scene.canvas.native)
         self._texts.raise_all()
-        self._loader = SceneLoader(SOFTWARE if opengl.software else HARDWARE, self)
+        self.legend.raise_()
+        self._loader = SceneLoader(budget, self)
+        self._loader.seen_ready.connect(self._show_seen)
         self._loader.particles_ready.connect(self._show_particles)
         self._loader.scan_ready.connect(self._show_scan)
         self._loader.failed.connect(self._show_failure)
         shape = self._shape()
         assert shape is not None
         self._scene.set_box(shape)
+        self._cut_moved()
 
-    def _show_particles(self, prepared: ParticleScene) -> None:
-        if self._scene is None or self._labels is None or PARTICLES not in self._waiting_for:
+    def _show_particles(self, prepared: ParticleScene, token: CancelToken) -> None:
+        if self._scene is None or self._labels is None or token.cancelled:
             return
         self._waiting_for.discard(PARTICLES)
-        self._particles = prepared
-        self._scene.set_surfaces(prepared.surfaces, prepared.coarse)
-        self._scene.set_selected(self._selected)
+        self._changed = []
+        if prepared is not self._particles:
+            mended = self._particles is not None
+            self._particles = prepared
+            particles = self._scene.particles
+            particles.set(
+                prepared.surfaces,
+                prepared.coarse,
+                prepared.ellipsoids,
+                prepared.surface_of,
+                keep_seen=mended,
+            )
+            particles.set_selected(self._selected)
+            self._scene.refresh()
+        self._want_seen()
         self._show_state()
+
+    # --- surfaces of what is seen, where there are too many particles --------------------------
+
+    def _want_seen(self) -> None:
+        """Make surfaces of what is seen soon, if that is how the particles are drawn."""
+        if self._particles is None or self._particles.ellipsoids is None:
+            return
+        if self._loader is not None:
+            self._loader.cancel(SEEN)
+        self._waiting_for.add(SEEN)
+        self._seen_wanted.start()
+
+    def _stop_seen(self) -> None:
+        self._seen_wanted.stop()
+        self._waiting_for.discard(SEEN)
+        if self._loader is not None:
+            self._loader.cancel(SEEN)
+
+    def _prepare_seen(self) -> None:
+        whole, labels = self._particles, self._labels
+        if self._scene is None or self._loader is None or labels is None or whole is None:
+            return
+        if not self.isVisible() or not self._wants(PARTICLES) or whole.ellipsoids is None:
+            self._waiting_for.discard(SEEN)
+            return
+        self._loader.prepare_seen(labels, whole, self._scene.viewpoint(self._look.visibility))
+
+    def _show_seen(self, seen: SeenSurfaces | None, token: CancelToken) -> None:
+        if self._scene is None or token.cancelled:
+            return
+        self._waiting_for.discard(SEEN)
+        self._scene.particles.set_seen(seen)
+        self._scene.refresh()
 
     def _show_scan(self, prepared: GreyScene) -> None:
         if self._scene is None or self._scan is None or SCAN not in self._waiting_for:
@@ -320,15 +440,20 @@ class Particles3DView(QWidget):
             )
             button.setChecked(mode == self._mode and self._shape() is not None)
         self._reset.setEnabled(self._scene is not None)
+        shows_particles = self._mode != SCAN and self._labels is not None
+        self.cut.setEnabled(self._scene is not None and shows_particles)
+        self.clip_bar.setVisible(self.cut.isChecked() and self.cut.isEnabled())
+        self.legend.set_scale(self._look.colouring.scale if shows_particles else None)
+        self.legend.place()
         if self._scene is None or self._shape() is None:
             known_missing = self.isVisible() and not self.available
             self._message.setText(NOT_AVAILABLE if known_missing else NOTHING)
             self._stack.setCurrentWidget(self._message)
             return
         self._stack.setCurrentWidget(self._holder)
-        if self._waiting_for:
+        if self._waiting_for - {SEEN} and (self._particles is None or SCAN in self._waiting_for):
             self._texts.say("Preparing the 3D view …")
-        elif self._particles is not None and not len(self._particles.surfaces.triangles):
+        elif self._particles is not None and self._particles.empty:
             self._texts.say("There are no particles to show.")
         else:
             self._texts.say("")
@@ -345,16 +470,45 @@ class Particles3DView(QWidget):
         if self._scene is None or self._particles is None or self._mode == SCAN:
             return 0
         start, direction = self._scene.ray(pixel)
-        return first_label_on_ray(self._particles.labels, self._particles.step, start, direction)
+        return first_label_on_ray(
+            self._particles.labels,
+            self._particles.step,
+            start,
+            direction,
+            self._look.visibility,
+            self._scene.clip,
+        )
 
     def _moving(self, moving: bool) -> None:
         if moving and self._scene is not None:
             self._scene.set_motion(True)
+            self._stop_seen()
         self._motion_end.start()
 
     def _moving_ended(self) -> None:
         if self._scene is not None:
             self._scene.set_motion(False)
+            self._want_seen()
+
+    # --- cut open ------------------------------------------------------------------------------
+
+    def _toggle_cut(self, on: bool) -> None:
+        self._show_state()
+        self._cut_moved()
+
+    def _cut_moved(self) -> None:
+        shape = self._shape()
+        if self._scene is None or shape is None:
+            return
+        self.clip_bar.set_volume(shape, self._voxel_size_um)
+        before = self._scene.clip
+        if self.cut.isChecked():
+            self._scene.set_clip(*self.clip_bar.plane())
+        else:
+            self._scene.set_clip(None)
+        crowd = self._particles is not None and self._particles.ellipsoids is not None
+        if crowd and self._scene.clip != before:
+            self._moving(True)
 
     # --- looks ---------------------------------------------------------------------------------
 

@@ -13,8 +13,10 @@ from vispy.scene.cameras import TurntableCamera
 from vispy.visuals.transforms import STTransform
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.viewers.particle_surfaces import ParticleSurfaces, surfaces_of_label
-from particleseg_app.gui.viewers.surface_visual import ParticleSurfaceNode
+from particleseg_app.gui.viewers.label_look import LabelVisibility
+from particleseg_app.gui.viewers.scene_particles import SceneParticles
+from particleseg_app.gui.viewers.seen_particles import Viewpoint
+from particleseg_app.gui.viewers.surface_visual import NO_CLIP
 from particleseg_app.units import Shape
 
 FIELD_OF_VIEW = 32.0
@@ -42,6 +44,7 @@ class SceneCanvas:
         clicked: Callable[[tuple[float, float]], None],
         drawn: Callable[[], None],
         moving: Callable[[bool], None],
+        seen_in_motion: bool = True,
     ) -> None:
         self.canvas = scene.SceneCanvas(
             app="pyside6", keys=None, show=False, bgcolor=theme.current().canvas, size=(400, 300)
@@ -54,16 +57,12 @@ class SceneCanvas:
         self._camera.depth_value = 1e3  # the default wastes the depth buffer on great distances
         self._clicked, self._drawn, self._moving = clicked, drawn, moving
         self._shape: Shape = (1, 1, 1)
-        self._surfaces: ParticleSurfaceNode | None = None
-        self._coarse: ParticleSurfaceNode | None = None
-        self._ghost: ParticleSurfaceNode | None = None
-        self._ghost_box = (np.zeros(3), np.zeros(3))
-        self._prepared: ParticleSurfaces | None = None
-        self._selected = 0
+        self.particles = SceneParticles(self._view.scene, seen_in_motion)
         self._volume: scene.visuals.Volume | None = None
         self._box: scene.visuals.Line | None = None
         self._show = (True, False)
         self._in_motion = False
+        self.clip = NO_CLIP
         self._pressed_at: np.ndarray | None = None
         self._last = np.zeros(2)
         events = self.canvas.events
@@ -106,22 +105,6 @@ class SceneCanvas:
         self._box.set_gl_state("translucent", depth_test=True)
         self.reset_view()
 
-    def set_surfaces(
-        self, surfaces: ParticleSurfaces | None, coarse: ParticleSurfaces | None
-    ) -> None:
-        """Show particles; `coarse` stands in for them while the scene moves."""
-        for node in (self._surfaces, self._coarse):
-            if node is not None:
-                node.parent = None
-        self._surfaces = self._coarse = None
-        self._prepared = surfaces
-        self.set_selected(0)
-        if surfaces is not None and len(surfaces.triangles):
-            self._surfaces = ParticleSurfaceNode(surfaces, parent=self._view.scene)
-            if coarse is not None and len(coarse.triangles):
-                self._coarse = ParticleSurfaceNode(coarse, parent=self._view.scene)
-        self._apply_visibility()
-
     def set_volume(self, grey: np.ndarray | None, step: int) -> None:
         """Show a small copy of the scan, uint8 (z, y, x), `step` voxels a voxel."""
         if self._volume is not None:
@@ -140,7 +123,7 @@ class SceneCanvas:
                 scale=(step, step, step), translate=(step / 2, step / 2, step / 2)
             )
             self._volume.order = 10
-        self._apply_visibility()
+        self.refresh()
 
     def set_grey_limits(self, low: float, high: float) -> None:
         """Greys of the small copy (0 to 255) that are shown black and white."""
@@ -150,31 +133,13 @@ class SceneCanvas:
 
     def show(self, particles: bool, scan: bool) -> None:
         self._show = (particles, scan)
-        self._apply_visibility()
-
-    def set_selected(self, label: int) -> None:
-        """Highlight one particle, also where others hide it; 0 shows all alike."""
-        self._selected = label
-        for node in (self._surfaces, self._coarse):
-            if node is not None:
-                node.set_selected(label)
-        if self._ghost is not None:
-            self._ghost.parent = None
-            self._ghost = None
-        if label and self._prepared is not None:
-            part = surfaces_of_label(self._prepared, label)
-            if part is not None:
-                self._ghost = ParticleSurfaceNode(part, opacity=0.4, parent=self._view.scene)
-                self._ghost.set_gl_state("translucent", depth_test=False, cull_face="back")
-                self._ghost.order = 5
-                self._ghost_box = (part.vertices.min(axis=0), part.vertices.max(axis=0))
-        self._apply_visibility()
+        self.refresh()
 
     def set_motion(self, moving: bool) -> None:
         """Draw more coarsely while the scene moves."""
         if moving != self._in_motion:
             self._in_motion = moving
-            self._apply_visibility()
+            self.refresh()
 
     def close(self) -> None:
         """Let go of everything that is drawn."""
@@ -183,20 +148,16 @@ class SceneCanvas:
     def take_colours(self) -> None:
         self.canvas.bgcolor = theme.current().canvas
 
-    def _apply_visibility(self) -> None:
+    def refresh(self) -> None:
+        """Draw anew, after a change of mode, motion or particles."""
         particles, scan = self._show
-        coarse = self._in_motion and self._coarse is not None
-        if self._surfaces is not None:
-            self._surfaces.visible = particles and not coarse
-        if self._coarse is not None:
-            self._coarse.visible = particles and coarse
-        if self._ghost is not None:
-            self._ghost.visible = particles
+        self.particles.show(particles, self._in_motion)
+        coarse = self._in_motion and self.particles.coarser_in_motion
         if self._volume is not None:
             # Where surfaces must be coarser in motion, rays on top of them are too much.
             self._volume.visible = scan and not (particles and coarse)
             step = MOTION_STEP if self._in_motion else REST_STEP
-            beside_particles = particles and self._surfaces is not None
+            beside_particles = particles and not self.particles.empty
             self._volume.relative_step_size = step
             self._volume.cmap = _glass(step, 0.25 if beside_particles else 1.0)
             self._volume.set_gl_state("translucent", depth_test=False, cull_face=False)
@@ -220,9 +181,10 @@ class SceneCanvas:
 
     def selected_circle(self) -> tuple[float, float, float] | None:
         """Middle and radius in pixels of a circle round the highlighted particle, or None."""
-        if self._ghost is None or not self._ghost.visible:
+        box = self.particles.ghost_box()
+        if box is None:
             return None
-        low, high = self._ghost_box
+        low, high = box
         corners = np.array([[(low, high)[(k >> a) & 1][a] for a in range(3)] for k in range(8)])
         pixels = self.project(corners)
         middle = (pixels.min(axis=0) + pixels.max(axis=0)) / 2
@@ -239,6 +201,36 @@ class SceneCanvas:
         direction = far - near
         return near, direction / np.linalg.norm(direction)
 
+    def viewpoint(self, visibility: LabelVisibility) -> Viewpoint:
+        """Where the scene is looked at from now, and what is not hidden or cut away there."""
+        width, height = self._view.size
+        corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)]
+        starts, directions = zip(*(self.ray(corner) for corner in corners), strict=True)
+        start, forward = self.ray((width / 2, height / 2))
+        reach = 4 * float(np.linalg.norm(self._shape)) + float(
+            np.linalg.norm(start - np.array(self._shape[::-1]) / 2)
+        )
+        near, far = np.array(starts), []
+        for begin, direction in zip(starts, directions, strict=True):
+            # All far points on one plane across the view, so that those between are on rays too.
+            far.append(begin + direction * reach / float(direction @ forward))
+        return Viewpoint(near, np.array(far), width / max(height, 1), self.clip, visibility)
+
+    def set_clip(self, axis: int | None, place: float = 0.0, beyond: bool = True) -> None:
+        """Cut open along `axis` (0 z, 1 y, 2 x) at `place` in voxels; None cuts nothing.
+
+        What lies `beyond` the place, or before it, is cut away.
+        """
+        clip = NO_CLIP
+        if axis is not None:
+            sign = -1.0 if beyond else 1.0
+            normal = [0.0, 0.0, 0.0]
+            normal[2 - axis] = sign
+            clip = (normal[0], normal[1], normal[2], -sign * place)
+        self.clip = clip
+        self.particles.set_clip(clip)
+        self.canvas.update()
+
     def _depth_of(self, point: np.ndarray) -> float:
         mapped = self._to_canvas().map(point[None])[0]
         return float(mapped[3])  # the homogeneous part grows with the distance from the viewer
@@ -252,11 +244,9 @@ class SceneCanvas:
         start, forward = self.ray(middle)
         above, _ = self.ray((width / 2, height / 2 - 40))
         beside, _ = self.ray((width / 2 - 40, height / 2))
-        up, left = _unit(above - start), _unit(beside - start)
-        light = _unit(-forward + 0.55 * up + 0.45 * left)
-        for node in (self._surfaces, self._coarse, self._ghost):
-            if node is not None:
-                node.set_viewer(-forward, light)
+        up, right = _unit(above - start), -_unit(beside - start)
+        self.particles.set_viewer(-forward, right, up)
+        self.particles.set_screen(*self.canvas.physical_size)
 
     # --- mouse ---------------------------------------------------------------------------------
 

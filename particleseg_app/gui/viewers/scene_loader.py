@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from particleseg_app.errors import Cancelled
-from particleseg_app.gui.viewers.particle_surfaces import (
-    ParticleSurfaces,
-    count_surface_faces,
-    particle_surfaces,
+from particleseg_app.gui.viewers.particle_scene import (
+    HARDWARE,
+    LABEL_VOXELS,
+    SOFTWARE,
+    DrawingBudget,
+    ParticleScene,
+    mended_scene,
+    particle_scene,
 )
+from particleseg_app.gui.viewers.seen_particles import Viewpoint, seen_surfaces
 from particleseg_app.gui.viewers.slice_reader import SliceVolume
-from particleseg_app.gui.viewers.volume_preview import (
-    preview_step,
-    read_grey_preview,
-    read_labels_preview,
-)
+from particleseg_app.gui.viewers.volume_preview import preview_step, read_grey_preview
 from particleseg_app.progress import CancelToken
+from particleseg_app.units import Box
 
-LABEL_VOXELS = 192**3
+__all__ = [
+    "HARDWARE",
+    "SOFTWARE",
+    "DrawingBudget",
+    "GreyScene",
+    "ParticleScene",
+    "SceneLoader",
+    "particle_scene",
+]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DrawingBudget:
-    """How much can be drawn: triangles at rest and in motion, voxels of the scan."""
-
-    triangles: int
-    triangles_in_motion: int
-    grey_voxels: int
-
-
-HARDWARE = DrawingBudget(2_500_000, 2_500_000, 256**3)
-SOFTWARE = DrawingBudget(420_000, 80_000, 128**3)
-
-
-@dataclass(frozen=True, eq=False)
-class ParticleScene:
-    """Surfaces ready to be drawn, and the small label volume they came from, for picking."""
-
-    surfaces: ParticleSurfaces
-    coarse: ParticleSurfaces | None
-    labels: np.ndarray
-    step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +49,14 @@ class SceneLoader(QObject):
     """Reads and prepares volumes in the background.
 
     Signals: `particles_ready` with a `ParticleScene`, `scan_ready` with a `GreyScene`, `failed`
-    with ``particles`` or ``scan``. A newer call replaces what an older one still prepares.
+    with ``particles`` or ``scan``, `seen_ready` with `SeenSurfaces` or None. A newer call replaces
+    what an older one still prepares; particles and what is seen come with the token of their call,
+    which is cancelled by then if they were replaced on their way.
     """
 
-    particles_ready = Signal(object)
+    particles_ready = Signal(object, object)
     scan_ready = Signal(object)
+    seen_ready = Signal(object, object)
     failed = Signal(str)
 
     def __init__(self, budget: DrawingBudget, parent: QObject | None = None) -> None:
@@ -78,9 +68,40 @@ class SceneLoader(QObject):
         def work(cancel: CancelToken) -> None:
             prepared = particle_scene(labels, self.budget, cancel)
             cancel.check()
-            self.particles_ready.emit(prepared)
+            self.particles_ready.emit(prepared, cancel)
 
         self._begin("particles", work)
+
+    def mend_particles(
+        self, labels: SliceVolume, before: ParticleScene, changed: Sequence[Box] | None
+    ) -> None:
+        """Bring a scene up to date after mends inside the boxes `changed` (None: anywhere)."""
+
+        def work(cancel: CancelToken) -> None:
+            prepared = mended_scene(before, labels, changed, self.budget, cancel)
+            cancel.check()
+            self.particles_ready.emit(prepared, cancel)
+
+        self._begin("particles", work)
+
+    def prepare_seen(self, labels: SliceVolume, whole: ParticleScene, view: Viewpoint) -> None:
+        """Make surfaces of the particles that are seen from a viewpoint."""
+
+        def work(cancel: CancelToken) -> None:
+            seen = seen_surfaces(
+                labels,
+                whole.labels,
+                whole.step,
+                whole.boxes_of,
+                view,
+                self.budget.triangles,
+                LABEL_VOXELS,
+                cancel,
+            )
+            cancel.check()
+            self.seen_ready.emit(seen, cancel)
+
+        self._begin("seen", work)
 
     def prepare_scan(self, scan: SliceVolume, low: float, high: float) -> None:
         def work(cancel: CancelToken) -> None:
@@ -92,7 +113,7 @@ class SceneLoader(QObject):
         self._begin("scan", work)
 
     def cancel(self, what: str) -> None:
-        """Stop preparing ``particles`` or ``scan``; returns at once."""
+        """Stop preparing ``particles``, ``scan`` or ``seen``; returns at once."""
         job = self._jobs.pop(what, None)
         if job is not None:
             job.cancel_token.cancel()
@@ -151,34 +172,3 @@ class _Job(threading.Thread):
             if not self.cancel_token.cancelled:
                 _log.exception("The 3D view could not be prepared.")
                 self._fail(self._what)
-
-
-def particle_scene(
-    volume: SliceVolume, budget: DrawingBudget, cancel: CancelToken
-) -> ParticleScene:
-    """Surfaces of all particles, coarse enough to be drawn within the budget."""
-    step = preview_step(volume.shape, LABEL_VOXELS)
-    labels = read_labels_preview(volume, step, cancel)
-    fine = _thinning(labels, budget.triangles)
-    surfaces = particle_surfaces(_thinned(labels, fine), step * fine, cancel)
-    coarse = None
-    if len(surfaces.triangles) > budget.triangles_in_motion:
-        further = max(fine + 1, _thinning(labels, budget.triangles_in_motion))
-        coarse = particle_surfaces(_thinned(labels, further), step * further, cancel)
-    return ParticleScene(surfaces, coarse, labels, step)
-
-
-def _thinning(labels: np.ndarray, most_triangles: int) -> int:
-    """Every how many voxels to keep so that the surfaces have at most about so many triangles."""
-    triangles = 2 * count_surface_faces(labels)
-    factor = 1
-    while triangles / factor**2 > most_triangles:
-        factor += 1
-    return factor
-
-
-def _thinned(labels: np.ndarray, factor: int) -> np.ndarray:
-    if factor == 1:
-        return labels
-    places = [np.minimum(np.arange(0, n, factor) + factor // 2, n - 1) for n in labels.shape]
-    return labels[np.ix_(*places)]

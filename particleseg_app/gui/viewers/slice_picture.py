@@ -6,11 +6,12 @@ on the view and not on the size of the scan. It runs in the reading thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from particleseg_app.gui.viewers.label_colours import overlay_indices
+from particleseg_app.gui.viewers.label_look import LabelLook
 
 Region = tuple[int, int, int, int]  # first row, end row, first column, end column, in voxels
 
@@ -21,7 +22,7 @@ class SliceRequest:
 
     `grey_step` and `overlay_step` are voxels per pixel of the picture, `overlay_zoom` pixels per
     voxel (one of the two is 1). `window` are the grey values shown black and white. `transposed`
-    exchanges rows and columns of the pictures, not of `region`.
+    exchanges rows and columns of the pictures, not of `region`. `look` says how particles are seen.
     """
 
     axis: int
@@ -33,6 +34,7 @@ class SliceRequest:
     window: tuple[float, float] = (0.0, 255.0)
     selected: int = 0
     transposed: bool = False
+    look: LabelLook = field(default_factory=LabelLook.plain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,9 @@ def make_picture(
             sampled = sampled.repeat(request.overlay_zoom, 0).repeat(request.overlay_zoom, 1)
         if request.transposed:
             sampled = np.ascontiguousarray(sampled.T)
-        overlay = overlay_indices(sampled, request.selected)
+        look = request.look
+        sampled = look.visibility.only_shown(sampled)
+        overlay = overlay_indices(sampled, request.selected, look.colouring.places)
     return SlicePicture(
         request=request,
         grey=grey,

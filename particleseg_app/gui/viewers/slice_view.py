@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QGraphicsView, QStyleOptionGraphicsItem, QWidget
 from particleseg_app.gui import theme
 from particleseg_app.gui.viewers import canvas_painting
 from particleseg_app.gui.viewers.label_colours import overlay_table
+from particleseg_app.gui.viewers.label_look import LabelColouring, LabelLook
 from particleseg_app.gui.viewers.slice_geometry import Plane, SliceCamera
 from particleseg_app.gui.viewers.slice_picture import Region, SlicePicture, SliceRequest
 
@@ -87,6 +88,7 @@ class SliceView(pg.GraphicsView):
         self.remark = ""
         self.cross_visible = True
         self._overlay_look = (0.45, False)
+        self._table_of: tuple[float, bool, LabelColouring] | None = None
         self._mouse: QPointF | None = None
         self._pressed_at: QPointF | None = None
         self._button = Qt.MouseButton.NoButton
@@ -115,6 +117,7 @@ class SliceView(pg.GraphicsView):
         """Show a picture of this plane, or nothing."""
         self.picture = picture
         self.remark = ""
+        self._take_colours()
         if picture is None:
             self._grey.clear()
             self._overlay.clear()
@@ -139,14 +142,22 @@ class SliceView(pg.GraphicsView):
 
     def set_overlay_look(self, opacity: float, contours: bool) -> None:
         self._overlay_look = (round(opacity, 3), contours)
-        self._overlay.setLookupTable(overlay_table(*self._overlay_look))
+        self._take_colours()
         self.viewport().update()
+
+    def _take_colours(self) -> None:
+        """Colour the shown picture with the colours it was made for."""
+        look = LabelLook.plain() if self.picture is None else self.picture.request.look
+        wanted = (*self._overlay_look, look.colouring)
+        if wanted != self._table_of:
+            self._table_of = wanted
+            self._overlay.setLookupTable(overlay_table(*self._overlay_look, look.colouring.colours))
 
     def set_position(self, position: tuple[int, int, int]) -> None:
         self.position = position
         self.viewport().update()
 
-    def request(self, window: tuple[float, float], selected: int) -> SliceRequest:
+    def request(self, window: tuple[float, float], selected: int, look: LabelLook) -> SliceRequest:
         """What the loader is to make for what this view shows now."""
         pixel = 1 / (self.camera.zoom * self.devicePixelRatioF())  # voxels per screen dot
         return SliceRequest(
@@ -159,14 +170,15 @@ class SliceView(pg.GraphicsView):
             window=window,
             selected=selected,
             transposed=self.plane.transposed,
+            look=look,
         )
 
     def picture_is_enough(self) -> bool:
         """Whether the shown picture covers what is visible, at the right resolution."""
         if self.picture is None:
             return False
-        now = self.request(self.picture.request.window, self.picture.request.selected)
         then = self.picture.request
+        now = self.request(then.window, then.selected, then.look)
         same = (now.index, now.grey_step, now.overlay_step, now.overlay_zoom) == (
             then.index,
             then.grey_step,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,57 @@ def preview_step(shape: Shape, most_voxels: int) -> int:
 
 def read_labels_preview(volume: SliceVolume, step: int, cancel: CancelToken) -> np.ndarray:
     """Every `step`-th label along each axis, (z, y, x), the middle one of each block."""
-    places = [np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n in volume.shape]
-    result = np.zeros([p.size for p in places], np.uint32)
+    result = np.zeros([p.size for p in _places(volume.shape, step)], np.uint32)
     for box in _boxes(volume, step):
         cancel.check()
-        inside = [
-            np.flatnonzero((p >= a) & (p < b))
-            for p, a, b in zip(places, box.start, box.stop, strict=True)
-        ]
-        block = _read(volume, box)
-        own = [p[i] - a for p, i, a in zip(places, inside, box.start, strict=True)]
-        result[np.ix_(*inside)] = block[np.ix_(*own)]
+        _sample(volume, step, box, result)
     return result
+
+
+def reread_labels_preview(
+    volume: SliceVolume,
+    step: int,
+    before: np.ndarray,
+    changed: Sequence[Box] | None,
+    cancel: CancelToken,
+) -> np.ndarray:
+    """A small copy brought up to date: `before` with what lies in the boxes `changed` read again.
+
+    None reads everything again. `before` itself stays as it is.
+    """
+    if changed is None:
+        return read_labels_preview(volume, step, cancel)
+    result = before.copy()
+    for box in changed:
+        cancel.check()
+        _sample(volume, step, box, result)
+    return result
+
+
+def only_labels(labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The labels with background in place of all that are not `wanted` (n,)."""
+    import fastremap
+
+    result: np.ndarray = fastremap.mask_except(labels, wanted.tolist(), in_place=False)
+    return result
+
+
+def _places(shape: Shape, step: int) -> list[np.ndarray]:
+    return [np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n in shape]
+
+
+def _sample(volume: SliceVolume, step: int, box: Box, result: np.ndarray) -> None:
+    """Put the labels of `box` that belong in the small copy `result` there."""
+    places = _places(volume.shape, step)
+    inside = [
+        np.flatnonzero((p >= a) & (p < b))
+        for p, a, b in zip(places, box.start, box.stop, strict=True)
+    ]
+    if not all(i.size for i in inside):
+        return
+    block = _read(volume, box)
+    own = [p[i] - a for p, i, a in zip(places, inside, box.start, strict=True)]
+    result[np.ix_(*inside)] = block[np.ix_(*own)]
 
 
 def read_grey_preview(
@@ -76,5 +115,5 @@ def _read(volume: Any, box: Box) -> np.ndarray:
     if hasattr(volume, "read"):
         block: np.ndarray = volume.read(box)
         return block
-    (z, y, _), (z_end, y_end, _) = box.start, box.stop
-    return np.stack([volume.read_slice(0, index)[y:y_end] for index in range(z, z_end)])
+    z, y, x = box.slices
+    return np.stack([volume.read_slice(0, index)[y, x] for index in range(z.start, z.stop)])
