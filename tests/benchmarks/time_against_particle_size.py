@@ -123,7 +123,7 @@ def draw(
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
     figure, axes = plt.subplots(figsize=(7, 4.6), layout="constrained")
     colours = {"fast": "#2a9d8f", "standard": "#1d4e89", "best": "#c8553d"}
@@ -152,7 +152,7 @@ def draw(
     axes.xaxis.set_major_locator(FixedLocator([8, 10, 15, 20, 30, 40, 60, 80, 100, 150]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("particle diameter in the scan, voxels (dotted: the model’s own)")
     axes.set_ylabel("processor seconds per million voxels")
     axes.grid(True, which="major", color="0.9")
