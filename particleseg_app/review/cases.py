@@ -24,10 +24,12 @@ class ReviewCase:
 
     `kind` is "merger" (one label that may be several particles), "splitter" (two labels that may
     be one particle) or "false particle" (a label that may be none). `probability` that it is so,
-    calibrated; `weight` how many errors it is if so. `evidence`: named figures (docs/review.md);
-    `text` the telling ones in words. `box` holds the labels with a margin, in voxels of the scan;
-    `centre` (z, y, x) is where to look: the neck, the contact or the particle's middle. `markers`
-    of a merger: a point in each part it may have, in voxels of the scan; empty where none is known.
+    calibrated; `weight` what it counts in the order: of a merger how many errors it is (m − 1 on
+    average), of a splitter 1, of a false particle less. `evidence`: named figures
+    (docs/review.md); `text` the telling ones in words. `box` holds the labels with a margin, in
+    voxels of the scan; `centre` (z, y, x) is where to look: the neck, the contact or the
+    particle's middle. `markers` of a merger: a point in each part it may have, in voxels of the
+    scan; empty where none is known.
     """
 
     id: str

@@ -43,11 +43,23 @@ def estimated_error_rates(
     pairs that are drawn join their labels, so that three pieces of one particle are two splitters
     however many of their contacts there are. From truth to truth the ln odds of all cases of a
     kind are moved together, by as much as held-out scans were off (`Scores.spread`). The interval
-    holds 90 % of the truths. `particle_count`: labels of the run. The same queue gives the same
-    figures.
+    holds 90 % of the truths. The expected value comes from truths drawn without that shift, which
+    would raise the mean of what is improbable. `particle_count`: labels of the run. The same queue
+    gives the same figures.
     """
-    spread = _spread(cases, scores or load_scores())
     random = np.random.default_rng(20261121)
+    likely = _ratios(cases, particle_count, dict.fromkeys(KINDS, 0.0), random)
+    moved = _ratios(cases, particle_count, _spread(cases, scores or load_scores()), random)
+    return EstimatedErrorRates(*(_rate(likely[kind], moved[kind]) for kind in KINDS))
+
+
+def _ratios(
+    cases: Sequence[ReviewCase],
+    particle_count: int,
+    spread: dict[str, float],
+    random: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Errors of each kind per true particle in each of the drawn truths."""
     drawn = {
         kind: _draw([case for case in cases if case.kind == kind], kind, spread[kind], random)
         for kind in KINDS
@@ -56,7 +68,7 @@ def estimated_error_rates(
         1.0,
         particle_count + drawn["merger"] - drawn["splitter"] - drawn["false particle"],
     )
-    return EstimatedErrorRates(*(_rate(drawn[kind] / true_count) for kind in KINDS))
+    return {kind: drawn[kind] / true_count for kind in KINDS}
 
 
 def _spread(cases: Sequence[ReviewCase], scores: Scores) -> dict[str, float]:
@@ -65,9 +77,10 @@ def _spread(cases: Sequence[ReviewCase], scores: Scores) -> dict[str, float]:
     return {kind: scores.spread.get(f"{method}/{kind}", 0.0) for kind in KINDS}
 
 
-def _rate(values: np.ndarray) -> EstimatedRate:
-    low, high = np.percentile(values, [5, 95])
-    return EstimatedRate(float(values.mean()), float(low), float(high))
+def _rate(likely: np.ndarray, moved: np.ndarray) -> EstimatedRate:
+    low, high = np.percentile(moved, [5, 95])
+    expected = float(likely.mean())
+    return EstimatedRate(expected, min(float(low), expected), max(float(high), expected))
 
 
 def _draw(
@@ -77,7 +90,7 @@ def _draw(
     if not cases:
         return np.zeros(_DRAWS)
     probability = np.clip(np.array([case.probability for case in cases]), 1e-12, 1 - 1e-9)
-    excess = np.array([case.weight for case in cases])
+    excess = np.array([case.weight if kind == "merger" else 1.0 for case in cases])
     log_odds = np.log(probability) - np.log1p(-probability)
     rare = probability < _RARE
     ends = np.array([case.labels for case in cases], np.int64).reshape(len(cases), -1)

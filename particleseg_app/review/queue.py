@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 # What a first look finds less probable than this is not worth the network's time.
 DOUBTFUL = 0.01
+# A false particle is gone with one key and distorts no other one: it waits behind mergers and
+# splitters that are half as probable.
+WEIGHT_OF_FALSE = 0.5
 
 
 def find_cases(
@@ -166,7 +169,7 @@ def make_cases(found: Evidence, method: str, shape: Shape, scores: Scores) -> li
                         kind,
                         candidate.labels,
                         probability,
-                        model.mean_excess,
+                        WEIGHT_OF_FALSE if kind == "false particle" else model.mean_excess,
                         candidate.evidence,
                         in_words(kind, candidate.evidence, model.pushes(candidate.evidence)),
                         candidate.box.expanded(MARGIN, shape),
