@@ -39,7 +39,7 @@ def draw_curve(
 
 
 def draw_calibration(
-    path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 8
+    path: Path, kinds: Mapping[str, tuple[np.ndarray, np.ndarray]], bins: int = 6
 ) -> None:
     """How often a case of a given probability was an error; on logarithmic axes, because most
     cases are improbable. Bars hold the true share with 90 %."""
@@ -77,7 +77,7 @@ def draw_rates(path: Path, scans: Sequence[tuple[str, Score, EstimatedErrorRates
             100 * true, 100 * expected, 100 * np.array(spread), fmt="o", color=colour, ms=5,
             capsize=2, elinewidth=1, alpha=0.85, label=name.replace("_", " "),
         )  # fmt: skip
-        top = max([top, *true, *(rate.high for rate in rates)])
+        top = max([top, *(1.3 * true), *(1.3 * expected)])
     axes.plot([0, 100 * top], [0, 100 * top], color=GREY, lw=1, ls=(0, (4, 4)))
     axes.set(
         xlim=(-1, 103 * top), ylim=(-1, 103 * top), xlabel="true, in % of the particles",
@@ -104,11 +104,13 @@ def _binned(
     ]
     errors = np.array([w.sum() for _, w in parts])
     count = np.array([len(w) for _, w in parts])
+    true = np.maximum(errors / count, 1e-4)
+    # Where none or all were errors the interval begins or ends at that share.
     return (
         np.array([p.mean() for p, _ in parts]),
-        np.maximum(errors / count, 1e-4),
-        np.maximum(beta.ppf(0.05, errors + 0.5, count - errors + 0.5), 1e-4),
-        beta.ppf(0.95, errors + 0.5, count - errors + 0.5),
+        true,
+        np.clip(beta.ppf(0.05, errors + 0.5, count - errors + 0.5), 1e-4, true),
+        np.maximum(beta.ppf(0.95, errors + 0.5, count - errors + 0.5), true),
     )
 
 
