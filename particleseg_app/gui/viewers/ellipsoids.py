@@ -26,6 +26,14 @@ class Ellipsoids:
     forms: np.ndarray
     boxes: np.ndarray
 
+    @property
+    def volumes(self) -> np.ndarray:
+        """Volumes (n,) in voxels of the full volume."""
+        xx, xy, xz, yy, yz, zz = self.forms.astype(np.float64).T
+        squared = xx * (yy * zz - yz**2) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+        result: np.ndarray = 4 / 3 * np.pi * np.sqrt(np.maximum(squared, 0.0))
+        return result
+
     def place_of(self, label: int) -> int | None:
         """The row of a particle, or None if it is not there."""
         place = int(np.searchsorted(self.labels, label))

@@ -27,6 +27,7 @@ from particleseg_app.gui.viewers.volume_preview import (
     preview_step,
     read_labels_preview,
     reread_labels_preview,
+    thinned,
 )
 from particleseg_app.progress import CancelToken
 from particleseg_app.units import Box
@@ -38,14 +39,18 @@ ONE_PARTICLE_VOXELS = 64**3
 
 @dataclass(frozen=True)
 class DrawingBudget:
-    """How much can be drawn: triangles at rest and in motion, voxels of the scan."""
+    """How much can be drawn: triangles at rest and in motion, voxels of the scan.
+
+    `seen_voxels`: how many voxels are read for the surfaces of what is seen.
+    """
 
     triangles: int
     triangles_in_motion: int
     grey_voxels: int
+    seen_voxels: int = LABEL_VOXELS
 
 
-HARDWARE = DrawingBudget(2_500_000, 2_500_000, 256**3)
+HARDWARE = DrawingBudget(2_500_000, 2_500_000, 256**3, 256**3)
 SOFTWARE = DrawingBudget(420_000, 80_000, 128**3)
 
 
@@ -85,12 +90,6 @@ class ParticleScene:
             return None
         surface.vertices[:] += (low[::-1] * self.step).astype(np.float32)
         return surface
-
-    def boxes_of(self, labels: np.ndarray) -> np.ndarray:
-        """Boxes (n, 6) of particles (n,) in `labels`; only where there are ellipsoids."""
-        assert self.ellipsoids is not None
-        boxes: np.ndarray = self.ellipsoids.boxes[np.searchsorted(self.ellipsoids.labels, labels)]
-        return boxes
 
 
 def particle_scene(
@@ -145,14 +144,6 @@ def mended_scene(
         surfaces=mended(before.surfaces, before.thinning),
         coarse=None if coarse is None else mended(coarse, before.coarse_thinning),
     )
-
-
-def thinned(labels: np.ndarray, factor: int) -> np.ndarray:
-    """Every `factor`-th label along each axis."""
-    if factor == 1:
-        return labels
-    places = [np.minimum(np.arange(0, n, factor) + factor // 2, n - 1) for n in labels.shape]
-    return labels[np.ix_(*places)]
 
 
 def _scene_of(

@@ -13,7 +13,6 @@ from PySide6.QtCore import QObject, Signal
 from particleseg_app.errors import Cancelled
 from particleseg_app.gui.viewers.particle_scene import (
     HARDWARE,
-    LABEL_VOXELS,
     SOFTWARE,
     DrawingBudget,
     ParticleScene,
@@ -86,16 +85,18 @@ class SceneLoader(QObject):
 
     def prepare_seen(self, labels: SliceVolume, whole: ParticleScene, view: Viewpoint) -> None:
         """Make surfaces of the particles that are seen from a viewpoint."""
+        particles = whole.ellipsoids
+        assert particles is not None
 
         def work(cancel: CancelToken) -> None:
             seen = seen_surfaces(
                 labels,
                 whole.labels,
                 whole.step,
-                whole.boxes_of,
+                particles,
                 view,
                 self.budget.triangles,
-                LABEL_VOXELS,
+                self.budget.seen_voxels,
                 cancel,
             )
             cancel.check()

@@ -8,27 +8,27 @@ the finer their surfaces.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from particleseg_app.gui.viewers.ellipsoids import Ellipsoids
 from particleseg_app.gui.viewers.label_look import LabelVisibility
-from particleseg_app.gui.viewers.particle_surfaces import (
-    ParticleSurfaces,
-    count_surface_faces,
-    particle_surfaces,
-)
+from particleseg_app.gui.viewers.particle_surfaces import ParticleSurfaces, particle_surfaces
 from particleseg_app.gui.viewers.slice_reader import SliceVolume
 from particleseg_app.gui.viewers.volume_preview import (
     only_labels,
     preview_step,
     read_labels_preview,
+    thinned,
 )
 from particleseg_app.progress import CancelToken
 from particleseg_app.units import Box, Shape
 
 RAYS = 26_000
 RAY_STEP = 0.7  # in voxels of the small volume
+LEAST_EDGE = 4.0  # voxels across a typical particle whose surface beats its ellipsoid
+TRIANGLES_OF_UNIT = 14.5  # of a rounded particle one voxel across; goes with its surface
+MOST_OF_THEM = 0.6  # a share of surfaces below which all better look alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,10 @@ class SeenSurfaces:
 
 
 def seen_labels(labels: np.ndarray, step: int, view: Viewpoint, cancel: CancelToken) -> np.ndarray:
-    """Particles (n,) of a small label volume (z, y, x) that rays from the viewpoint meet first."""
+    """Particles (n,) of a small label volume (z, y, x) that rays from the viewpoint meet first.
+
+    Those that take most of the picture come first.
+    """
     starts, directions, lengths = _rays(labels.shape, step, view)
     shown = view.visibility
     met = np.zeros(len(starts), np.uint32)
@@ -76,50 +79,56 @@ def seen_labels(labels: np.ndarray, step: int, view: Viewpoint, cancel: CancelTo
         met[alive[hit]] = found[hit]
         travelled += RAY_STEP
         alive = alive[~hit & (lengths[alive] > travelled)]
-    seen = np.unique(met)
-    return seen[seen != 0]
+    seen, rays = np.unique(met[met != 0], return_counts=True)
+    return seen[np.argsort(-rays, kind="stable")]
 
 
 def seen_surfaces(
     volume: SliceVolume,
     labels: np.ndarray,
     step: int,
-    boxes_of: Any,
+    whole: Ellipsoids,
     view: Viewpoint,
     most_triangles: int,
     most_voxels: int,
     cancel: CancelToken,
 ) -> SeenSurfaces | None:
-    """Surfaces of what is seen, with at most about `most_triangles`; None where nothing is.
+    """Surfaces of what is seen, with at most about `most_triangles`.
 
-    `labels` is the small copy of `volume`, every `step`-th voxel; `boxes_of` gives the boxes
-    (n, 6) of particles in it. Where what is seen fills a small part of the volume only, that part
-    is read again more finely, with at most `most_voxels`.
+    `labels` is the small copy of `volume`, every `step`-th voxel, and `whole` the particles in
+    it. Where what is seen fills a small part of the volume only, that part is read again more
+    finely, with at most `most_voxels`. None where nothing is seen, or so many particles that
+    surfaces of them would have to be worse than their ellipsoids.
     """
     seen = seen_labels(labels, step, view, cancel)
     if not seen.size:
         return None
-    boxes = boxes_of(seen)
-    low, high = boxes[:, :3].min(axis=0), boxes[:, 3:].max(axis=0)
+    rows = np.searchsorted(whole.labels, seen)
+    edges = np.cbrt(whole.volumes[rows])
+    triangles = np.cumsum(TRIANGLES_OF_UNIT * edges**2)  # with every voxel read
+    needed = max(1, int(np.ceil(np.sqrt(triangles[-1] / most_triangles))))
+    coarsest = max(1, int(np.median(edges) / LEAST_EDGE))
+    finer = min(needed, coarsest)
+    fit = int(np.searchsorted(triangles / finer**2, most_triangles))
+    if fit < MOST_OF_THEM * len(seen):
+        return None
+    seen, rows = seen[:fit], rows[:fit]
+    boxes = whole.boxes[rows]
     # A voxel of the copy more on each side, because a particle ends between two of them.
-    low, high = np.maximum(low - 1, 0), np.minimum(high + 1, labels.shape)
-    first = low * step
-    end = np.minimum(high * step, volume.shape)
+    low = np.maximum(boxes[:, :3].min(axis=0) - 1, 0)
+    high = np.minimum(boxes[:, 3:].max(axis=0) + 1, labels.shape)
+    first, end = low * step, np.minimum(high * step, volume.shape)
     box = Box(tuple(int(v) for v in first), tuple(int(v) for v in end))  # type: ignore[arg-type]
-    finer = preview_step(box.shape, most_voxels)
+    finer = max(finer, preview_step(box.shape, most_voxels))
+    if np.median(edges) / finer < LEAST_EDGE:
+        return None
     if finer < step:
         part = read_labels_preview(PartOfVolume(volume, box), finer, cancel)
     else:
-        finer = step
+        finer = step * (finer // step)
         part = labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    part = only_labels(part, seen)
-    cancel.check()
-    triangles = 2 * count_surface_faces(part)
-    thinning = max(1, int(np.ceil(np.sqrt(triangles / most_triangles) - 0.05)))
-    if thinning > 1:
-        places = [np.minimum(np.arange(0, n, thinning) + thinning // 2, n - 1) for n in part.shape]
-        part = part[np.ix_(*places)]
-    surfaces = particle_surfaces(part, finer * thinning, cancel)
+        part = thinned(part, finer // step)
+    surfaces = particle_surfaces(only_labels(part, seen), finer, cancel)
     surfaces.vertices[:] += first[::-1].astype(np.float32)
     # What is too small for this resolution stays an ellipsoid.
     return SeenSurfaces(np.unique(surfaces.labels), surfaces, view)

@@ -60,6 +60,14 @@ def only_labels(labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return result
 
 
+def thinned(labels: np.ndarray, factor: int) -> np.ndarray:
+    """Every `factor`-th label along each axis."""
+    if factor == 1:
+        return labels
+    places = [np.minimum(np.arange(0, n, factor) + factor // 2, n - 1) for n in labels.shape]
+    return labels[np.ix_(*places)]
+
+
 def _places(shape: Shape, step: int) -> list[np.ndarray]:
     return [np.minimum(np.arange(0, n, step) + step // 2, n - 1) for n in shape]
 
