@@ -62,7 +62,7 @@ def small_grains(edge: int, count: int) -> np.ndarray:
     place = np.arange(edge)
     cell = np.minimum((place / pitch).astype(int), cells - 1)
     away = (place + 0.5 - (cell + 0.5) * pitch).astype(np.float32)
-    number = np.arange(1, cells**3 + 1, dtype=np.uint32).reshape((cells,) * 3)
+    number = (random.permutation(cells**3) + 1).astype(np.uint32).reshape((cells,) * 3)
     labels = np.zeros((edge,) * 3, np.uint32)
     for z in range(edge):
         at = np.ix_(cell, cell)

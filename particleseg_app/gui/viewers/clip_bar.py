@@ -23,9 +23,10 @@ STEPS = 1000
 
 
 class ClipBar(QFrame):
-    """Signal `changed` when the plane moves; `plane` says where it is then."""
+    """Signals: `changed` when the plane moves (`plane` says where it is then), `axis_chosen`."""
 
     changed = Signal()
+    axis_chosen = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +68,7 @@ class ClipBar(QFrame):
         self.flip.setAccessibleName("Cut the other side away")
         layout.addWidget(self.flip)
         self.slider.valueChanged.connect(self._tell)
+        self._axes.idClicked.connect(self.axis_chosen)
         self._axes.idClicked.connect(self._tell)
         self.flip.toggled.connect(self._tell)
 

@@ -107,6 +107,7 @@ class Particles3DView(QWidget):
         self.cut.setAutoRaise(True)
         self.cut.setToolTip("Cut the particles open")
         self.cut.setAccessibleName("Cut the particles open")
+        self.cut.clicked.connect(self._open_towards_viewer)
         self.cut.toggled.connect(self._toggle_cut)
         self.bar.add(self.cut)
         self._reset = QToolButton()
@@ -128,6 +129,7 @@ class Particles3DView(QWidget):
         self.clip_bar = ClipBar()
         self.clip_bar.hide()
         self.clip_bar.changed.connect(self._cut_moved)
+        self.clip_bar.axis_chosen.connect(self._open_towards_viewer)
         self._stack = QStackedLayout()
         self._stack.addWidget(self._message)
         self._stack.addWidget(self._holder)
@@ -338,8 +340,9 @@ class Particles3DView(QWidget):
         from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
 
         budget = SOFTWARE if opengl.software else HARDWARE
-        all_in_motion = budget.triangles_in_motion >= budget.triangles
-        self._scene = SceneCanvas(self._clicked, self._place_texts, self._moving, all_in_motion)
+        self._scene = SceneCanvas(
+            self._clicked, self._place_texts, self._moving, budget.triangles_in_motion
+        )
         self._scene.particles.set_look(self._look)
         self._holder_layout.addWidget(self._scene.canvas.native)
         self._texts.raise_all()
@@ -491,6 +494,12 @@ class Particles3DView(QWidget):
             self._want_seen()
 
     # --- cut open ------------------------------------------------------------------------------
+
+    def _open_towards_viewer(self, *_args: object) -> None:
+        """Cut away the side that one looks at, so that one sees inside."""
+        if self._scene is not None:
+            axis, _, _ = self.clip_bar.plane()
+            self.clip_bar.flip.setChecked(self._scene.viewer_is_beyond(axis))
 
     def _toggle_cut(self, on: bool) -> None:
         self._show_state()

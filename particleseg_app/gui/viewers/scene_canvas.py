@@ -44,7 +44,7 @@ class SceneCanvas:
         clicked: Callable[[tuple[float, float]], None],
         drawn: Callable[[], None],
         moving: Callable[[bool], None],
-        seen_in_motion: bool = True,
+        triangles_in_motion: int,
     ) -> None:
         self.canvas = scene.SceneCanvas(
             app="pyside6", keys=None, show=False, bgcolor=theme.current().canvas, size=(400, 300)
@@ -57,7 +57,7 @@ class SceneCanvas:
         self._camera.depth_value = 1e3  # the default wastes the depth buffer on great distances
         self._clicked, self._drawn, self._moving = clicked, drawn, moving
         self._shape: Shape = (1, 1, 1)
-        self.particles = SceneParticles(self._view.scene, seen_in_motion)
+        self.particles = SceneParticles(self._view.scene, triangles_in_motion)
         self._volume: scene.visuals.Volume | None = None
         self._box: scene.visuals.Line | None = None
         self._show = (True, False)
@@ -215,6 +215,12 @@ class SceneCanvas:
             # All far points on one plane across the view, so that those between are on rays too.
             far.append(begin + direction * reach / float(direction @ forward))
         return Viewpoint(near, np.array(far), width / max(height, 1), self.clip, visibility)
+
+    def viewer_is_beyond(self, axis: int) -> bool:
+        """Whether one looks from the high end of `axis` (0 z, 1 y, 2 x) rather than the low one."""
+        width, height = self._view.size
+        _, forward = self.ray((width / 2, height / 2))
+        return bool(forward[2 - axis] < 0)
 
     def set_clip(self, axis: int | None, place: float = 0.0, beyond: bool = True) -> None:
         """Cut open along `axis` (0 z, 1 y, 2 x) at `place` in voxels; None cuts nothing.

@@ -25,12 +25,13 @@ class SceneParticles:
     """Nodes below `parent`, the root of a vispy scene.
 
     Either `surfaces` of all particles (and `coarse` ones for motion), or `ellipsoids` of all and
-    surfaces of those that are seen. `seen_in_motion`: the latter are drawn in motion as well.
+    surfaces of those that are seen; the latter in motion only up to `triangles_in_motion`.
     """
 
-    def __init__(self, parent: Any, seen_in_motion: bool) -> None:
+    def __init__(self, parent: Any, triangles_in_motion: int) -> None:
         self._parent = parent
-        self._seen_in_motion = seen_in_motion
+        self._triangles_in_motion = triangles_in_motion
+        self._seen_in_motion = False
         self._surfaces: ParticleSurfaceNode | None = None
         self._coarse: ParticleSurfaceNode | None = None
         self._ellipsoids: EllipsoidNode | None = None
@@ -83,6 +84,7 @@ class SceneParticles:
         if seen is not None and len(seen.surfaces.triangles):
             self._seen = self._add(ParticleSurfaceNode(seen.surfaces, self._look))
             self._seen_labels = seen.labels
+            self._seen_in_motion = len(seen.surfaces.triangles) <= self._triangles_in_motion
         self._left_out = False
         if self._ellipsoids is not None:
             self._ellipsoids.leave_out(np.zeros(0, np.uint32))
