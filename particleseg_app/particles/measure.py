@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
+from particleseg_app.memory_limit import (
+    DEFAULT_MEMORY_LIMIT_BYTES,
+    bytes_for_pieces,
+    pieces_at_once,
+)
 from particleseg_app.particles.surface import equivalent_diameter, sphericity, surface_area
 from particleseg_app.particles.table import COLUMNS
 from particleseg_app.progress import CancelToken, Progress
@@ -24,6 +29,7 @@ _CHUNK_EDGE = 64
 _BLOCK_VOXELS = 6 * 2**20
 # While a block is worked on and the next one is read: labels, grey values twice, labels padded.
 _BYTES_PER_VOXEL = 40
+_BYTES_PER_LABEL = 128  # of the sums of one thread
 
 
 class Labels(Protocol):
@@ -77,25 +83,53 @@ def measure_particles(
     grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
     block_shape = block_shape or _default_block_shape(labels.shape, memory_limit_bytes)
     boxes = list(_boxes(labels.shape, block_shape))
-    exits = _ExitCounter(labels.shape)
+    lag = _LaggingBlocks(labels.shape)
+    spare: SimpleQueue[_Sums] = SimpleQueue()
     progress.start("Measuring particles", len(boxes), "blocks")
 
     def read(box: Box) -> tuple[np.ndarray, np.ndarray]:
         block = np.ascontiguousarray(labels.read(box), dtype=np.uint32)
+        # The compiled loops do not check their indices.
+        if block.size and int(block.max()) > labels.count:
+            raise ValueError(f"label {block.max()} is above the count {labels.count}")
         if scan is None:
             return block, np.empty((0, 0, 0))
         return block, np.subtract(scan.read(box), grey_origin, dtype=np.float64)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="read-blocks") as reader:
+    def measure(block: np.ndarray, grey: np.ndarray, padded: np.ndarray, box: Box) -> _Part:
+        cancel.check()
+        try:
+            own = spare.get_nowait()
+        except Empty:
+            own = _Sums(labels.count)
+        own.add(block, grey, padded, box)
+        part = own.taken_out()
+        spare.put(own)
+        return part
+
+    def take_in(part: _Part) -> None:
+        # In the order of the blocks, so that the sums do not depend on how fast each one was.
+        sums.merge(part)
+        progress.advance()
+
+    block_bytes = _BYTES_PER_VOXEL * max(box.size for box in boxes)
+    most = pieces_at_once(memory_limit_bytes, block_bytes + _BYTES_PER_LABEL * labels.count)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="read-blocks") as reader,
+        ThreadPoolExecutor(most, thread_name_prefix="measure-blocks") as threads,
+    ):
         coming = reader.submit(read, boxes[0])
+        waiting: deque[Future[_Part]] = deque()
         for i, box in enumerate(boxes):
             cancel.check()
             block, grey = coming.result()
             if i + 1 < len(boxes):
                 coming = reader.submit(read, boxes[i + 1])
-            sums.add(block, grey, box)
-            exits.add(block, box, sums.exits)
-            progress.advance()
+            waiting.append(threads.submit(measure, block, grey, lag.padded(block, box), box))
+            if len(waiting) == most:
+                take_in(waiting.popleft().result())
+        while waiting:
+            take_in(waiting.popleft().result())
     cancel.check()
     return _table(sums, labels.shape, scan is not None, grey_origin, voxel_size_um)
 
@@ -125,18 +159,51 @@ class _Sums:
         self.greys = np.zeros((rows, 2))
         self.exits = np.zeros((rows, 3), dtype=np.int64)
 
-    def add(self, block: np.ndarray, grey: np.ndarray, box: Box) -> None:
-        from particleseg_app.particles.kernels import accumulate_voxels
+    def add(self, block: np.ndarray, grey: np.ndarray, padded: np.ndarray, box: Box) -> None:
+        """Add a block's voxels and its ends, these from `_LaggingBlocks.padded`."""
+        from particleseg_app.particles.kernels import accumulate_voxels, count_exits
 
-        # The compiled loops do not check their indices.
-        if block.size and int(block.max()) >= self.voxels.size:
-            raise ValueError(f"label {block.max()} is above the count {self.voxels.size - 1}")
         z, y, _ = box.start
         accumulate_voxels(block, grey, z, y, self.voxels, self.coordinates, self.boxes, self.greys)
+        count_exits(padded, self.exits)
+
+    def taken_out(self) -> _Part:
+        """The rows of the labels that were met, which begin anew here."""
+        # Ends are counted later than voxels, so a particle may have only ends in a block.
+        met = np.flatnonzero((self.voxels > 0) | self.exits.any(axis=1))
+        part = _Part(met, *(array[met] for array in self._arrays))
+        for array in self._arrays:
+            array[met] = 0
+        self.boxes[met, :3] = np.iinfo(np.int64).max
+        return part
+
+    def merge(self, part: _Part) -> None:
+        self.voxels[part.label] += part.voxels
+        self.coordinates[part.label] += part.coordinates
+        self.greys[part.label] += part.greys
+        self.exits[part.label] += part.exits
+        low, high = self.boxes[part.label, :3], self.boxes[part.label, 3:]
+        self.boxes[part.label, :3] = np.minimum(low, part.boxes[:, :3])
+        self.boxes[part.label, 3:] = np.maximum(high, part.boxes[:, 3:])
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.voxels, self.coordinates, self.boxes, self.greys, self.exits
 
 
-class _ExitCounter:
-    """Counts where particles end, with every block read only once.
+class _Part(NamedTuple):
+    """What one block tells of the particles in it; row i belongs to `label[i]`."""
+
+    label: np.ndarray
+    voxels: np.ndarray
+    coordinates: np.ndarray
+    boxes: np.ndarray
+    greys: np.ndarray
+    exits: np.ndarray
+
+
+class _LaggingBlocks:
+    """What is needed to count where particles end, with every block read only once.
 
     A voxel's last neighbour is one slice and one row further on, so counting lags one slice and
     one row behind the blocks: the last slice of the blocks above and the last two rows of the
@@ -151,10 +218,11 @@ class _ExitCounter:
         self._slice_here = np.zeros_like(self._slice_above)
         self._rows_before = np.zeros((0, 2, width + 2), dtype=np.uint32)
 
-    def add(self, block: np.ndarray, box: Box, exits: NDArray[np.int64]) -> None:
-        """Count what `block` completes. Blocks come in raster order and reach over all of x."""
-        from particleseg_app.particles.kernels import count_exits
+    def padded(self, block: np.ndarray, box: Box) -> np.ndarray:
+        """What `block` completes, as `count_exits` takes it.
 
+        Blocks come in raster order and reach over all of x.
+        """
         depth, height, width = self._shape
         layers, rows, _ = block.shape
         y = box.start[1]
@@ -165,11 +233,11 @@ class _ExitCounter:
         padded[0] = self._slice_above[y : y + padded.shape[1]]
         padded[1 : layers + 1, :2] = self._rows_before
         padded[1 : layers + 1, 2 : rows + 2, 1:-1] = block
-        count_exits(padded, exits)
         self._rows_before = padded[1 : layers + 1, rows : rows + 2].copy()
         self._slice_here[y + 2 : y + 2 + rows, 1:-1] = block[-1]
         if last_rows:
             self._slice_above, self._slice_here = self._slice_here, self._slice_above
+        return padded
 
 
 def _table(

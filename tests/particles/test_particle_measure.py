@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from particleseg_app.errors import Cancelled, InvalidValueError
 from particleseg_app.particles import COLUMNS, measure_particles
+from particleseg_app.particles import measure as measure_module
 from particleseg_app.progress import CancelToken, Progress
 from tests.particles.particle_bodies import Volume, cube, ellipsoid, measure, sphere
 
@@ -160,3 +164,28 @@ def test_impossible_voxel_size_and_cancel():
     cancel.cancel()
     with pytest.raises(Cancelled):
         measure_particles(Volume(np.ones((3, 3, 3), np.uint32)), None, 1.0, Progress(), cancel)
+
+
+def test_many_threads_give_the_sums_of_one_to_the_last_digit(monkeypatch):
+    rng = np.random.default_rng(3)
+    labels = np.kron(rng.integers(0, 30, (6, 6, 4)), np.ones((5, 4, 6), int))
+    grey = rng.normal(1000, 300, labels.shape)
+    monkeypatch.setattr(measure_module, "pieces_at_once", lambda *_: 1)
+    expected = measure(labels, grey, block_shape=(2, 3))
+    add = measure_module._Sums.add
+
+    def at_its_own_pace(self, block, *others):
+        time.sleep(random.uniform(0, 0.01))
+        add(self, block, *others)
+
+    monkeypatch.setattr(measure_module._Sums, "add", at_its_own_pace)
+    monkeypatch.setattr(measure_module, "pieces_at_once", lambda *_: 7)
+    found = measure(labels, grey, block_shape=(2, 3))
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_a_label_above_the_count_is_refused():
+    volume = Volume(np.full((5, 5, 5), 3, np.uint32))
+    volume.count = 2
+    with pytest.raises(ValueError, match="above the count"):
+        measure_particles(volume, None, 1.0, Progress(), CancelToken())
