@@ -7,13 +7,15 @@ its middle.
 from __future__ import annotations
 
 import numpy as np
-from vispy.gloo import VertexBuffer
+from vispy.gloo import IndexBuffer, VertexBuffer
 from vispy.scene.visuals import create_visual_node
 from vispy.visuals import Visual
 
 from particleseg_app.gui.viewers.ellipsoids import Ellipsoids
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.surface_visual import NO_CLIP
+
+SORTED_ENOUGH = 0.96  # cosine of the angle turned since the particles were sorted
 
 # With M the matrix of the ellipsoid in the screen's axes (right, up, to the viewer), A its upper
 # left 2 × 2 part and b the other two entries of its last column: a point d of the screen is on
@@ -100,6 +102,9 @@ class EllipsoidVisual(Visual):
         Visual.__init__(self, _VERTEX, _FRAGMENT)
         self.set_gl_state("opaque", depth_test=True, cull_face=False)
         self._draw_mode = "points"
+        self._centres = particles.centres
+        self._index_buffer = IndexBuffer(np.arange(len(particles.labels), dtype=np.uint32))
+        self._sorted_for = np.zeros(3)
         self._labels = particles.labels
         self._look = look
         self._left_out = np.zeros(len(particles.labels), bool)
@@ -124,6 +129,11 @@ class EllipsoidVisual(Visual):
         program = self.shared_program
         for name, vector in (("u_viewer", viewer), ("u_right", right), ("u_up", up)):
             program[name] = tuple(float(v) for v in vector)
+        if viewer @ self._sorted_for < SORTED_ENOUGH:
+            # From the front to the back, so that what is hidden is not painted first.
+            order = np.argsort(self._centres @ -viewer.astype(np.float32))
+            self._index_buffer.set_data(order.astype(np.uint32))
+            self._sorted_for = viewer
         program["u_light_on_screen"] = tuple(float(light @ v) for v in (right, up, viewer))
 
     def set_screen(self, width: float, height: float) -> None:

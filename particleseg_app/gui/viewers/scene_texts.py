@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QLabel, QWidget
 
@@ -16,6 +16,7 @@ from particleseg_app.units import Shape, format_micrometres
 if TYPE_CHECKING:
     from particleseg_app.gui.viewers.scene_canvas import SceneCanvas
 
+FAR_OUTSIDE = 60  # pixels
 SMALLEST_RING, LARGEST_RINGED = 11.0, 26.0  # radii in pixels
 
 
@@ -25,6 +26,7 @@ class SceneTexts:
     def __init__(self, holder: QWidget) -> None:
         self._holder = holder
         self._remark = QLabel(holder)
+        self._sizes_shown = False
         self._sizes = [QLabel(holder) for _ in range(3)]  # of the axes x, y, z
         self._ring = _Ring(holder)
         for widget in (self._remark, self._ring, *self._sizes):
@@ -55,8 +57,16 @@ class SceneTexts:
         self._remark.move(theme.SPACING, self._holder.height() - self._remark.height() - 8)
 
     def hide_sizes(self) -> None:
+        self._sizes_shown = False
         for widget in (self._ring, *self._sizes):
             widget.hide()
+
+    def _show_sizes(self) -> None:
+        """Show the sizes after the frame that may be drawn just now: showing draws another one."""
+        self._sizes_shown = True
+        for label in self._sizes:
+            if label.isHidden():
+                QTimer.singleShot(0, label, lambda label=label: label.setVisible(self._sizes_shown))
 
     def place(self, scene: SceneCanvas, shape: Shape, voxel_size_um: float | None) -> None:
         """Follow the scene, which shows a volume of `shape` (z, y, x)."""
@@ -74,10 +84,14 @@ class SceneTexts:
             outward = away[farthest] / max(float(distance[farthest]), 1e-6)
             gap = 6 + 0.5 * label.width() * abs(float(outward[0])) + 8 * abs(float(outward[1]))
             column, row = pixels[farthest] + outward * gap
+            if _outside(column, self._holder.width()) or _outside(row, self._holder.height()):
+                # Its edge is far from what one looks at. Hiding it would draw the scene anew.
+                label.move(-label.width(), -label.height())
+                continue
             left = _within(column - label.width() / 2, self._holder.width() - label.width())
             top = _within(row - label.height() / 2, self._holder.height() - label.height())
             label.move(left, top)
-            label.show()
+        self._show_sizes()
 
 
 class _Ring(QWidget):
@@ -114,6 +128,10 @@ def _edge_middles(ends: np.ndarray, axis: int) -> np.ndarray:
 
 def _within(place: float, room: int) -> int:
     return round(min(max(2.0, float(place)), max(2, room - 2)))
+
+
+def _outside(place: float, room: int) -> bool:
+    return not -FAR_OUTSIDE < float(place) < room + FAR_OUTSIDE
 
 
 def _length_text(voxels: float, voxel_size_um: float | None) -> str:
