@@ -99,7 +99,7 @@ class ParticleAppearance(QObject):
         """What the particles can be coloured by at present."""
         found = [ColourChoice(BY_PARTICLE, "Particle", "")]
         if self._scores:
-            found.append(ColourChoice(BY_SCORE, "Expected errors (review)", "Review"))
+            found.append(ColourChoice(BY_SCORE, "Expected errors", "Review"))
         if self._table is not None:
             found.extend(
                 ColourChoice(column.name, column.title, column.group)

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QLabel,
     QSizePolicy,
     QStackedLayout,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.icons import icon
 from particleseg_app.gui.viewers.clip_bar import ClipBar
 from particleseg_app.gui.viewers.colour_legend import ColourLegend
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.opengl import find_opengl
 from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
+from particleseg_app.gui.viewers.particles_3d_bar import BOTH, PARTICLES, SCAN, Particles3DBar
 from particleseg_app.gui.viewers.scene_loader import (
     HARDWARE,
     SOFTWARE,
@@ -33,7 +31,6 @@ from particleseg_app.gui.viewers.scene_loader import (
 )
 from particleseg_app.gui.viewers.scene_texts import SceneTexts
 from particleseg_app.gui.viewers.seen_particles import SeenSurfaces
-from particleseg_app.gui.viewers.slice_cell import ViewBar
 from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
 from particleseg_app.progress import CancelToken
 from particleseg_app.units import Box, Shape
@@ -47,7 +44,7 @@ NOT_AVAILABLE = (
 NOTHING = "Particles appear here in 3D once they have been found."
 MOTION_ENDS_MS = 220
 SEEN_AFTER_MS = 60
-PARTICLES, SCAN, BOTH, SEEN = "particles", "scan", "both", "seen"
+SEEN = "seen"
 
 
 class Particles3DView(QWidget):
@@ -85,38 +82,12 @@ class Particles3DView(QWidget):
         self._take_colours()
 
     def _build(self) -> None:
-        self.bar = ViewBar("3D", narrow=330)
-        self.bar.layout_.setSpacing(theme.SPACING // 4)
-        self._modes = QButtonGroup(self)
-        self._mode_buttons: dict[str, QToolButton] = {}
-        self.bar.add_stretch()
-        for mode, text in ((PARTICLES, "Particles"), (SCAN, "Scan"), (BOTH, "Both")):
-            button = QToolButton()
-            button.setText(text)
-            button.setStyleSheet("padding: 3px 5px;")
-            button.setMinimumWidth(button.fontMetrics().horizontalAdvance(text) + 14)
-            button.setCheckable(True)
-            button.setAutoRaise(True)
-            button.clicked.connect(lambda _on=False, mode=mode: self.set_mode(mode))
-            self._modes.addButton(button)
-            self._mode_buttons[mode] = button
-            self.bar.add(button)
-        self.cut = QToolButton()
-        self.cut.setIcon(icon("cut"))
-        self.cut.setCheckable(True)
-        self.cut.setAutoRaise(True)
-        self.cut.setToolTip("Cut the particles open")
-        self.cut.setAccessibleName("Cut the particles open")
+        self.bar = Particles3DBar()
+        self.bar.mode_chosen.connect(self.set_mode)
+        self.bar.reset_wanted.connect(self.reset_view)
+        self.cut = self.bar.cut
         self.cut.clicked.connect(self._open_towards_viewer)
         self.cut.toggled.connect(self._toggle_cut)
-        self.bar.add(self.cut)
-        self._reset = QToolButton()
-        self._reset.setIcon(icon("fit"))
-        self._reset.setAutoRaise(True)
-        self._reset.setToolTip("Show the whole scan again")
-        self._reset.setAccessibleName("Show the whole scan again")
-        self._reset.clicked.connect(self.reset_view)
-        self.bar.add(self._reset)
         self._message = QLabel(NOTHING)
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._message.setWordWrap(True)
@@ -235,7 +206,7 @@ class Particles3DView(QWidget):
 
     def set_mode(self, mode: str) -> None:
         """Show ``particles``, the ``scan``, or ``both``."""
-        if mode not in self._mode_buttons:
+        if mode not in (PARTICLES, SCAN, BOTH):
             raise ValueError(f"unknown mode {mode!r}")
         self._mode = mode
         self._prepare()
@@ -434,17 +405,14 @@ class Particles3DView(QWidget):
 
     def _show_state(self) -> None:
         """Bring buttons, message and status in line with what there is."""
-        for mode, button in self._mode_buttons.items():
-            needs_labels, needs_scan = mode != SCAN, mode != PARTICLES
-            button.setEnabled(
-                (not needs_labels or self._labels is not None)
-                and (not needs_scan or self._scan is not None)
-                and self._scene is not None
-            )
-            button.setChecked(mode == self._mode and self._shape() is not None)
-        self._reset.setEnabled(self._scene is not None)
-        shows_particles = self._mode != SCAN and self._labels is not None
-        self.cut.setEnabled(self._scene is not None and shows_particles)
+        has_particles = self._labels is not None
+        self.bar.show_state(
+            self._mode if self._shape() is not None else None,
+            ready=self._scene is not None,
+            particles=has_particles,
+            scan=self._scan is not None,
+        )
+        shows_particles = self._mode != SCAN and has_particles
         self.clip_bar.setVisible(self.cut.isChecked() and self.cut.isEnabled())
         self.legend.set_scale(self._look.colouring.scale if shows_particles else None)
         self.legend.place()
