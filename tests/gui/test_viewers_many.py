@@ -501,6 +501,22 @@ def test_the_cut_opens_the_scene_and_can_be_clicked_into(
     assert colour_of_ball(crowd, front) == whole
 
 
+def test_the_surfaces_follow_where_one_looks_from(qtbot: QtBot, crowd: Particles3DView) -> None:
+    assert crowd._scene is not None
+    particles = crowd._scene.particles
+    from_start = set(particles._seen_labels.tolist())
+    crowd._scene._camera.azimuth += 180.0
+    crowd._moving(True)
+    assert crowd._scene._in_motion
+    qtbot.waitUntil(lambda: not crowd._scene._in_motion and crowd.ready, timeout=20_000)
+    behind = set(particles._seen_labels.tolist())
+    assert behind - from_start and from_start - behind
+    crowd.reset_view()
+    assert not crowd.ready
+    qtbot.waitUntil(lambda: crowd.ready, timeout=20_000)
+    assert set(particles._seen_labels.tolist()) == from_start
+
+
 def test_a_mend_keeps_camera_and_selection_and_never_shows_nothing(
     qtbot: QtBot, crowd: Particles3DView
 ) -> None:

@@ -210,6 +210,7 @@ class Particles3DView(QWidget):
             raise ValueError(f"unknown mode {mode!r}")
         self._mode = mode
         self._prepare()
+        self._want_seen()
 
     def select_label(self, label: int | None) -> None:
         """Highlight one particle, or none."""
@@ -221,6 +222,7 @@ class Particles3DView(QWidget):
     def reset_view(self) -> None:
         if self._scene is not None:
             self._scene.reset_view()
+            self._want_seen()
 
     def clear(self) -> None:
         """Show nothing; the scan and labels are not read any more."""
@@ -244,6 +246,7 @@ class Particles3DView(QWidget):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         super().showEvent(event)
         self._prepare()
+        self._want_seen()
 
     def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802
         super().hideEvent(event)
