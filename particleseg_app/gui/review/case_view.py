@@ -33,6 +33,7 @@ class CaseView(QWidget):
         self.particles_3d: Particles3DView | None = None
         self.shown: Neighbourhood | None = None
         self._no_3d = False
+        self._in_3d: np.ndarray | None = None  # grey values of the place that the 3D view shows
         self._statistics: GreyStatisticsLike | None = None
         self._voxel_size_um: float | None = None
         self._window = (0.0, 1.0)
@@ -57,6 +58,7 @@ class CaseView(QWidget):
         self.drawing.set_mode(None)
         self.drawing.show_change(None, None)
         self.slices.clear()
+        self._in_3d = None
         if self.particles_3d is not None:
             self.particles_3d.clear()
 
@@ -111,7 +113,9 @@ class CaseView(QWidget):
         if base is not None and base is not found:
             # Whatever the preview makes of the particles belongs to the picture, too.
             wanted |= set(np.unique(found.labels[base.only(wanted) > 0]).tolist()) - {0}
-        view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
+        if self._in_3d is None or self._in_3d is not found.grey:
+            self._in_3d = found.grey
+            view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
         view.set_labels(CropLabels(found.only(wanted | found.touching(wanted))))
 
     def _make_3d(self) -> None:
