@@ -201,6 +201,7 @@ def run_ours(folder: Path, choice: argparse.Namespace, model: str, preset: str) 
         with step() as found:
             result = segment(folder / f"run_{model}", scan, settings, clock, CancelToken())
             found["particles"] = result.particle_count
+    print(f"    computed by {result.summary['inference']}")
     for stage, (wall, cpu, count) in clock.seconds().items():
         print(f"    {f'{stage} ({count})':44}{wall:10.2f}{cpu:10.2f}")
     with open_labels(result.labels_path) as labels:
