@@ -111,8 +111,9 @@ def _grow(
     near = np.empty(nx, np.uint64)
     for z in range(1, nz - 1):
         for y in range(1, ny - 1):
-            # Most core voxels have nothing unreached beside them, and need not be asked 26 times:
-            # UNREACHED is the only state with the highest bit.
+            # Most core voxels have only core and background beside them, whose states together are
+            # below LAYER, and need not be asked 26 times. A voxel that another core has reached
+            # already counts as border: this core may have the smaller key.
             for x in range(nx):
                 near[x] = (
                     state[z - 1, y - 1, x]
@@ -129,7 +130,7 @@ def _grow(
             for x in range(1, nx - 1):
                 here = row + np.uintp(x)
                 if flat[here] != 0 and flat[here] < LAYER:
-                    if near[x - 1] | near[x] | near[x + 1] < UNREACHED:
+                    if near[x - 1] | near[x] | near[x + 1] < LAYER:
                         continue
                     end = _spread(flat, steps, here, queue, end)
     begin = np.uintp(0)

@@ -301,3 +301,18 @@ def test_other_settings_begin_anew(tmp_path: Path) -> None:
         read_labels(tmp_path / "labels.h5"),
         expected(volume.array, (20, 17, 11), 0.0, small_core_filter=True),
     )
+
+
+def test_a_voxel_that_another_core_reached_first_still_goes_to_the_smaller_key(
+    tmp_path: Path,
+) -> None:
+    # Core 1 begins at the top and comes round below; its lowest voxels are asked last, when core 2,
+    # with the larger key, has taken the border voxel between them already.
+    classes = np.zeros((1, 5, 5), np.uint8)
+    classes[0, :, 4] = 1
+    classes[0, 4, 2:] = 1
+    classes[0, 2, :2] = 1
+    classes[0, 3, 2] = 2
+    found = convert(classes, (1, 5, 5), tmp_path, small_core_filter=False)
+    assert found[0, 3, 2] == found[0, 0, 4] == 1
+    np.testing.assert_array_equal(found, border_core_to_particles(classes, False))
