@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from particleseg_app.errors import UserError
@@ -15,10 +14,6 @@ from particleseg_app.units import format_micrometres
 
 PRESET_NAMES = {"fast": "Fast", "standard": "Standard", "best": "Best"}
 METHOD_NAMES = {"nnunet": "Neural network", "threshwater": "Classical"}
-
-
-def labels_path(project: Project, run_id: str) -> Path:
-    return project.run_folder(run_id) / "labels.h5"
 
 
 def run_status(project: Project, run_id: str) -> str:

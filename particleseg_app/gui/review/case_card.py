@@ -119,9 +119,7 @@ class CaseCard(Card):
         self.body.addLayout(answers)
         self.body.addLayout(steps)
 
-    def show_case(
-        self, case: ReviewCase | None, who: str, state: str, *, proposal: bool, place: str = ""
-    ) -> None:
+    def show_case(self, case: ReviewCase | None, who: str, state: str, *, proposal: bool) -> None:
         """Show a case, `who` it is about, and what was decided; None when there is none.
 
         `proposal`: whether there is something that can be accepted.

@@ -199,10 +199,6 @@ class ReviewController(QObject):
             self.failed.emit,
         )
 
-    def skip(self) -> None:
-        """Go on without an answer; the case keeps its place in the queue."""
-        self.next()
-
     def _decided(self) -> None:
         self.cases_changed.emit()
         self.next()
