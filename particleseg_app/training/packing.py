@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particleseg_app.training.compounds import compound_particles, stacked
 from particleseg_app.training.random_fields import periodic_noise, smooth_noise
-from particleseg_app.training.shapes import Particles, random_particles, with_lobes
+from particleseg_app.training.shapes import Particles, random_particles
 from particleseg_app.units import Shape
 
 FAR = np.float32(1e6)
@@ -30,7 +31,9 @@ class PackingSettings:
     giants: int = 0  # particles several times the mean
     clumped: float = 0.0  # how far particles are drawn together into clumps
     against_wall: float = 0.0  # share of the particles near a wall that touch it
-    agglomerated: float = 0.0  # share of particles that are built of several lobes
+    compounds: float = 0.0  # share of particles that are built of several shapes
+    compound: str = "lobed"  # key of compounds.COMPOUNDS
+    stacked: float = 0.0  # share of particles laid flat on a neighbour; for plates
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,10 @@ def place_particles(
         keep = _without_swallowed(centre, radius)
         centre, radius = centre[keep], radius[keep]
     particles = random_particles(rng, settings.family, centre, radius)
-    if settings.agglomerated > 0:
-        particles = with_lobes(rng, particles, settings.agglomerated)
+    if settings.stacked > 0:
+        particles = stacked(rng, particles, settings.stacked)
+    if settings.compounds > 0:
+        particles = compound_particles(rng, particles, settings.compound, settings.compounds)
     return particles
 
 

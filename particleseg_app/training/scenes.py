@@ -69,18 +69,28 @@ _PACKINGS: dict[str, tuple[tuple[str, ...], tuple[float, float], tuple[float, fl
     "needles": (("needles",), (0.1, 0.4), (0.06, 0.3), (1.0, 1.1), (0.1, 0.5), False),
     "sand_tube": (("sand",), (0.3, 0.5), (0.3, 0.6), (0.98, 1.05), (0.2, 0.8), False),
     "soil": (("sand", "rounded"), (0.15, 0.4), (0.58, 0.8), (0.92, 1.0), (0.0, 0.2), False),
+    "sintered": (("rounded", "spheres", "sand", "angular"), (0.1, 0.45), (0.1, 0.45),
+                 (1.0, 1.5), (0.0, 0.5), False),
+    "branched": (("rounded", "spheres", "sand", "angular"), (0.1, 0.4), (0.08, 0.35),
+                 (1.0, 1.6), (0.0, 0.4), False),
 }  # fmt: skip
 _VARIED = {
-    "spaced": 0.10, "touching": 0.16, "settled": 0.15, "settled_angular": 0.13, "wide": 0.15,
-    "fragments": 0.07, "plates": 0.05, "needles": 0.03, "sand_tube": 0.08, "soil": 0.08,
+    "spaced": 0.08, "touching": 0.14, "settled": 0.13, "settled_angular": 0.12, "wide": 0.13,
+    "fragments": 0.07, "plates": 0.07, "needles": 0.04, "sand_tube": 0.08, "soil": 0.06,
+    "sintered": 0.05, "branched": 0.03,
 }  # fmt: skip
 PRESETS = (*_PACKINGS, "varied")
 
 
 def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> PackingSettings:
     families, spread, fill, clearance, pushed, fragmented = _PACKINGS[preset]
+    compound = preset if preset in ("sintered", "branched") else "lobed"
+    stacks = float(rng.uniform(0.2, 0.7)) if preset == "plates" and rng.random() < 0.5 else 0.0
     if fragmented:
         gap, variation = float(rng.uniform(1.0, 4.0)), float(rng.uniform(0.4, 1.6))
+    elif compound != "lobed" or stacks > 0:
+        # Only a film tells where arms cross, or where plates lie face on face.
+        gap, variation = float(rng.uniform(0.8, 2.0)), float(rng.uniform(0.1, 0.5))
     elif rng.random() < 0.4:
         gap, variation = float(rng.uniform(-1.0, 0.8)), float(rng.uniform(0.2, 1.0))
     else:
@@ -104,10 +114,16 @@ def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> P
             else 0.0
         ),
         against_wall=float(rng.choice([0.0, 0.5, 0.9])),
-        agglomerated=(
-            float(rng.uniform(0.1, 0.5)) if not fragmented and rng.random() < 0.08 else 0.0
-        ),
+        compounds=_share_of_compounds(rng, compound, fragmented),
+        compound=compound,
+        stacked=stacks,
     )
+
+
+def _share_of_compounds(rng: np.random.Generator, compound: str, fragmented: bool) -> float:
+    if compound != "lobed":
+        return float(rng.choice([1.0, rng.uniform(0.3, 1.0)]))
+    return float(rng.uniform(0.1, 0.5)) if not fragmented and rng.random() < 0.08 else 0.0
 
 
 def _soil(

@@ -152,33 +152,3 @@ def random_particles(
         noise_shift=rng.integers(0, 64, (count, 3)).astype(np.int32),
         owner=np.arange(count, dtype=np.int32),
     )
-
-
-def with_lobes(rng: np.random.Generator, particles: Particles, share: float) -> Particles:
-    """The particles after a `share` of them became agglomerates of two to five lobes.
-
-    The lobes overlap so deeply that nobody would take them for particles that touch; they come
-    after the particles themselves, which shrink to leave room for them.
-    """
-    chosen = np.flatnonzero(rng.random(len(particles)) < share)
-    lobes = np.repeat(chosen, rng.integers(1, 5, len(chosen)))
-    if len(lobes) == 0:
-        return particles
-    size = np.ones(len(particles), np.float32)
-    size[chosen] = 0.78
-    part = rng.uniform(0.45, 0.75, len(lobes)).astype(np.float32)
-    direction = rng.standard_normal((len(lobes), 3)).astype(np.float32)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    radius = particles.radius[lobes] * part
-    away = 0.8 * size[lobes] * particles.radius[lobes] + 0.25 * radius
-    values = {
-        name: np.concatenate([value, value[lobes]]) for name, value in vars(particles).items()
-    }
-    count = len(particles)
-    values["radius"][:count] *= size
-    values["semi_axes"][:count] *= size[:, None]
-    values["radius"][count:] = radius
-    values["semi_axes"][count:] *= part[:, None]
-    values["centre"][count:] += direction * away[:, None]
-    values["rotation"][count:] = random_rotations(rng, len(lobes))
-    return Particles(**values)

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.training import PRESETS, sample_scan, simulate_scan, write_scan
+from particleseg_app.training.compounds import COMPOUNDS
 from particleseg_app.training.contacts import contact_voxels
 from particleseg_app.training.container import WallSettings, distance_from_axis, paint_walls
 from particleseg_app.training.imaging import random_imaging, take_scan
@@ -142,11 +144,11 @@ def test_imperfect_walls_enclose_the_contents_all_around(
         assert pieces[0, 0] != pieces[36, 36]
 
 
-def test_giants_lobes_and_clumps_are_made() -> None:
+def test_giants_and_clumps_are_made() -> None:
     plain = PackingSettings(8.0, 0.2, "rounded", 0.15, 1.1, 0.0)
     shape, box = (64, 64, 64), Container()
 
-    def place(**changes: float) -> Particles:
+    def place(**changes: float | str) -> Particles:
         settings = replace(plain, **changes)  # type: ignore[arg-type]
         return place_particles(np.random.default_rng(4), shape, settings, box)
 
@@ -154,18 +156,55 @@ def test_giants_lobes_and_clumps_are_made() -> None:
     assert usual.radius.max() < 2 * usual.radius.mean()
     assert giants.radius.max() > 2.5 * giants.radius.mean()
 
-    lobed = place(agglomerated=1.0)
-    assert len(np.unique(lobed.owner)) < len(lobed)
-    labels, _ = paint_particles(np.random.default_rng(1), shape, lobed, plain)
-    assert set(np.unique(labels)) - {0} <= set(lobed.owner + 1)
-    # A lobed particle is one piece: hardly a voxel is lost when each keeps only its largest.
-    assert (tidy_labels(labels) > 0).sum() > 0.97 * (labels > 0).sum()
-
     def nearest(particles: Particles) -> float:
         distances = cKDTree(particles.centre).query(particles.centre, k=2)[0]
         return float(distances[:, 1].mean())
 
     assert nearest(place(clumped=0.6)) < 0.95 * nearest(usual)
+
+
+@pytest.mark.parametrize("kind", list(COMPOUNDS))
+def test_a_compound_is_one_piece_of_the_volume_of_the_particle_it_replaces(kind: str) -> None:
+    box, shape = Container(), (72, 72, 72)
+    settings = PackingSettings(12.0, 0.2, "spheres", 0.05, 1.8, 0.0)
+    whole = place_particles(np.random.default_rng(4), shape, settings, box)
+    wanted = replace(settings, compounds=1.0, compound=kind)
+    compounds = place_particles(np.random.default_rng(4), shape, wanted, box)
+    assert len(np.unique(compounds.owner)) < len(compounds)
+    balls, _ = paint_particles(np.random.default_rng(1), shape, whole, settings)
+    labels, _ = paint_particles(np.random.default_rng(1), shape, compounds, wanted)
+    assert set(np.unique(labels)) - {0} <= set(compounds.owner + 1)
+    # Hardly a voxel is lost when each keeps only its largest piece.
+    assert (tidy_labels(labels) > 0).sum() > 0.97 * (labels > 0).sum()
+    sizes, replaced = np.bincount(labels.ravel())[1:], np.bincount(balls.ravel())[1:]
+    inner = ((whole.centre > 15) & (whole.centre < 57)).all(1)[: min(len(sizes), len(replaced))]
+    inner = np.flatnonzero(inner)
+    assert abs(np.median(sizes[inner] / replaced[inner]) - 1) < 0.2
+
+
+def test_grains_of_a_sintered_particle_have_wide_necks() -> None:
+    for seed in range(20):
+        centres, radii = COMPOUNDS["sintered"](np.random.default_rng(seed))
+        distances = cdist(centres, centres) + 9 * np.eye(len(radii))
+        for index in range(1, len(radii)):
+            reach = distances[index] - radii - radii[index]
+            assert reach.min() < 0, "every grain is fused to another"
+            other = int(reach.argmin())
+            d, r, s = distances[index, other], radii[index], radii[other]
+            along = (d**2 + r**2 - s**2) / (2 * d)
+            neck = np.sqrt(max(0.0, r**2 - along**2))
+            assert neck > 0.65 * min(r, s) or d < max(r, s)
+
+
+def test_stacked_plates_lie_face_on_face() -> None:
+    settings = PackingSettings(16.0, 0.1, "plates", 0.1, 1.1, 0.0, stacked=1.0)
+    plates = place_particles(np.random.default_rng(2), (96, 96, 96), settings, Container())
+    distance, nearest = (a[:, 1] for a in cKDTree(plates.centre).query(plates.centre, k=2))
+    parallel = np.abs((plates.rotation[:, 0] * plates.rotation[nearest, 0]).sum(1)) > 0.95
+    close = distance < 1.3 * plates.radius
+    flat = plates.semi_axes[:, 0] < 0.7 * plates.semi_axes[:, 1:].min(1)
+    assert (parallel & close & flat).mean() > 0.25
+    assert np.allclose(plates.rotation @ plates.rotation.transpose(0, 2, 1), np.eye(3), atol=1e-4)
 
 
 def test_few_grey_levels_and_stripes_are_drawn_as_asked() -> None:
