@@ -29,7 +29,7 @@ def batch(
         typer.Argument(
             metavar="FOLDER_OR_CSV",
             help="Folder of scans, or a CSV file with the columns path, voxel_size_um, "
-            "particle_diameter_um and, if wanted, name, method, model, preset.",
+            "particle_diameter_um and, if wanted, name, method, model, preset, threshold.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the projects and summary.csv.")],
@@ -50,10 +50,21 @@ def batch(
         Preset, typer.Option(help="Care (and time) spent, where the CSV does not say.")
     ] = Preset.standard,
     device: Annotated[str, typer.Option(help="auto, cpu, or a graphics card: cuda:0.")] = "auto",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Grey value that parts particles from the rest, where the CSV does not say "
+            "(threshwater only)."
+        ),
+    ] = None,
     inference: Annotated[
         Inference,
         typer.Option(help="What computes the network on the processor; auto takes the fastest."),
     ] = Inference.auto,
+    all_tiles: Annotated[
+        bool,
+        typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
+    ] = False,
     max_memory: Annotated[
         str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
     ] = "4GB",
@@ -81,6 +92,10 @@ def batch(
             "A CSV file holds the sizes of its scans itself.",
             "Leave --voxel-size-um and --particle-diameter-um away.",
         )
+    if threshold is not None and scans.is_dir() and method is not Method.threshwater:
+        raise InvalidValueError(
+            "--threshold belongs to --method threshwater.", "Leave one of the two away."
+        )
     common: RunSettings | None = RunSettings(
         voxel_size_um=voxel_size_um or 0.0,
         particle_diameter_um=particle_diameter_um or 0.0,
@@ -88,7 +103,9 @@ def batch(
         model=model,
         preset=preset.value,
         device=device,
+        threshold=threshold,
         inference=inference.value,
+        skip_background=not all_tiles,
     )
     if scans.is_dir() and voxel_size_um is None:
         common = None

@@ -17,7 +17,7 @@ from particleseg_app.volumes.tiff_layout import examine_tiff
 from particleseg_app.volumes.tiff_source import TIFF_SUFFIXES
 
 NEEDED_COLUMNS = ("path", "voxel_size_um", "particle_diameter_um")
-OPTIONAL_COLUMNS = ("name", "method", "model", "preset")
+OPTIONAL_COLUMNS = ("name", "method", "model", "preset", "threshold")
 MOST_SCANS = 10_000
 _LARGEST_CSV_BYTES = 10 * 2**20
 _LONGEST_NAME = 100
@@ -230,19 +230,32 @@ def _settings(
         name: values[name] for name in ("method", "model", "preset") if values.get(name)
     }
     if changes.get("method", base.method) != "threshwater":
+        if values.get("threshold"):
+            raise InvalidValueError(
+                "A threshold belongs to the method threshwater.",
+                "Name that method, or leave the threshold away.",
+            )
         changes["threshold"] = None
+    elif values.get("threshold"):
+        changes["threshold"] = _number("threshold", values, decimal_comma, "grey value", "31000")
     return replace(
         base, voxel_size_um=voxel_size_um, particle_diameter_um=particle_diameter_um, **changes
     )
 
 
-def _number(column: str, values: dict[str, str], decimal_comma: bool) -> float:
+def _number(
+    column: str,
+    values: dict[str, str],
+    decimal_comma: bool,
+    meaning: str = "number of µm",
+    example: str = "12.5",
+) -> float:
     text = values[column]
     plain = text.replace(",", ".") if decimal_comma else text
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", plain, re.ASCII):
         raise InvalidValueError(
             f"{column} is “{text[:60]}”, which is no number." if text else f"{column} is empty.",
-            "Write a number of µm, as in 12.5.",
+            f"Write a {meaning}, as in {example}.",
         )
     return float(plain)
 

@@ -155,6 +155,7 @@ def test_other_settings_are_another_run(scans, tmp_path):
         (["--voxel-size-um", "10"], "belong together"),
         (["--voxel-size-um", "10", "--particle-diameter-um", "11"], "average particle"),
         ([], "Voxel size and particle diameter are missing"),
+        (["--method", "nnunet", "--threshold", "300"], "--threshold belongs to"),
         (
             ["--voxel-size-um", "10", "--particle-diameter-um", "99", "--cluster", "x"],
             "not the address of a cluster",
@@ -167,6 +168,20 @@ def test_wrong_usage_is_told_before_anything_is_done(scans, tmp_path, capsys, ar
     assert main(["batch", str(scans), "--out", str(out), *options]) == 1
     assert sentence in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_threshold_and_all_tiles_reach_the_runs(scans, tmp_path):
+    out = tmp_path / "out"
+    for scan in ("balls 3.tif", "balls 4.tif"):
+        (scans / scan).unlink()
+    assert main(
+        ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10", "--all-tiles",
+         "--particle-diameter-um", "90", "--method", "threshwater", "--threshold", "20000"]
+    ) == 0  # fmt: skip
+    with Project.open(out / "balls 2") as project:
+        (run,) = project.runs
+        assert run.settings["threshold"] == 20000
+        assert run.settings["skip_background"] is False
 
 
 def test_an_output_folder_that_cannot_be(scans, tmp_path, capsys):

@@ -92,6 +92,19 @@ def test_a_csv_with_all_columns(tmp_path):
     assert second.settings == replace(COMMON, voxel_size_um=12.5, particle_diameter_um=100)
 
 
+def test_thresholds_of_single_scans_go_before_the_common_one(tmp_path):
+    path = write_list(
+        tmp_path,
+        HEADER + ",method,threshold",
+        "a,10,100,threshwater,31000.5",
+        "b,10,100,threshwater,",
+        "c,10,100,nnunet,",
+    )
+    common = replace(COMMON, method="threshwater", threshold=500.0)
+    found = batch_entries(path, common, lambda settings: settings)
+    assert [entry.settings.threshold for entry in found] == [31000.5, 500.0, None]
+
+
 def test_a_csv_as_german_spreadsheets_write_it(tmp_path):
     path = write_list(tmp_path, HEADER.replace(",", ";"), "a;12,5;100")
     assert entries(path)[0].settings.voxel_size_um == 12.5
@@ -116,6 +129,8 @@ def test_a_csv_as_german_spreadsheets_write_it(tmp_path):
         ([HEADER, "a,10,1e99"], "Line 2 of scans.csv: An average particle"),
         ([HEADER, "b,10,100", "a,10,11"], "Line 3 of scans.csv: An average particle"),
         ([HEADER + ",method", "a,10,100,magic"], "no method “magic”"),
+        ([HEADER + ",threshold", "a,10,100,300"], "Line 2 of scans.csv: A threshold belongs to"),
+        ([HEADER + ",method,threshold", "a,10,100,threshwater,x"], "threshold is “x”"),
         ([HEADER + ",name", "a,10,100,../up"], "“../up” cannot be that of a folder"),
         ([HEADER + ",name", "a,10,100,NUL"], "“NUL” cannot be"),
         ([HEADER + ",name", "a,10,100,x", "b,10,100,X"], "the name “X” is in line 2 already"),
