@@ -129,7 +129,7 @@ def test_a_csv_as_german_spreadsheets_write_it(tmp_path):
         ([HEADER, "a,10,1e99"], "Line 2 of scans.csv: An average particle"),
         ([HEADER, "b,10,100", "a,10,11"], "Line 3 of scans.csv: An average particle"),
         ([HEADER + ",method", "a,10,100,magic"], "no method “magic”"),
-        ([HEADER + ",threshold", "a,10,100,300"], "Line 2 of scans.csv: A threshold belongs to"),
+        ([HEADER + ",method,threshold", "a,10,100,nnunet,3"], "A threshold belongs to"),
         ([HEADER + ",method,threshold", "a,10,100,threshwater,x"], "threshold is “x”"),
         ([HEADER + ",name", "a,10,100,../up"], "“../up” cannot be that of a folder"),
         ([HEADER + ",name", "a,10,100,NUL"], "“NUL” cannot be"),
