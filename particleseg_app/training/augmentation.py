@@ -138,6 +138,22 @@ def lower_resolution(patch: np.ndarray, zoom: float) -> np.ndarray:
     return ndimage.zoom(reduced, back, order=1, mode="nearest", grid_mode=True)
 
 
+def blur_one_axis(patch: np.ndarray, axis: int, sigma: float) -> np.ndarray:
+    """`patch` as a scanner shows it that resolves less along one axis, as helical ones do."""
+    from scipy import ndimage
+
+    return np.asarray(
+        ndimage.gaussian_filter1d(patch, sigma, axis=axis, mode="nearest", truncate=3.0)
+    )
+
+
+def counted_photons(patch: np.ndarray) -> np.ndarray:
+    """Strength of noise that grows with the root of the brightness, 1 on average."""
+    low, span = _range(patch)
+    strength = np.sqrt((patch - low) / span + np.float32(0.05))
+    return np.asarray(strength / strength.mean(), np.float32)
+
+
 def random_grey_values(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
     """A normalised patch (float32, z y x) as another scanner might have shown it."""
     from scipy import ndimage
@@ -148,6 +164,8 @@ def random_grey_values(rng: np.random.Generator, patch: np.ndarray) -> np.ndarra
         patch = ndimage.gaussian_filter(patch, sigma, mode="nearest", truncate=3.0)
     if rng.random() < 0.1:
         patch = lower_resolution(patch, rng.uniform(0.5, 0.9))
+    if rng.random() < 0.1:
+        patch = blur_one_axis(patch, int(rng.integers(3)), rng.uniform(0.8, 2.5))
     if rng.random() < 0.25:
         patch = change_gamma(patch, log_uniform(rng, 0.6, 1.7), rng.random() < 0.3, False)
     if rng.random() < 0.15:
@@ -162,6 +180,8 @@ def random_grey_values(rng: np.random.Generator, patch: np.ndarray) -> np.ndarra
         if rng.random() < 0.3:
             noise = ndimage.gaussian_filter(noise, rng.uniform(0.4, 0.9), mode="nearest")
             noise /= noise.std()
+        if rng.random() < 0.3:
+            noise *= counted_photons(patch)
         patch = patch + np.float32(rng.uniform(0, 0.3)) * noise
     # The statistics of a scan depend on how much air and wall are in the picture.
     scale = np.exp(rng.normal(0, 0.25))

@@ -134,3 +134,21 @@ def test_lower_resolution_keeps_shape_and_loses_detail() -> None:
     coarse = aug.lower_resolution(grey, 0.5)
     assert coarse.shape == grey.shape
     assert coarse.std() < 0.7 * grey.std()
+
+
+def test_blur_along_one_axis_spares_the_others() -> None:
+    noise = patch(3)
+    blurred = aug.blur_one_axis(noise, 1, 2.0)
+    change = [
+        np.diff(blurred, axis=axis).std() / np.diff(noise, axis=axis).std() for axis in range(3)
+    ]
+    assert blurred.shape == noise.shape
+    # Averaging makes all of it weaker; only along the axis do neighbours become alike.
+    assert change[1] < 0.4 * min(change[0], change[2])
+
+
+def test_photon_noise_is_strongest_where_it_is_bright() -> None:
+    ramp = np.broadcast_to(np.linspace(-1, 3, 20, dtype=np.float32), (20, 20, 20))
+    strength = aug.counted_photons(ramp)
+    assert (np.diff(strength, axis=2) > 0).all()
+    assert strength.mean() == pytest.approx(1, abs=1e-4)
