@@ -152,7 +152,7 @@ class SecondLook:
 
 def _particles(classes: np.ndarray) -> np.ndarray:
     """Particles of the classes of a window, as a run makes them; 0 also where there is no core."""
-    from particleseg_app.segmentation.region_growth import LAYER, UNREACHED, grow_block
+    from particleseg_app.segmentation.region_growth import NO_LABEL, BlockGrowth
 
     cores, count = connected_regions(classes == CORE, 6)
     ranks = np.arange(count + 2, dtype=np.uint32)
@@ -160,10 +160,10 @@ def _particles(classes: np.ndarray) -> np.ndarray:
     # One number more stands for the border, which belongs to no core yet.
     ranks[count + 1] = 0
     cores[classes == BORDER] = count + 1
-    state = np.zeros(tuple(n + 2 for n in classes.shape), np.uint64)
-    grow_block(cores, ranks, state)
-    inner = state[1:-1, 1:-1, 1:-1]
-    return np.where(inner < UNREACHED, inner % LAYER, 0).astype(np.int32)
+    growth = BlockGrowth((classes.shape[0], classes.shape[1], classes.shape[2]), margin=0)
+    growth.put(cores, ranks, (0, 0, 0))
+    labels, _ = growth.grow()
+    return np.where(labels == NO_LABEL, 0, labels).astype(np.int32)
 
 
 def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:

@@ -56,12 +56,14 @@ def read_block_file(path: Path, *names: str) -> dict[str, np.ndarray]:
     with open(path, "rb") as file:
         (head_size,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(head_size))
+        place = 8 + head_size
         for name, entry in header.items():
-            if names and name not in names:
-                file.seek(sum(entry["pieces"]), 1)
-                continue
-            raw = b"".join(
-                imagecodecs.blosc_decode(file.read(size), numthreads=1) for size in entry["pieces"]
-            )
-            arrays[name] = np.frombuffer(raw, entry["dtype"]).reshape(entry["shape"])
+            if not names or name in names:
+                file.seek(place)
+                raw = b"".join(
+                    imagecodecs.blosc_decode(file.read(size), numthreads=1)
+                    for size in entry["pieces"]
+                )
+                arrays[name] = np.frombuffer(raw, entry["dtype"]).reshape(entry["shape"])
+            place += sum(entry["pieces"])
     return arrays

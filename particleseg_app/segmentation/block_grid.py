@@ -15,6 +15,7 @@ OFFSETS_26: tuple[Shape, ...] = tuple(
 )
 # Of each pair of opposite offsets the one that points to the later block in raster order.
 LATER_26 = tuple(offset for offset in OFFSETS_26 if offset > (0, 0, 0))
+OFFSETS_6 = tuple(offset for offset in OFFSETS_26 if sum(map(abs, offset)) == 1)
 LATER_6 = tuple(offset for offset in LATER_26 if sum(map(abs, offset)) == 1)
 
 
@@ -123,8 +124,8 @@ def touching_pairs(low: np.ndarray, high: np.ndarray, connectivity: int) -> np.n
         )
         a, b = low[here].ravel(), high[there].ravel()
         both = (a > 0) & (b > 0)
-        if both.any():
-            pairs.append(np.unique(np.stack([a[both], b[both]], axis=1).astype(np.int64), axis=0))
-    if not pairs:
-        return np.zeros((0, 2), np.int64)
-    return np.unique(np.concatenate(pairs), axis=0)
+        # One number a pair; most are that of the voxel before, and are not sorted.
+        pair = a[both].astype(np.int64) << 32 | b[both].astype(np.int64)
+        pairs.append(pair[np.diff(pair, prepend=-1) != 0])
+    distinct = np.unique(np.concatenate(pairs))
+    return np.stack([distinct >> 32, distinct & 0xFFFFFFFF], axis=1)

@@ -1,9 +1,10 @@
-"""Growth of the cores through the border, block by block until no block can better another.
+"""Growth of the cores through the border, block by block, until no block can better another.
 
-A block is grown with its neighbours' outermost voxels as they are known so far. What a voxel knows
-(layers, label) only ever improves and is always the length of a real way, so the rounds end, and
-where no voxel can better its neighbour any more the result is the growth of the whole volume,
-whatever the blocks and the order were.
+A block is grown together with the cores in a margin around it, so that most blocks hold the growth
+of the whole volume at once. Where a border is wider than the margin, the block asks its neighbours
+for what they found. What a voxel knows (layers, label) only ever improves and is always the length
+of a real way, so the rounds end, and where no voxel can better its neighbour any more the result is
+the growth of the whole volume, whatever the blocks and the order were.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from particleseg_app.segmentation.block_grid import (
+    OFFSETS_6,
+    BlockGrid,
     face_name,
     face_names,
     faces_of,
@@ -23,16 +26,18 @@ from particleseg_app.segmentation.block_grid import (
     opposite,
 )
 from particleseg_app.segmentation.block_work import BlockWork
+from particleseg_app.segmentation.core_search import rim_name, rim_thickness
 from particleseg_app.segmentation.scan_grid import ScanGrid
 
 
 def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray]) -> None:
     """Pieces `grown` and, where blocks bettered each other, `bettered` of each block.
 
-    `grown`: `labels`, `names`, `layers` and `volumes` as `region_growth.settled` gives them, with
-    volumes in voxels of the scan, and the six faces of the block's states. `bettered`: `places` and
-    `values` of the voxels that changed since, with new `names`, `volumes` and faces; `patch` their
-    labels as indices into the new names. `cores` is what `number_cores` returns.
+    `grown`: `labels`, `names` and `volumes` as `region_growth.settled` gives them, with volumes in
+    voxels of the scan; the six faces of the block's states; and `open`, whether a neighbour might
+    better it, with its `layers` if so. `bettered`: `places` and `values` of the voxels that changed
+    since, with new `names`, `volumes` and faces; `patch` their labels as indices into the new
+    names. `cores` is what `number_cores` returns.
     """
 
     def ranks_of(number: int) -> np.ndarray:
@@ -43,20 +48,24 @@ def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray
     core_count = int(cores["keys"].size)
 
     def grow(number: int) -> None:
-        _grow_one(work, scan_grid, ranks_of(number), core_count, number)
+        _grow_one(work, scan_grid, ranks_of, core_count, number)
 
     def better_in(this_round: int) -> Callable[[int], bool]:
         return lambda number: _better_one(work, scan_grid, number, this_round)
 
     work.each("Growing particles", work.missing("grown"), grow)
-    unsettled = list(range(len(work.grid)))
+    might_better = {
+        number for number in range(len(work.grid)) if work.read("grown", number, "open")["open"][0]
+    }
+    unsettled = sorted(might_better)
     for this_round in itertools.count():
         if not unsettled:
             break
         better = better_in(this_round)
         changed = work.each("Growing particles across blocks", unsettled, better)
         bettered = [number for number, did in zip(unsettled, changed, strict=True) if did]
-        unsettled = sorted({near for one in bettered for _, near in work.grid.neighbours(one)})
+        beside = {near for one in bettered for _, near in work.grid.neighbours(one)}
+        unsettled = sorted(beside & might_better)
 
 
 def read_labels(work: BlockWork, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,32 +86,52 @@ def latest(work: BlockWork, number: int, *names: str) -> dict[str, np.ndarray]:
 
 
 def _grow_one(
-    work: BlockWork, scan_grid: ScanGrid, ranks: np.ndarray, core_count: int, number: int
+    work: BlockWork,
+    scan_grid: ScanGrid,
+    ranks_of: Callable[[int], np.ndarray],
+    core_count: int,
+    number: int,
 ) -> None:
-    from particleseg_app.segmentation.region_growth import grow_block, settled
+    from particleseg_app.segmentation.region_growth import BlockGrowth, settled, states
 
-    box = work.grid.box(number)
-    z, y, x = box.shape
-    state = np.empty((z + 2, y + 2, x + 2), np.uint64)
-    for axis in range(3):
-        for end in (0, -1):
-            state[(slice(None),) * axis + (end,)] = 0
+    box, margin = work.grid.box(number), rim_thickness(work.grid)
+    growth = BlockGrowth(box.shape, margin)
     for offset, other in work.grid.neighbours(number):
-        if work.has("grown", other):
-            name = facing_name(opposite(offset))
-            part = tuple(_HALO_PART[step] for step in offset)
-            state[part] = facing(work.read("grown", other, name), opposite(offset))
+        name = rim_name(opposite(offset))
+        part = work.read("cores", other, name)[name]
+        sides = zip(offset, part.shape, box.shape, strict=True)
+        z, y, x = ({-1: -size, 0: 0, 1: own}[step] for step, size, own in sides)
+        growth.put(part, ranks_of(other), (z, y, x))
     work.cancel.check()
-    grow_block(work.read("cores", number, "cores")["cores"], ranks, state)
+    cores = work.read("cores", number, "cores")["cores"]
+    growth.put(cores, ranks_of(number), (0, 0, 0))
+    grown, layers = growth.grow()
     work.cancel.check()
-    faces = faces_of(state[1:-1, 1:-1, 1:-1])
-    kept = settled(state, core_count, scan_grid.weights(box))
-    del state
+    kept = settled(cores, grown, core_count, scan_grid.weights(box))
+    labels = faces_of(kept["labels"])
+    faces = {
+        name: states(kept["names"][labels[name]], face) for name, face in faces_of(layers).items()
+    }
+    is_open = _is_open(work.grid, number, faces)
+    if is_open:
+        kept["layers"] = layers
     work.cancel.check()
-    work.write("grown", number, {**kept, **faces})
+    work.write("grown", number, {**kept, **faces, "open": np.array([is_open])})
 
 
-_HALO_PART = {-1: slice(0, 1), 0: slice(1, -1), 1: slice(-1, None)}
+def _is_open(grid: BlockGrid, number: int, faces: dict[str, np.ndarray]) -> bool:
+    """Whether a voxel at a face to another block was not reached within the margin of growth."""
+    return any(
+        bool((faces[facing_name(offset)] >= _sure_below(grid)).any())
+        for offset, _ in grid.neighbours(number, OFFSETS_6)
+    )
+
+
+def _sure_below(grid: BlockGrid) -> np.uint64:
+    """States below this one, as a block was grown, are those of the whole volume."""
+    from particleseg_app.segmentation.region_growth import LAYER
+
+    return LAYER * np.uint64(rim_thickness(grid) + 1)
 
 
 def _better_one(work: BlockWork, scan_grid: ScanGrid, number: int, this_round: int) -> bool:
@@ -148,9 +177,11 @@ def _offers(
     shape = work.grid.box(number).shape
     places, values = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
     for offset, other in work.grid.neighbours(number):
-        there = opposite(offset)
+        own, there = facing(faces, offset), opposite(offset)
+        if not (own >= _sure_below(work.grid)).any():
+            continue
         offered = _offered(facing(latest(work, other, facing_name(there)), there))
-        better = offered < facing(faces, offset)
+        better = offered < own
         if better.any():
             inside = list(np.nonzero(better))
             for axis in range(3):

@@ -6,6 +6,7 @@ import numpy as np
 
 from particleseg_app.segmentation.block_grid import (
     LATER_6,
+    BlockGrid,
     face_names,
     faces_of,
     facing,
@@ -16,9 +17,37 @@ from particleseg_app.segmentation.block_grid import (
 from particleseg_app.segmentation.block_work import BlockWork, joined
 from particleseg_app.segmentation.border_core import CORE, NEAR_PERCENT
 from particleseg_app.segmentation.connected_regions import connected_regions
+from particleseg_app.units import Shape
 
 # Whether a voxel is nearer than 3 to a voxel of no core shows within 2 voxels of it.
 _HALO = 2
+
+# So far around a block growth sees the cores of its neighbours. Few borders are wider; blocks at
+# these are bettered by their neighbours afterwards.
+_RIM = 6
+
+
+def rim_thickness(grid: BlockGrid) -> int:
+    """How many voxels of its neighbours a block knows while it grows; no more than they have.
+
+    Only the last block of an axis may be thinner than the others, and nothing lies behind it.
+    """
+    sides = zip(grid.block_shape, grid.counts, strict=True)
+    return min([_RIM, *(size for size, count in sides if count > 1)])
+
+
+def rim_name(offset: Shape) -> str:
+    """Name of the local core numbers that a block keeps for its neighbour at `offset`."""
+    return "rim" + "".join({-1: "-", 0: "0", 1: "+"}[step] for step in offset)
+
+
+def _rims(work: BlockWork, number: int, cores: np.ndarray) -> dict[str, np.ndarray]:
+    thickness = rim_thickness(work.grid)
+    rim = {-1: slice(None, thickness), 0: slice(None), 1: slice(-thickness, None)}
+    return {
+        rim_name(offset): cores[tuple(rim[step] for step in offset)]
+        for offset, _ in work.grid.neighbours(number)
+    }
 
 
 def find_cores(work: BlockWork, small_core_filter: bool) -> None:
@@ -26,7 +55,8 @@ def find_cores(work: BlockWork, small_core_filter: bool) -> None:
 
     `cores` (z, y, x): 0 background, 1…n cores, n + 1 border; its six faces, with border as 0; per
     core `total`, `near`, `deep` (see `block_counts.core_figures`) and `key`, the raster index of
-    its first voxel in the volume.
+    its first voxel in the volume; for each neighbour, under `rim_name` of its offset, the part of
+    `cores` that is nearest to it.
     """
     from particleseg_app.segmentation.block_counts import core_figures
 
@@ -45,7 +75,8 @@ def find_cores(work: BlockWork, small_core_filter: bool) -> None:
         if count < np.iinfo(np.uint16).max:
             cores = cores.astype(np.uint16)
         cores[inner > CORE] = count + 1
-        work.write("cores", number, {"cores": cores, "key": key, **faces, **figures})
+        rims = _rims(work, number, cores)
+        work.write("cores", number, {"cores": cores, "key": key, **faces, **figures, **rims})
 
     work.each("Finding cores", work.missing("cores"), find)
 

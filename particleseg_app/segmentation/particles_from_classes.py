@@ -39,7 +39,7 @@ from particleseg_app.volumes.labels import LabelWriter
 BLOCK_SHAPE: Shape = (128, 128, 128)
 
 # Raised when finished pieces of an older version would lead to another result.
-_PIECES_VERSION = 3
+_PIECES_VERSION = 4
 
 
 def particles_from_classes(

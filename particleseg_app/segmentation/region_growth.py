@@ -3,208 +3,274 @@
 Importing this file imports numba. The first call on a computer compiles each loop (seconds); the
 machine code is kept beside the file or in the user's cache folder.
 
-State of a voxel while cores grow, one uint64: 0 background; layers · 2³² + label once a core has
-reached it (a core's own voxels have 0 layers); UNREACHED before. The smaller state is the better
-one: fewer layers first, then the smaller label.
+Layer by layer: which voxels a layer reaches is found on rows of bits, 64 voxels at a time; each of
+them then takes the smallest label beside it. So a voxel costs work once, when it is reached.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from particleseg_app.units import Shape
+
+# State of a voxel, one uint64, as blocks tell it each other: 0 background; layers · 2³² + label
+# once a core has reached it (a core's own voxels have 0 layers); UNREACHED before. The smaller one
+# is the better one: fewer layers first, then the smaller label.
 LAYER = np.uint64(1 << 32)
 UNREACHED = np.uint64(1 << 63)
 NO_LABEL = np.uint32(0xFFFFFFFF)
 
+_ONE, _ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+# Place of a single bit: its product with this number has another value in its top six bits for each
+# place (de Bruijn).
+_DE_BRUIJN = 0x03F79D71B4CB0A89
+_PLACE_OF_BIT = np.zeros(64, np.uint8)
+_PLACE_OF_BIT[[(_DE_BRUIJN << place & int(_ALL)) >> 58 for place in range(64)]] = np.arange(64)
+_DE_BRUIJN_64, _TOP = np.uint64(_DE_BRUIJN), np.uint64(58)
+_63 = np.uint64(63)
+
+
+class BlockGrowth:
+    """The labels of one block and of a margin around it while they grow.
+
+    Within `margin` layers growth sees all that can reach the block. So a voxel of the block that a
+    core reached in at most `margin` layers has its state in the whole volume, and so has every
+    voxel of a block on whose faces to other blocks there are no others (docs/border_core.md).
+    """
+
+    def __init__(self, shape: Shape, margin: int) -> None:
+        self.shape, self.margin = shape, margin
+        # One voxel more of background, so that every voxel has 26 neighbours.
+        z, y, x = (n + 2 * margin + 2 for n in shape)
+        self._labels = np.full((z, y, x), NO_LABEL)
+        self._reached = np.zeros((z, y, -(-x // 64)), np.uint64)
+        self._unreached = np.zeros_like(self._reached)
+        self._border_voxels = 0
+
+    def put(self, cores: np.ndarray, ranks: np.ndarray, start: Shape) -> None:
+        """Fill in a part at `start`, counted from the block's first voxel (down to -margin).
+
+        `cores` (z, y, x) holds local core numbers, 0 background; `ranks[number]` is the core's
+        label in the whole volume, or 0 for what is border.
+        """
+        z, y, x = (n + self.margin + 1 for n in start)
+        self._border_voxels += _put(
+            cores, ranks, self._labels, self._reached, self._unreached, z, y, x
+        )
+
+    def grow(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and layers (z, y, x) of the block; what no core reached has NO_LABEL, 0 layers.
+
+        So has the background. Labels are uint32, layers uint8 or, where there are more, uint32.
+        """
+        room = np.empty(self._border_voxels, np.uint32), np.empty(self._border_voxels, np.uint32)
+        layers = np.zeros(self.shape, np.uint8)
+        front = _widened(self._reached)
+        front, alive = self._layers(front, layers, 1, 255, room)
+        if alive:
+            layers = layers.astype(np.uint32)
+            self._layers(front, layers, 256, int(NO_LABEL), room)
+        inner = tuple(slice(self.margin + 1, self.margin + 1 + n) for n in self.shape)
+        return self._labels[inner], layers
+
+    def _layers(
+        self,
+        front: np.ndarray,
+        layers: np.ndarray,
+        first: int,
+        last: int,
+        room: tuple[np.ndarray, np.ndarray],
+    ) -> tuple[np.ndarray, bool]:
+        return _grow(self._labels, self._unreached, front, layers, self.margin, first, last, *room)
+
 
 @njit(cache=True, nogil=True)
-def _fill_state(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> int:
+def _put(
+    cores: np.ndarray,
+    ranks: np.ndarray,
+    labels: np.ndarray,
+    reached: np.ndarray,
+    unreached: np.ndarray,
+    z0: int,
+    y0: int,
+    x0: int,
+) -> int:
     nz, ny, nx = cores.shape
-    unreached = 0
+    border_voxels = 0
     for z in range(nz):
         for y in range(ny):
+            row = labels[z + z0, y + y0]
+            known, unknown = reached[z + z0, y + y0], unreached[z + z0, y + y0]
             for x in range(nx):
                 core = cores[z, y, x]
                 if core == 0:
-                    state[z + 1, y + 1, x + 1] = 0
                     continue
+                place = np.uint64(x + x0)
+                bit = _ONE << (place & _63)
                 rank = ranks[core]
                 if rank > 0:
-                    state[z + 1, y + 1, x + 1] = rank
+                    row[x + x0] = rank
+                    known[place >> np.uint64(6)] |= bit
                 else:
-                    state[z + 1, y + 1, x + 1] = UNREACHED
-                    unreached += 1
-    return unreached
+                    unknown[place >> np.uint64(6)] |= bit
+                    border_voxels += 1
+    return border_voxels
 
 
 @njit(cache=True, nogil=True)
-def _reached_through_the_halo(
-    state: np.ndarray, count_only: bool, places: np.ndarray, values: np.ndarray
-) -> int:
-    """Voxels at the block's sides that a neighbouring block betters directly."""
-    nz, ny, nx = state.shape
-    found = 0
-    for z in range(1, nz - 1):
-        for y in range(1, ny - 1):
-            x = 1
-            while x < nx - 1:
-                if state[z, y, x] >= LAYER:
-                    best = UNREACHED
-                    for dz in range(-1, 2):
-                        for dy in range(-1, 2):
-                            for dx in range(-1, 2):
-                                oz, oy, ox = z + dz, y + dy, x + dx
-                                if (
-                                    oz == 0
-                                    or oz == nz - 1
-                                    or oy == 0
-                                    or oy == ny - 1
-                                    or ox == 0
-                                    or ox == nx - 1
-                                ):
-                                    there = state[oz, oy, ox]
-                                    if there != 0 and there < best:
-                                        best = there
-                    if best != UNREACHED and best + LAYER < state[z, y, x]:
-                        if not count_only:
-                            places[found] = (z * ny + y) * nx + x
-                            values[found] = best + LAYER
-                        found += 1
-                if x == 1 and 1 < z < nz - 2 and 1 < y < ny - 2:
-                    x = max(nx - 2, 2)
-                else:
-                    x += 1
-    return found
+def _widen_row(bits: np.ndarray, widened: np.ndarray) -> None:
+    """Every bit of a row and the two beside it."""
+    words = bits.size
+    for w in range(words):
+        word = bits[w]
+        wide = word | word << _ONE | word >> _ONE
+        if w > 0:
+            wide |= bits[w - 1] >> _63
+        if w + 1 < words:
+            wide |= bits[w + 1] << _63
+        widened[w] = wide
 
 
 @njit(cache=True, nogil=True)
-def _spread(flat: np.ndarray, steps: np.ndarray, here: Any, queue: np.ndarray, end: Any) -> Any:
-    """Offer what a voxel knows to its 26 neighbours; new ones join the queue. Returns its end."""
-    value = flat[here] + LAYER
-    for k in range(26):
-        there = here + steps[np.uintp(k)]
-        known = flat[there]
-        if known > value:
-            if known == UNREACHED:
-                queue[end] = there
-                end += np.uintp(1)
-            flat[there] = value
-    return end
+def _widened(bits: np.ndarray) -> np.ndarray:
+    widened = np.zeros_like(bits)
+    for z in range(bits.shape[0]):
+        for y in range(bits.shape[1]):
+            _widen_row(bits[z, y], widened[z, y])
+    return widened
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _of_three(flat: np.ndarray, here: np.uintp) -> np.uint32:
+    return min(flat[here - np.uintp(1)], min(flat[here], flat[here + np.uintp(1)]))
+
+
+@njit(cache=True, nogil=True)
+def _smallest_label(flat: np.ndarray, here: np.uintp, row: np.uintp, slice_: np.uintp) -> np.uint32:
+    """The smallest label among a voxel and its 26 neighbours, `row` and `slice_` voxels on.
+
+    Written out as a tree, because one minimum after the other would wait for the one before.
+    """
+    above, below = here - slice_, here + slice_
+    first = min(
+        _of_three(flat, above - row), min(_of_three(flat, above), _of_three(flat, above + row))
+    )
+    second = min(
+        _of_three(flat, here - row), min(_of_three(flat, here), _of_three(flat, here + row))
+    )
+    third = min(
+        _of_three(flat, below - row), min(_of_three(flat, below), _of_three(flat, below + row))
+    )
+    return min(first, min(second, third))
 
 
 @njit(cache=True, nogil=True)
 def _grow(
-    state: np.ndarray, steps: np.ndarray, places: np.ndarray, values: np.ndarray, queue: np.ndarray
-) -> None:
-    """Fill `state` (padded by one voxel, the pad already emptied) layer by layer.
+    labels: np.ndarray,
+    unreached: np.ndarray,
+    front: np.ndarray,
+    layers: np.ndarray,
+    margin: int,
+    layer: int,
+    last: int,
+    places: np.ndarray,
+    values: np.ndarray,
+) -> tuple[np.ndarray, bool]:
+    """Reach the layers from `layer` to `last`. Returns the widened front, and whether it goes on.
 
-    `places` and `values` are the voxels reached through the halo, sorted by value; `queue` has room
-    for every unreached voxel, for each enters it once. Indices are unsigned: numba then leaves out
-    the test for negative ones, which costs a third of the time here.
+    `front` are the bits of the voxels reached last, widened along x. `places` and `values` have
+    room for what one layer reaches: a voxel must not see what its own layer has reached.
     """
-    nz, ny, nx = state.shape
-    flat = state.reshape(-1)
-    end = np.uintp(0)
-    near = np.empty(nx, np.uint64)
-    for z in range(1, nz - 1):
-        for y in range(1, ny - 1):
-            # Most core voxels have only core and background beside them, whose states together are
-            # below LAYER, and need not be asked 26 times. A voxel that another core has reached
-            # already counts as border: this core may have the smaller key.
-            for x in range(nx):
-                near[x] = (
-                    state[z - 1, y - 1, x]
-                    | state[z - 1, y, x]
-                    | state[z - 1, y + 1, x]
-                    | state[z, y - 1, x]
-                    | state[z, y, x]
-                    | state[z, y + 1, x]
-                    | state[z + 1, y - 1, x]
-                    | state[z + 1, y, x]
-                    | state[z + 1, y + 1, x]
-                )
-            row = np.uintp((z * ny + y) * nx)
-            for x in range(1, nx - 1):
-                here = row + np.uintp(x)
-                if flat[here] != 0 and flat[here] < LAYER:
-                    if near[x - 1] | near[x] | near[x + 1] < LAYER:
+    pz, py, words = unreached.shape
+    px = np.uintp(labels.shape[2])
+    nz, ny, nx = layers.shape
+    edge = margin + 1
+    flat = labels.reshape(-1)
+    slice_ = np.uintp(py) * px
+    near_rows = np.empty(9, np.int64)
+    for k in range(9):
+        near_rows[k] = (k // 3 - 1) * py + k % 3 - 1
+    front_rows, unreached_rows = front.reshape(-1, words), unreached.reshape(-1, words)
+    next_rows = np.zeros_like(front_rows)
+    asked = np.zeros(pz * py, np.int64)
+    active, following = np.empty(pz * py, np.int64), np.empty(pz * py, np.int64)
+    active_count = 0
+    for row in range(pz * py):
+        for w in range(words):
+            if front_rows[row, w] != 0:
+                active[active_count] = row
+                active_count += 1
+                break
+    mask, bits = np.empty(words, np.uint64), np.empty(words, np.uint64)
+    while active_count > 0 and layer <= last:
+        # Farther off, nothing of this layer can reach the block within `margin` layers.
+        reach = max(0, margin - layer)
+        for w in range(words):
+            mask[w] = 0
+            for place in range(max(64 * w, edge - reach), min(64 * w + 64, edge + nx + reach)):
+                mask[w] |= _ONE << np.uint64(place - 64 * w)
+        found, following_count = 0, 0
+        for i in range(active_count):
+            z, y = divmod(active[i], py)
+            for oz in range(max(edge - reach, z - 1), min(edge + nz + reach, z + 2)):
+                for oy in range(max(edge - reach, y - 1), min(edge + ny + reach, y + 2)):
+                    row = oz * py + oy
+                    if asked[row] == layer:
                         continue
-                    end = _spread(flat, steps, here, queue, end)
-    begin = np.uintp(0)
-    waiting = 0
-    layer = LAYER
-    while begin < end or waiting < places.size:
-        if begin == end and values[waiting] >= layer + LAYER:
-            layer = values[waiting] // LAYER * LAYER
-        while waiting < places.size and values[waiting] < layer + LAYER:
-            here = np.uintp(places[waiting])
-            known = flat[here]
-            if values[waiting] < known:
-                if known == UNREACHED:
-                    queue[end] = here
-                    end += np.uintp(1)
-                flat[here] = values[waiting]
-            waiting += 1
-        # Everything in queue[begin:end] lies in this layer and has its final value.
-        stop = end
-        for i in range(begin, stop):
-            end = _spread(flat, steps, np.uintp(queue[i]), queue, end)
-        begin = stop
-        layer += LAYER
-
-
-def grow_block(cores: np.ndarray, ranks: np.ndarray, state: np.ndarray) -> None:
-    """Best states of one block from its cores, given those of the voxels around it.
-
-    `cores` (z, y, x) holds local core numbers; `ranks[number]` is the core's label in the whole
-    volume, or 0 for what is border. `state` (uint64) is one voxel larger on each side: its outer
-    layer holds the neighbours' present states (0 where unknown or outside) and is emptied on the
-    way, its inside is filled.
-    """
-    unreached = _fill_state(cores, ranks, state)
-    places, values = _offers_of_the_halo(state)
-    dtype = np.uint32 if state.size < 2**32 else np.uint64
-    _grow(state, _steps_26(state), places, values, np.empty(unreached, dtype))
-
-
-def _offers_of_the_halo(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places and states, best first, that the outer layer offers; empties the outer layer."""
-    none = np.zeros(0, np.int64), np.zeros(0, np.uint64)
-    found = _reached_through_the_halo(state, True, *none)
-    places, values = np.zeros(found, np.int64), np.zeros(found, np.uint64)
-    _reached_through_the_halo(state, False, places, values)
-    for axis in range(3):
-        for end in (0, -1):
-            state[(slice(None),) * axis + (end,)] = 0
-    order = np.argsort(values, kind="stable")
-    return places[order], values[order]
-
-
-def _steps_26(state: np.ndarray) -> np.ndarray:
-    """Differences of linear index to the 26 neighbours."""
-    _, ny, nx = state.shape
-    reach = np.arange(-1, 2, dtype=np.int64)
-    steps = (reach[:, None, None] * ny * nx + reach[:, None] * nx + reach).ravel()
-    # Going back wraps around in unsigned arithmetic and so still arrives.
-    return np.delete(steps, 13).astype(np.uintp)
+                    asked[row] = layer
+                    inside = edge <= oz < edge + nz and edge <= oy < edge + ny
+                    any_bits = np.uint64(0)
+                    for w in range(words):
+                        new = unreached_rows[row, w] & mask[w]
+                        if new != 0:
+                            near = np.uint64(0)
+                            for k in range(9):
+                                near |= front_rows[row + near_rows[k], w]
+                            new &= near
+                            unreached_rows[row, w] ^= new
+                            any_bits |= new
+                        bits[w] = new
+                        while new != 0:
+                            bit = new & (~new + _ONE)
+                            new ^= bit
+                            x = 64 * w + np.int64(_PLACE_OF_BIT[bit * _DE_BRUIJN_64 >> _TOP])
+                            here = np.uintp(row) * px + np.uintp(x)
+                            places[found] = here
+                            values[found] = _smallest_label(flat, here, px, slice_)
+                            found += 1
+                            if inside and edge <= x < edge + nx:
+                                layers[oz - edge, oy - edge, x - edge] = layer
+                    if any_bits != 0:
+                        following[following_count] = row
+                        following_count += 1
+                        _widen_row(bits, next_rows[row])
+        for i in range(found):
+            flat[places[i]] = values[i]
+        for i in range(active_count):
+            front_rows[active[i]] = 0
+        front_rows, next_rows = next_rows, front_rows
+        active, following = following, active
+        active_count = following_count
+        layer += 1
+    return front_rows.reshape(front.shape), active_count > 0
 
 
 @njit(cache=True, nogil=True)
 def _settle(
-    state: np.ndarray,
+    cores: np.ndarray,
+    grown: np.ndarray,
     lookup: np.ndarray,
     weights_z: np.ndarray,
     weights_y: np.ndarray,
     weights_x: np.ndarray,
     labels: np.ndarray,
-    layers: np.ndarray,
     most_names: int,
-    most_layers: int,
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """See `settled`; returns 0 names where labels or layers do not fit their arrays."""
+    """See `settled`; returns 0 names where they do not fit `labels`.
+
+    Place 0 of `lookup` stands for NO_LABEL.
+    """
     names = np.zeros(256, np.uint32)
     volumes = np.zeros(256, np.int64)
     count = 1
@@ -212,19 +278,20 @@ def _settle(
     for z in range(nz):
         for y in range(ny):
             weight = weights_z[z] * weights_y[y]
-            for x in range(nx):
-                value = state[z + 1, y + 1, x + 1]
-                if value == 0:
-                    labels[z, y, x] = 0
-                    layers[z, y, x] = 0
+            core_row, grown_row, label_row = cores[z, y], grown[z, y], labels[z, y]
+            x = 0
+            while x < nx:
+                if core_row[x] == 0:
+                    label_row[x] = 0
+                    x += 1
                     continue
-                if value == UNREACHED:
-                    name, place, layer = NO_LABEL, np.int64(0), np.int64(0)
-                else:
-                    name, layer = np.uint32(value % LAYER), np.int64(value // LAYER)
-                    place = np.int64(name)
+                # One look-up for all that follows of the same particle.
+                name = grown_row[x]
+                place = np.int64(0) if name == NO_LABEL else np.int64(name)
                 local = np.int64(lookup[place])
                 if local == 0:
+                    if count > most_names:
+                        return 0, names, volumes
                     if count == names.size:
                         names = np.append(names, np.zeros(count, np.uint32))
                         volumes = np.append(volumes, np.zeros(count, np.int64))
@@ -232,37 +299,41 @@ def _settle(
                     lookup[place] = local
                     names[local] = name
                     count += 1
-                if count - 1 > most_names or layer > most_layers:
-                    return 0, names, volumes
-                labels[z, y, x] = local
-                layers[z, y, x] = layer
-                volumes[local] += weight * weights_x[x]
+                volume = np.int64(0)
+                while x < nx and core_row[x] != 0 and grown_row[x] == name:
+                    label_row[x] = local
+                    volume += weights_x[x]
+                    x += 1
+                volumes[local] += weight * volume
     return count, names, volumes
 
 
 def settled(
-    state: np.ndarray, highest_label: int, weights: tuple[np.ndarray, np.ndarray, np.ndarray]
+    cores: np.ndarray,
+    grown: np.ndarray,
+    highest_label: int,
+    weights: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """What is kept of the inside of a state, with numbers as small as they can be.
+    """What is kept of the grown labels of a block, with numbers as small as they can be.
 
-    `labels` (z, y, x): indices into `names`, which holds the labels of the whole volume, 0 first,
-    and NO_LABEL where foreground was not reached; `layers` (z, y, x), 0 there; `volumes`, for each
-    of `names` but the background, the sum of the product of the three axes' `weights`.
+    `cores` (z, y, x) is 0 in the background. `labels` (z, y, x): indices into `names`, which holds
+    the labels of the whole volume, 0 first, and NO_LABEL where foreground was not reached;
+    `volumes`, for each of `names` but the background, the sum of the product of the three axes'
+    `weights`.
     """
-    z, y, x = (n - 2 for n in state.shape)
-    for labels_type, layers_type in ((np.uint16, np.uint8), (np.uint32, np.uint32)):
-        labels, layers = np.empty((z, y, x), labels_type), np.empty((z, y, x), layers_type)
-        # Place 0 stands for NO_LABEL. Only what is touched of it takes memory.
+    for labels_type in (np.uint16, np.uint32):
+        labels = np.empty(cores.shape, labels_type)
+        # Only what is touched of it takes memory.
         lookup = np.zeros(highest_label + 1, np.uint32)
-        count, names, volumes = _settle(
-            state,
-            lookup,
-            *weights,
-            labels,
-            layers,
-            np.iinfo(labels_type).max,
-            np.iinfo(layers_type).max,
-        )
+        most = np.iinfo(labels_type).max
+        count, names, volumes = _settle(cores, grown, lookup, *weights, labels, most)
         if count:
             break
-    return {"labels": labels, "names": names[:count], "layers": layers, "volumes": volumes[:count]}
+    return {"labels": labels, "names": names[:count], "volumes": volumes[:count]}
+
+
+def states(labels: np.ndarray, layers: np.ndarray) -> np.ndarray:
+    """States (uint64) of voxels by their labels in the whole volume and their layers."""
+    found = layers * LAYER + labels
+    found[labels == NO_LABEL] = UNREACHED
+    return found

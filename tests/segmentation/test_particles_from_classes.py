@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,37 @@ def test_a_border_as_wide_as_many_layers_crosses_many_blocks(tmp_path: Path) -> 
     found = convert(classes, (3, 3, 20), tmp_path, small_core_filter=False)
     np.testing.assert_array_equal(found, border_core_to_particles(classes, False))
     assert found.max() == 2 and (found[1, 1] == 1).sum() in range(195, 206)
+
+
+class StageCounter(Progress):
+    """How many blocks each stage worked on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: Counter[str] = Counter()
+
+    def start(self, stage: str, total: int = 0, unit: str = "", done: int = 0) -> None:
+        self.blocks[stage] += total
+        super().start(stage, total, unit, done)
+
+
+@pytest.mark.parametrize("border", [5, 6, 7])
+def test_blocks_ask_each_other_only_where_a_border_is_wider_than_the_margin(
+    border: int, tmp_path: Path
+) -> None:
+    # One slab of core on either side of the face between two blocks, far from it by the border.
+    classes = np.zeros((8, 8, 40), np.uint8)
+    classes[:, :, 20 - border : 24] = 2
+    classes[:, :, 15 - border : 20 - border] = 1
+    counter = StageCounter()
+    particles_from_classes(
+        Classes(classes), (8, 8, 40), 1.0, tmp_path / "work", tmp_path / "labels.h5", 0.0,
+        counter, CancelToken(), block_shape=(8, 8, 20),
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.h5"), classes > 0)
+    assert counter.blocks["Growing particles"] == 2
+    # The farther block's voxels at the face are one layer more than the border from the core.
+    assert (counter.blocks["Growing particles across blocks"] > 0) == (border + 1 > 6)
 
 
 def test_no_particles(tmp_path: Path) -> None:
