@@ -61,7 +61,9 @@ def _show(queue: ReviewQueue, most: int) -> None:
         for case in queue.cases[:most]:
             labels = " + ".join(str(label) for label in case.labels)
             where = ", ".join(f"{n:.0f}" for n in case.centre)
-            table.add_row(f"{case.probability:.1%}", f"{case.kind} {labels}", where, case.text)
+            table.add_row(
+                f"{case.probability:.1%}", f"{case.kind} {labels}".strip(), where, case.text
+            )
         console.print(table)
     rates = queue.rates
     console.print(f"{queue.particle_count} particles, {len(queue.cases)} cases.")
@@ -69,6 +71,7 @@ def _show(queue: ReviewQueue, most: int) -> None:
         ("Merger ratio", rates.merger_ratio),
         ("Splitter ratio", rates.splitter_ratio),
         ("False particles", rates.false_ratio),
+        ("Missed particles", rates.missed_ratio),
     ):
         console.print(f"{name}, estimated: {_rate(rate)}")
 

@@ -20,6 +20,7 @@ from particleseg_app.review.evidence import (
     pair_evidence,
     particle_evidence,
 )
+from particleseg_app.review.missed import find_missed, pack_region
 from particleseg_app.units import Box, Shape
 
 if TYPE_CHECKING:
@@ -48,27 +49,45 @@ class GreyScan(Protocol):
 
 @dataclass
 class Candidate:
-    """A particle or a contact on its way to one or two cases."""
+    """A particle, a contact or a bright body on its way to one or two cases."""
 
     labels: tuple[int, ...]
     box: Box
     evidence: dict[str, float]
     place: Point
     markers: tuple[Point, ...] = ()
+    region: bytes = b""
 
 
 @dataclass
 class Evidence:
-    """All evidence about a run: of each particle, and of each contact."""
+    """All evidence about a run: of each particle, of each contact, and of each bright body that
+    no particle covers (`region`, packed, says which voxels of its box it has)."""
 
     particles: list[Candidate] = field(default_factory=list)
     pairs: list[Candidate] = field(default_factory=list)
+    missed: list[Candidate] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Candidate]:
+        """The candidates that may be an error of this kind."""
+        return {"splitter": self.pairs, "missed particle": self.missed}.get(kind, self.particles)
+
+    def everything(self) -> list[Candidate]:
+        return [*self.particles, *self.pairs, *self.missed]
 
 
 def gather_evidence(
-    scan: GreyScan, labels: Labels, table: pd.DataFrame, progress: Progress, cancel: CancelToken
+    scan: GreyScan,
+    labels: Labels,
+    table: pd.DataFrame,
+    progress: Progress,
+    cancel: CancelToken,
+    smallest_share: float = 0.005,
 ) -> Evidence:
-    """Evidence of shape and grey values about every particle and every contact."""
+    """Evidence of shape and grey values about every particle, contact and missed body.
+
+    `smallest_share` of the mean volume is the least that a run keeps as a particle.
+    """
     if not len(table):
         return Evidence()
     facts = scan_facts(scan, table)
@@ -110,7 +129,13 @@ def gather_evidence(
     )
     solid.update((found.labels[0], found.evidence["solidity"]) for found in particles)
     pairs = _on_all_cores(pair, known, "Looking at contacts", "contacts", progress, cancel)
-    return Evidence(particles, list(pairs))
+    smallest = smallest_share * float(table["volume_voxels"].mean())
+    bodies = find_missed(scan, labels, facts, smallest, progress, cancel)
+    missed = [
+        Candidate((), body.box, body.evidence, body.place, region=pack_region(body.region))
+        for body in bodies
+    ]
+    return Evidence(particles, list(pairs), missed)
 
 
 def scan_facts(scan: GreyScan, table: pd.DataFrame) -> ScanFacts:

@@ -10,22 +10,25 @@ from typing import Any
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ProjectError
+from particleseg_app.review.missed import unpack_region
 from particleseg_app.units import Box
 
-KINDS = ("merger", "splitter", "false particle")
+KINDS = ("merger", "splitter", "false particle", "missed particle")
 CASES_FILE = "review_cases.parquet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY = b"particleseg review cases"
 
 
 @dataclass(frozen=True)
 class ReviewCase:
-    """One doubtful particle or pair of particles in contact.
+    """One doubtful particle, pair of particles in contact, or body without a label.
 
     `kind` is "merger" (one label that may be several particles), "splitter" (two labels that may
-    be one particle) or "false particle" (a label that may be none). `probability` that it is so,
-    calibrated; `weight` what it counts in the order: of a merger how many errors it is (m − 1 on
-    average), of a splitter 1, of a false particle less. `evidence`: named figures
+    be one particle), "false particle" (a label that may be none) or "missed particle" (background
+    that may be one: no `labels`, but the voxels of `box` that are proposed, as `pack_region` packs
+    them in `region`). `probability` that it is so, calibrated; `weight` what it counts in the
+    order: of a merger how many errors it is (m − 1 on average), of a splitter 1, of a false or
+    missed particle less. `evidence`: named figures
     (docs/review.md); `text` the telling ones in words. `box` holds the labels with a margin, in
     voxels of the scan; `centre` (z, y, x) is where to look: the neck, the contact or the
     particle's middle. `markers` of a merger: a point in each part it may have, in voxels of the
@@ -42,20 +45,21 @@ class ReviewCase:
     box: Box
     centre: tuple[float, float, float]
     markers: tuple[tuple[float, float, float], ...] = ()
+    region: bytes = b""
 
     @property
     def expected_errors(self) -> float:
         return self.probability * self.weight
 
 
-def case_id(kind: str, labels: Sequence[int]) -> str:
-    """The name of a case that stays the same when the queue is made anew."""
+def case_id(kind: str, labels: Sequence[int], place: Sequence[float] = ()) -> str:
+    """The name of a case that stays the same when the queue is made anew.
+
+    A case without labels is called by its `place` (z, y, x).
+    """
+    if not labels:
+        return f"{kind}:at {','.join(str(round(c)) for c in place)}"
     return f"{kind}:{'+'.join(str(label) for label in sorted(labels))}"
-
-
-def by_expected_error(cases: Sequence[ReviewCase]) -> list[ReviewCase]:
-    """Cases with the most expected errors first; equal ones in the order of their labels."""
-    return sorted(cases, key=lambda case: (-case.expected_errors, case.labels, case.kind))
 
 
 def write_cases(path: Path, cases: Sequence[ReviewCase]) -> None:
@@ -75,6 +79,7 @@ def write_cases(path: Path, cases: Sequence[ReviewCase]) -> None:
             ("box", pa.list_(pa.int64())),
             ("centre", pa.list_(pa.float64())),
             ("markers", pa.list_(pa.float64())),
+            ("region", pa.binary()),
         ],
         metadata={_KEY: str(FORMAT_VERSION).encode()},
     )
@@ -90,6 +95,7 @@ def write_cases(path: Path, cases: Sequence[ReviewCase]) -> None:
             "box": [*case.box.start, *case.box.stop],
             "centre": list(case.centre),
             "markers": [coordinate for point in case.markers for coordinate in point],
+            "region": case.region,
         }
         for case in cases
     ]
@@ -131,8 +137,13 @@ def _case(row: dict[str, Any]) -> ReviewCase:
     z, y, x = (float(n) for n in row["centre"])
     flat = [float(n) for n in row["markers"]]
     kind, probability, weight = row["kind"], float(row["probability"]), float(row["weight"])
-    if kind not in KINDS or row["id"] != case_id(kind, labels):
+    if kind not in KINDS or row["id"] != case_id(kind, labels, (z, y, x)):
         raise ValueError("not a case")
+    box, region = Box((z0, y0, x0), (z1, y1, x1)), bytes(row["region"])
+    if (kind == "missed particle") != bool(region) or bool(labels) == bool(region):
+        raise ValueError("not a case")
+    if region:
+        unpack_region(region, box.shape)
     if not (0 <= probability <= 1 and weight >= 0):
         raise ValueError("not a probability")
     evidence = {str(name): float(value) for name, value in json.loads(row["evidence"]).items()}
@@ -144,7 +155,8 @@ def _case(row: dict[str, Any]) -> ReviewCase:
         weight,
         evidence,
         str(row["text"]),
-        Box((z0, y0, x0), (z1, y1, x1)),
+        box,
         (z, y, x),
         tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)),
+        region,
     )

@@ -26,12 +26,13 @@ class EstimatedRate:
 
 @dataclass(frozen=True)
 class EstimatedErrorRates:
-    """`merger_ratio`, `splitter_ratio` as in `evaluation.Score`; `false_ratio` false particles per
-    true one."""
+    """`merger_ratio`, `splitter_ratio` as in `evaluation.Score`; `false_ratio` false particles,
+    `missed_ratio` missed ones per true one."""
 
     merger_ratio: EstimatedRate
     splitter_ratio: EstimatedRate
     false_ratio: EstimatedRate
+    missed_ratio: EstimatedRate
 
 
 def estimated_error_rates(
@@ -66,7 +67,11 @@ def _ratios(
     }
     true_count = np.maximum(
         1.0,
-        particle_count + drawn["merger"] - drawn["splitter"] - drawn["false particle"],
+        particle_count
+        + drawn["merger"]
+        - drawn["splitter"]
+        - drawn["false particle"]
+        + drawn["missed particle"],
     )
     return {kind: drawn[kind] / true_count for kind in KINDS}
 
@@ -93,12 +98,12 @@ def _draw(
     excess = np.array([case.weight if kind == "merger" else 1.0 for case in cases])
     log_odds = np.log(probability) - np.log1p(-probability)
     rare = probability < _RARE
-    ends = np.array([case.labels for case in cases], np.int64).reshape(len(cases), -1)
+    ends = np.array([case.labels for case in cases], np.int64) if kind == "splitter" else None
     counts = np.zeros(_DRAWS)
     for draw in range(_DRAWS):
         moved = 1 / (1 + np.exp(-(log_odds + random.normal(0.0, spread))))
         hit = (random.random(len(cases)) < moved) & ~rare
-        counts[draw] = _joined(ends[hit]) if kind == "splitter" else excess[hit].sum()
+        counts[draw] = _joined(ends[hit]) if ends is not None else excess[hit].sum()
         counts[draw] += random.poisson(float((moved * excess)[rare].sum()))
     return counts
 

@@ -46,7 +46,8 @@ class Gesture:
     ) -> None:
         self._shape = shape
         self._next_label = next_label
-        self._present = present
+        self._read = present
+        self._before: OrderedDict[BlockIndex, np.ndarray] = OrderedDict()
         # The new labels; only some unpacked, because a gesture may reach through the volume.
         self._unpacked: OrderedDict[BlockIndex, np.ndarray] = OrderedDict()
         self._packed: dict[BlockIndex, bytes] = {}
@@ -94,6 +95,15 @@ class Gesture:
             _trace(traces, runs[3], box, before=False)
         made.traces = [traces[label] for label in sorted(traces)]
         return made
+
+    def _present(self, index: BlockIndex) -> np.ndarray:
+        """A block before the gesture; the last ones are kept, since each is asked for thrice."""
+        labels = self._before.get(index)
+        if labels is None:
+            labels = self._before[index] = self._read(index)
+            if len(self._before) > _UNPACKED_BLOCKS:
+                self._before.popitem(last=False)
+        return labels
 
     def _new_labels(self, index: BlockIndex) -> np.ndarray:
         labels = self._unpacked.get(index)

@@ -102,6 +102,19 @@ class SecondLook:
         )
         return z, y, x
 
+    def tiles(self, box: Box) -> int:
+        """How many tiles the network has to predict for a window: what it costs."""
+        count = 0
+        for shift in (0, SHIFT):
+            along = [
+                len(_tile_starts(a, b, t, n, shift))
+                for a, b, t, n in zip(
+                    box.start, box.stop, self.tile, self.working_shape, strict=True
+                )
+            ]
+            count += along[0] * along[1] * along[2]
+        return count
+
     def window(self, box: Box) -> Window:
         """Predict `box`, at working scale; memory goes with its size."""
         shares = np.stack([self._predict(box, False), self._predict(box, True)])
@@ -140,14 +153,28 @@ class SecondLook:
 
     def _labels(self, box: Box) -> np.ndarray:
         """The run's labels on the working grid: the nearest voxel of the scan."""
+        index = self._nearest(box)
+        own = Box(tuple(int(i[0]) for i in index), tuple(int(i[-1]) + 1 for i in index))  # type: ignore[arg-type]
+        block = self.labels.read(own)
+        return block[np.ix_(*(i - i[0] for i in index))]
+
+    def _nearest(self, box: Box) -> list[np.ndarray]:
+        """Along each axis the voxel of the scan that is nearest to each one of `box`."""
         index = []
         for axis in range(3):
             n, w = self.scan.shape[axis], self.working_shape[axis]
             places = np.arange(box.start[axis], box.stop[axis])
             index.append(np.minimum(n - 1, (2 * places + 1) * n // (2 * w)))
-        own = Box(tuple(int(i[0]) for i in index), tuple(int(i[-1]) + 1 for i in index))  # type: ignore[arg-type]
-        block = self.labels.read(own)
-        return block[np.ix_(*(i - i[0] for i in index))]
+        return index
+
+    def region_at_working_scale(self, region: np.ndarray, place: Box, box: Box) -> np.ndarray:
+        """Which voxels of `box` (working scale) a region has: bool, of the shape of `place`."""
+        index = [i - a for i, a in zip(self._nearest(box), place.start, strict=True)]
+        inside = [(i >= 0) & (i < n) for i, n in zip(index, region.shape, strict=True)]
+        found = region[
+            np.ix_(*(np.clip(i, 0, n - 1) for i, n in zip(index, region.shape, strict=True)))
+        ]
+        return found & inside[0][:, None, None] & inside[1][:, None] & inside[2]
 
 
 def _particles(classes: np.ndarray) -> np.ndarray:
@@ -189,7 +216,13 @@ def particle_network_evidence(
 
     `margin` is that of the window; points are (z, y, x) at working scale, of the whole volume.
     """
-    mask = window.labels == label
+    return mask_network_evidence(window, window.labels == label, margin)
+
+
+def mask_network_evidence(
+    window: Window, mask: np.ndarray, margin: np.ndarray
+) -> tuple[dict[str, float], list[Point]]:
+    """The same about the voxels of a mask (bool, of the shape of the window)."""
     size = int(mask.sum())
     points: list[Point] = []
     if not size:

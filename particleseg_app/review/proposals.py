@@ -1,4 +1,5 @@
-"""What a case proposes to do about it: cut a merger, unite a splitter, delete a false particle."""
+"""What a case proposes to do about it: cut a merger, unite a splitter, delete a false particle, add
+a missed one."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from particleseg_app.review.evidence import Point, best_meeting, necks
 from particleseg_app.review.mending import MOST_VOXELS
 from particleseg_app.review.mends import delete, merge
 from particleseg_app.review.merge_tree import distance_inside, merge_tree
+from particleseg_app.review.missed import unpack_region
 from particleseg_app.review.splitting import split_by_cut, split_by_markers
 from particleseg_app.units import Box, Shape
 
@@ -59,9 +61,13 @@ def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelCh
     if box.size > MOST_VOXELS:
         return None
     before = labels.read(box)
+    after: np.ndarray | None
+    if case.region:
+        region = unpack_region(case.region, box.shape) & (before == 0)
+        after = np.where(region, np.uint32(new_label), before)
+        return LabelChange(box, before, after, new_label) if region.any() else None
     if not all(_whole_in(before, label, box, labels.shape) for label in case.labels):
         return None
-    after: np.ndarray | None
     if case.kind == "merger":
         start = box.start
         markers = [(z - start[0], y - start[1], x - start[2]) for z, y, x in case.markers]

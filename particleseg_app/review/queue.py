@@ -30,17 +30,20 @@ from particleseg_app.review.candidates import (
     Labels,
     gather_evidence,
 )
-from particleseg_app.review.cases import KINDS, ReviewCase, by_expected_error, case_id
+from particleseg_app.review.cases import KINDS, ReviewCase, case_id
 from particleseg_app.review.evidence import Point
+from particleseg_app.review.looking_order import in_order_of_gain
+from particleseg_app.review.missed import unpack_region
 from particleseg_app.review.network_evidence import (
     SHIFT,
     SecondLook,
     Window,
+    mask_network_evidence,
     pair_network_evidence,
     particle_network_evidence,
 )
 from particleseg_app.review.scoring import Scores, load_scores
-from particleseg_app.review.windows import plan_windows
+from particleseg_app.review.windows import LONGEST_EDGE, plan_windows
 from particleseg_app.review.wording import in_words
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
@@ -54,9 +57,9 @@ if TYPE_CHECKING:
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 # What a first look finds less probable than this is not worth the network's time.
 DOUBTFUL = 0.01
-# A false particle is gone with one key and distorts no other one: it waits behind mergers and
-# splitters that are half as probable.
-WEIGHT_OF_FALSE = 0.5
+# A false particle is gone with one key and a missed one is there, and neither distorts another
+# one: they wait behind mergers and splitters that are a quarter as probable.
+WEIGHT_OF_SINGLE = 0.25
 
 
 def find_cases(
@@ -78,7 +81,8 @@ def find_cases(
     particle or one window at a time for each core. Raises `Cancelled`.
     """
     scores = scores or load_scores()
-    found = gather_evidence(scan, labels, table, progress, cancel)
+    smallest = settings.min_relative_volume
+    found = gather_evidence(scan, labels, table, progress, cancel, smallest)
     if settings.method == "nnunet":
         doubtful = doubtful_candidates(found, settings.method, scores)
         second_look(
@@ -116,7 +120,14 @@ def second_look(
     tile = tile_shape_for(shape, card.patch_shape)
     look = SecondLook(scan, labels, shape, tile, scaling, predictor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
-    windows = plan_windows(boxes, shape, max(SHIFT, min(card.patch_shape) - SHIFT))
+    # Scattered items are cheapest one tile at a time, crowded ones in windows of several.
+    windows = min(
+        (
+            plan_windows(boxes, shape, edge)
+            for edge in (max(SHIFT, min(card.patch_shape) - SHIFT), LONGEST_EDGE)
+        ),
+        key=lambda plan: sum(look.tiles(window.box) for window in plan),
+    )
     progress.start("Looking again with the network", len(windows), "windows")
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="evidence") as pool:
         for planned in windows:
@@ -129,6 +140,10 @@ def second_look(
             ) -> tuple[dict[str, float], list[Point]]:
                 part, inside = _part(window, margin, boxes[number].expanded(1, shape))
                 candidate = doubtful[number]
+                if candidate.region:
+                    region = unpack_region(candidate.region, candidate.box.shape)
+                    mask = look.region_at_working_scale(region, candidate.box, part.box)
+                    return mask_network_evidence(part, mask, inside)[0], []
                 if len(candidate.labels) == 1:
                     return particle_network_evidence(part, candidate.labels[0], inside)
                 first, second = candidate.labels
@@ -153,44 +168,49 @@ def make_cases(found: Evidence, method: str, shape: Shape, scores: Scores) -> li
     """Cases of all candidates, with probabilities, texts and order."""
     cases = []
     for kind in KINDS:
-        candidates = found.pairs if kind == "splitter" else found.particles
+        candidates = found.of(kind)
         full = scores.models.get(f"{method}/{kind}/network")
         usable = [full is not None and full.usable(candidate.evidence) for candidate in candidates]
         for network in (False, True):
             chosen = [c for c, u in zip(candidates, usable, strict=True) if u == network]
-            if not chosen:
+            if not chosen or not scores.knows(method, kind):
                 continue
             model = scores.model(method, kind, network)
             probabilities = model.probabilities([candidate.evidence for candidate in chosen])
             for candidate, probability in zip(chosen, probabilities.tolist(), strict=True):
                 cases.append(
                     ReviewCase(
-                        case_id(kind, candidate.labels),
+                        case_id(kind, candidate.labels, candidate.place),
                         kind,
                         candidate.labels,
                         probability,
-                        WEIGHT_OF_FALSE if kind == "false particle" else model.mean_excess,
+                        model.mean_excess if kind in ("merger", "splitter") else WEIGHT_OF_SINGLE,
                         candidate.evidence,
                         in_words(kind, candidate.evidence, model.pushes(candidate.evidence)),
-                        candidate.box.expanded(MARGIN, shape),
+                        candidate.box
+                        if candidate.region
+                        else candidate.box.expanded(MARGIN, shape),
                         candidate.place,
                         candidate.markers if kind == "merger" else (),
+                        candidate.region,
                     )
                 )
-    return by_expected_error(cases)
+    return in_order_of_gain(cases)
 
 
 def doubtful_candidates(found: Evidence, method: str, scores: Scores) -> list[Candidate]:
     """Candidates that a first look finds probable enough, the most probable first."""
     first: dict[int, float] = {}
-    candidates = [*found.particles, *found.pairs]
+    candidates = found.everything()
     for kind in KINDS:
-        chosen = found.pairs if kind == "splitter" else found.particles
+        chosen = found.of(kind)
+        if not scores.knows(method, kind):
+            continue
         model = scores.model(method, kind, False)
         probabilities = model.probabilities([candidate.evidence for candidate in chosen])
         for candidate, probability in zip(chosen, probabilities.tolist(), strict=True):
             first[id(candidate)] = max(first.get(id(candidate), 0.0), probability)
-    chosen = [candidate for candidate in candidates if first[id(candidate)] >= DOUBTFUL]
+    chosen = [candidate for candidate in candidates if first.get(id(candidate), 0.0) >= DOUBTFUL]
     return sorted(chosen, key=lambda candidate: (-first[id(candidate)], candidate.labels))
 
 

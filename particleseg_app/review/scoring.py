@@ -114,6 +114,10 @@ class Scores:
     models: dict[str, LogisticModel]
     spread: dict[str, float]
 
+    def knows(self, method: str, kind: str) -> bool:
+        """Whether there was any error of this kind to learn from."""
+        return f"{method}/{kind}/shape" in self.models
+
     def model(self, method: str, kind: str, network: bool) -> LogisticModel:
         return self.models[f"{method}/{kind}/{'network' if network else 'shape'}"]
 

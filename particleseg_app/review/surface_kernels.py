@@ -91,12 +91,12 @@ def move_surface(
     faces = neighbour_offsets(labels.shape, False)
     corners = neighbour_offsets(labels.shape, True)
     front = _free_surface(flat, labels.shape, label)
-    gone = {np.int64(0)}
+    gone = np.zeros(flat.size, np.bool_)
     removed = [np.int64(0) for _ in range(0)]
     for here in front:
         if not _alike(grey, labels.shape, here, edge, bright):
             removed.append(here)
-            gone.add(here)
+            gone[here] = True
     for layer in range(reach):
         offsets = corners if layer % 2 == 0 else faces
         following = [np.int64(0) for _ in range(0)]
@@ -105,11 +105,11 @@ def move_surface(
         for here in removed:
             for k in range(offsets.size):
                 beside = here + offsets[k]
-                if flat[beside] == label and beside not in gone:
+                if flat[beside] == label and not gone[beside]:
                     if _alike(grey, labels.shape, beside, edge, bright):
                         front.append(beside)  # the surface now
                     else:
-                        gone.add(beside)
+                        gone[beside] = True
                         following.append(beside)
         removed = following
     for here in removed:
@@ -124,7 +124,7 @@ def move_surface(
                 beside = here + offsets[k]
                 if (
                     flat[beside] == 0
-                    and beside not in gone
+                    and not gone[beside]
                     and _alike(grey, labels.shape, beside, edge, bright)
                 ):
                     flat[beside] = label

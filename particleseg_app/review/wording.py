@@ -15,6 +15,7 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "neck_grey_dip": lambda v: f"the neck is darker by {v:.0%} of the contrast",
     "thickness": lambda v: "it is thin for its volume" if v < 0.7 else "it is compact",
     "stands_out": lambda v: f"it stands out by {v:.0%} of the usual contrast",
+    "brightness": lambda v: f"its grey value is {v:.0%} of the way from background to particles",
     "unevenness": lambda v: f"its grey values vary by {v:.0%} of the contrast",
     "touching_share": lambda v: f"{v:.0%} of its surface touches others",
     "at_edge": lambda v: "it is cut by the scan's edge" if v else "it lies inside the scan",
@@ -51,6 +52,7 @@ _SUBJECT = {
     "merger": "May be several particles",
     "splitter": "May be one particle",
     "false particle": "May be no particle",
+    "missed particle": "May be a particle that was missed",
 }
 _FAINT = 0.3
 _MOST = 3

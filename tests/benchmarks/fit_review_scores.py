@@ -40,6 +40,10 @@ SHAPE = {
         "relative_size", "solidity", "thickness", "stands_out", "unevenness", "touching_share",
         "at_edge",
     ),
+    "missed particle": (
+        "relative_size", "solidity", "thickness", "brightness", "stands_out", "unevenness",
+        "touching_share", "at_edge",
+    ),
 }  # fmt: skip
 NETWORK = {
     "merger": (
@@ -51,9 +55,10 @@ NETWORK = {
         "pair_disagreement", "lesser_core_peak",
     ),
     "false particle": ("foreground", "core_peak", "core_share", "disagreement", "second_part"),
+    "missed particle": ("foreground", "core_peak", "core_share", "disagreement"),
 }  # fmt: skip
 KNOT_PERCENT = (25, 50, 75, 92)
-STRENGTHS = (0.1, 0.3, 1.0, 3.0)
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 FOLDS = 5
 
 
@@ -68,10 +73,10 @@ class Example:
 
     def rows(self, kind: str) -> tuple[list[dict[str, float]], np.ndarray]:
         """Evidence and errors (m − 1 …) of every candidate of a kind."""
-        candidates = self.evidence.pairs if kind == "splitter" else self.evidence.particles
+        candidates = self.evidence.of(kind)
         return (
             [candidate.evidence for candidate in candidates],
-            np.array([self.truth.excess(kind, candidate.labels) for candidate in candidates]),
+            np.array([self.truth.excess(kind, candidate) for candidate in candidates], int),
         )
 
 
@@ -181,7 +186,8 @@ def spread_between_scans(held: Held) -> float:
 
 def examples_of(scans: Sequence[SegmentedScan]) -> list[Example]:
     return [
-        Example(scan.name, scan.settings.method, scan.evidence(), scan.truth()) for scan in scans
+        Example(scan.name, scan.settings.method, scan.evidence(), scan.truth_without_crumbs())
+        for scan in scans
     ]
 
 
@@ -191,6 +197,8 @@ def fit_all(examples: Sequence[Example]) -> tuple[Scores, dict[str, Held]]:
     for method in sorted({example.method for example in examples}):
         chosen = [example for example in examples if example.method == method]
         for kind in KINDS:
+            if not any((example.rows(kind)[1] > 0).any() for example in chosen):
+                continue
             sets = {"shape": SHAPE[kind]}
             if method == "nnunet":
                 sets["network"] = SHAPE[kind] + NETWORK[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from pytestqt.qtbot import QtBot
 from particleseg_app.evaluation import evaluate
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.review.controller import ReviewController
+from particleseg_app.review.cases import ReviewCase, case_id, read_cases, write_cases
+from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
 
 LEFT = Qt.MouseButton.LeftButton
@@ -67,6 +70,10 @@ class Reviewer:
 
     def labels(self) -> np.ndarray:
         return self.controller.labels.read(Box.whole(run.SHAPE))
+
+    def labels_stored(self) -> np.ndarray:
+        """What the run found, before any mend."""
+        return run.found_labels()
 
     def pixel(self, voxel: tuple[float, float, float]) -> QPoint:
         """Where a voxel of the whole scan is seen in the xy view, once its slice is shown."""
@@ -126,6 +133,56 @@ def test_three_answers_by_key_mend_everything(reviewer: Reviewer) -> None:
     assert score.f1_instance > 0.97
     assert list(reviewer.controller.states.values()) == ["accepted"] * 3
     assert not reviewer.controller.has_next
+
+
+def test_a_missed_particle_is_added_with_a_key(reviewer: Reviewer, tmp_path: Path) -> None:
+    there = run.ball((24, 24, 66), 6)
+    box = Box((18, 18, 60), (31, 31, 73))
+    centre = (24.0, 24.0, 66.0)
+    kind = "missed particle"
+    missed = ReviewCase(
+        case_id(kind, (), centre), kind, (), 0.9, 0.25, {}, "It is bright.", box, centre,
+        region=pack_region(there[box.slices]),
+    )  # fmt: skip
+    shown = reviewer.window.session.shown
+    assert shown is not None and shown.review is not None
+    merger = read_cases(shown.review.paths.cases)[0]
+    write_cases(shown.review.paths.cases, [missed, merger])
+    before = reviewer.labels_stored()
+    reviewer.start()
+    reviewer.wait_for_proposal()
+    card = reviewer.page.card
+    assert card.question.text() == "A particle missed?" and card.accept_button.text() == "Add it"
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    after = reviewer.labels()
+    assert np.array_equal(after != before, there)
+    assert set(np.unique(after[there])) == {6}
+    assert reviewer.controller.journal.entries()[-1].text == "Missed particle added"
+    reviewer.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    reviewer.wait(lambda: reviewer.mends() == 0)
+    assert np.array_equal(reviewer.labels(), before)
+
+
+def test_other_doubts_about_the_same_particles_are_named(reviewer: Reviewer) -> None:
+    shown = reviewer.window.session.shown
+    assert shown is not None and shown.review is not None
+    merger, *others = read_cases(shown.review.paths.cases)
+    pair = replace(
+        merger, id=case_id("splitter", (run.MERGED, run.FALSE)), kind="splitter",
+        labels=(run.MERGED, run.FALSE), probability=0.23,
+    )  # fmt: skip
+    write_cases(shown.review.paths.cases, [merger, pair, *others])
+    reviewer.start()
+    reviewer.wait_for_proposal()
+    text = reviewer.page.card.beside.text()
+    assert text.startswith("Also here: 1 and 4 one particle? (23 %)")
+    reviewer.key(Qt.Key.Key_N)
+    reviewer.wait(lambda: reviewer.controller.number == 1)
+    assert "1 joined? (90 %)" in reviewer.page.card.beside.text()
+    reviewer.key(Qt.Key.Key_N)
+    reviewer.wait(lambda: reviewer.controller.number == 2)
+    assert not reviewer.page.card.beside.isVisible()
 
 
 def test_a_case_rejected_is_left_as_it_is_and_the_place_is_kept(reviewer: Reviewer) -> None:

@@ -8,19 +8,20 @@ import pytest
 from particleseg_app.errors import ProjectError
 from particleseg_app.review.cases import (
     ReviewCase,
-    by_expected_error,
     case_id,
     read_cases,
     write_cases,
 )
+from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
 
 
-def case(kind="merger", labels=(3,), probability=0.25, weight=1.5, markers=()):
+def case(kind="merger", labels=(3,), probability=0.25, weight=1.5, markers=(), region=b""):
+    centre = (4.5, 4.0, 4.25)
     return ReviewCase(
-        case_id(kind, labels), kind, labels, probability, weight, {"solidity": 0.75},
-        "May be several particles: it has a neck.", Box((0, 1, 2), (9, 8, 7)), (4.5, 4.0, 4.25),
-        markers,
+        case_id(kind, labels, centre), kind, labels, probability, weight, {"solidity": 0.75},
+        "May be several particles: it has a neck.", Box((0, 1, 2), (9, 8, 7)), centre,
+        markers, region,
     )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ CASES = [
     case(markers=((1.0, 2.0, 3.0), (4.0, 5.0, 6.5))),
     case("splitter", (2, 4_000_000_000), 0.5, 1.0),
     case("false particle", (9,), 0.0, 1.0),
+    case("missed particle", (), 0.7, 1.0, region=pack_region(np.ones((9, 7, 5), bool))),
 ]
 
 
@@ -46,9 +48,8 @@ def test_the_id_does_not_depend_on_the_order_of_the_labels():
     assert case_id("splitter", (7, 3)) == case_id("splitter", (3, 7)) == "splitter:3+7"
 
 
-def test_the_most_expected_errors_come_first():
-    order = [(c.kind, c.labels[0]) for c in by_expected_error(CASES)]
-    assert order == [("splitter", 2), ("merger", 3), ("false particle", 9)]
+def test_a_case_without_labels_is_called_by_its_place():
+    assert CASES[3].id == "missed particle:at 4,4,4"
 
 
 def _of_another_kind(path):
@@ -60,6 +61,14 @@ def _with_impossible_probability(path):
     table = pq.read_table(path)
     changed = table.set_column(3, "probability", pa.array([1.5]))
     pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+
+
+def _missed_without_voxels(path):
+    write_cases(path, [case("missed particle", ())])
+
+
+def _merger_with_voxels(path):
+    write_cases(path, [case(region=b"something")])
 
 
 def _with_broken_markers(path):
@@ -78,6 +87,8 @@ def _with_broken_markers(path):
         _of_another_kind,
         _with_impossible_probability,
         _with_broken_markers,
+        _missed_without_voxels,
+        _merger_with_voxels,
     ],
 )
 def test_a_damaged_or_missing_queue_is_told_with_a_remedy(tmp_path, damage):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from particleseg_app.review.cases import ReviewCase, case_id
+from particleseg_app.review.cases import KINDS, ReviewCase, case_id
 from particleseg_app.review.error_rates import estimated_error_rates
 from particleseg_app.review.scoring import Scores
 from particleseg_app.units import Box
@@ -18,8 +18,7 @@ def case(kind, labels, probability, weight=1.0, evidence=None):
 
 
 def sure(spread=0.0):
-    kinds = ("merger", "splitter", "false particle")
-    return Scores({}, {f"threshwater/{kind}": spread for kind in kinds})
+    return Scores({}, {f"threshwater/{kind}": spread for kind in KINDS})
 
 
 def test_the_estimate_is_what_the_probabilities_add_up_to():
@@ -34,6 +33,13 @@ def test_three_pieces_are_two_splitters_however_many_contacts_they_have():
     cases = [case("splitter", pair, 0.9999999) for pair in ((1, 2), (2, 3), (1, 3))]
     rate = estimated_error_rates(cases, 12, sure()).splitter_ratio
     assert rate.expected == pytest.approx(2 / 10, abs=1e-3)
+
+
+def test_missed_particles_are_true_ones_that_are_not_there():
+    missed = [case("missed particle", (), 0.9999999) for _ in range(5)]
+    whole = [case("merger", (n,), 1e-9) for n in range(1, 21)]
+    rates = estimated_error_rates([*missed, *whole], 20, sure())
+    assert rates.missed_ratio.expected == pytest.approx(5 / 25, abs=1e-3)
 
 
 def test_rare_cases_count_together():

@@ -1,14 +1,17 @@
 """The benchmark's own counting: true errors, and which of them a queue has shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from particleseg_app.evaluation import score
 from particleseg_app.review.cases import ReviewCase, case_id
 from particleseg_app.review.changes import LabelChange
+from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
-from tests.benchmarks.review_queue import Judged, curve, seen_after
-from tests.benchmarks.review_session import Agreement
+from tests.benchmarks.review_oracle import Agreement
+from tests.benchmarks.review_queue import Judged, as_one_queue, curve, seen_after
 from tests.benchmarks.review_truth import truth
 
 
@@ -29,11 +32,32 @@ def case(kind, *labels, probability=0.5):
 def test_true_errors_are_those_of_the_score():
     found = truth(REFERENCE, PREDICTED)
     assert found.mergers == {5: [1, 2]} and found.splitters == {3: [6, 7, 8]}
-    assert found.false == {9}
+    assert found.false == {9} and not found.missed
     assert (found.score.mergers, found.score.splitters) == (1, 2)
-    assert found.excess("merger", (5,)) == 1 and found.excess("merger", (6,)) == 0
-    assert found.excess("splitter", (7, 6)) == 1 and found.excess("splitter", (8, 9)) == 0
-    assert found.excess("false particle", (9,)) == 1
+    for kind, labels, errors in (
+        ("merger", (5,), 1), ("merger", (6,), 0), ("splitter", (7, 6), 1),
+        ("splitter", (8, 9), 0), ("false particle", (9,), 1),
+    ):  # fmt: skip
+        assert found.excess(kind, case(kind, *labels)) == errors
+    assert found.count == 4
+
+
+def test_a_missed_particle_is_found_by_the_body_that_is_mostly_it():
+    predicted = np.where(PREDICTED == 10, 0, PREDICTED)
+    found = truth(REFERENCE, predicted)
+    assert found.missed == {4} and found.count == 5
+    body = replace(
+        case("missed particle"),
+        box=Box((0, 0, 40), (1, 1, 50)),
+        region=pack_region(row((0, 4), (1, 6)) > 0),
+    )
+    assert REFERENCE.shape == (1, 1, 50)
+    assert found.excess("missed particle", body) == 1
+    beside = replace(body, region=pack_region(row((1, 10)) > 0))
+    assert found.excess("missed particle", beside) == 0
+    # A crumb in a larger particle is not asked for, a missed one is.
+    assert truth(REFERENCE, predicted, crumb=6).missed == {4}
+    assert truth(REFERENCE, PREDICTED, crumb=11).mergers == {}
 
 
 def test_errors_are_seen_in_their_own_cases_and_pieces_only_once():
@@ -45,10 +69,21 @@ def test_errors_are_seen_in_their_own_cases_and_pieces_only_once():
         case("merger", 5),
     ]
     one = Judged("made up", queue, truth(REFERENCE, PREDICTED), 6)
-    shares, counts = seen_after(one)
+    shares, counts = seen_after(one, named=False)
     assert counts.tolist() == [0, 1, 1, 2, 2, 3]
     assert shares == pytest.approx([0, 2 / 6, 3 / 6, 4 / 6, 4 / 6, 5 / 6])
-    assert curve([one], np.array([0.0, 0.34, 0.7, 1.0])) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    some = np.array([0.0, 0.34, 0.7, 1.0])
+    assert curve([one], some, named=False) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_what_the_window_names_beside_a_case_is_seen_with_it():
+    queue = [case("splitter", 6, 7), case("splitter", 7, 8), case("merger", 5)]
+    one = Judged("made up", queue, truth(REFERENCE, PREDICTED), 6)
+    shares, counts = seen_after(one)
+    assert counts.tolist() == [0, 2, 2, 3]
+    assert shares == pytest.approx([0, 2 / 6, 3 / 6, 4 / 6])
+    assert as_one_queue([one, one], np.array([0.0, 1.0])) == pytest.approx([0, 1])
+    assert curve([one], np.array([0.34])) == pytest.approx(2 / 3)
 
 
 def test_the_sessions_score_follows_every_change():
@@ -65,4 +100,5 @@ def test_the_sessions_score_follows_every_change():
     assert score(agreement.overlaps()) == truth(REFERENCE, PREDICTED).score
     assert agreement.held_by(5) == [1, 2] and then.held_by(5) == [1]
     assert agreement.owner(9) == 0 and agreement.owner(6) == 3
-    assert agreement.is_error(case("splitter", 6, 8)) and not agreement.is_error(case("merger", 6))
+    assert agreement.pieces_of(3) == [6, 7, 8] and then.pieces_of(3) == [6, 7]
+    assert agreement.missed() == set()

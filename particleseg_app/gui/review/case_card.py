@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
@@ -19,11 +20,13 @@ QUESTIONS = {
     "merger": "Two particles joined?",
     "splitter": "One particle cut in two?",
     "false particle": "Not a particle?",
+    "missed particle": "A particle missed?",
 }
 ANSWERS = {
     "merger": "Split as drawn",
     "splitter": "Join them",
     "false particle": "Remove it",
+    "missed particle": "Add it",
 }
 STATES = {
     "": "",
@@ -32,6 +35,7 @@ STATES = {
     "mended": "Mended by hand",
     "skipped": "Skipped",
 }
+_ALSO = {"merger": "joined?", "splitter": "one particle?", "false particle": "no particle?"}
 STRONG, MEDIUM = 0.6, 0.25
 
 
@@ -94,6 +98,7 @@ class CaseCard(Card):
         self._bar = LikelihoodBar()
         self._likelihood = label("", "muted")
         self._evidence = label("", wrap=True)
+        self.beside = label("", "muted", wrap=True)
         self.state = label("", "success", wrap=True)
         self.accept_button = button("", self.accepted.emit, primary=True)
         self.reject_button = button("Right as it is", self.rejected.emit)
@@ -115,15 +120,27 @@ class CaseCard(Card):
         self.body.addWidget(self._who)
         self.body.addLayout(row(self._bar, self._likelihood, spacing=10))
         self.body.addWidget(self._evidence)
+        self.body.addWidget(self.beside)
         self.body.addWidget(self.state)
         self.body.addLayout(answers)
         self.body.addLayout(steps)
 
-    def show_case(self, case: ReviewCase | None, who: str, state: str, *, proposal: bool) -> None:
+    def show_case(
+        self,
+        case: ReviewCase | None,
+        who: str,
+        state: str,
+        *,
+        proposal: bool,
+        beside: Sequence[ReviewCase] = (),
+    ) -> None:
         """Show a case, `who` it is about, and what was decided; None when there is none.
 
-        `proposal`: whether there is something that can be accepted.
+        `proposal`: whether there is something that can be accepted. `beside`: other doubts about
+        the same particles, to be judged in the same picture.
         """
+        self.beside.setText(beside_text(beside))
+        self.beside.setVisible(bool(beside) and case is not None)
         for widget in (self._bar, self._likelihood, self._evidence, self.reject_button):
             widget.setVisible(case is not None)
         self._who.setText(who)
@@ -146,6 +163,16 @@ class CaseCard(Card):
     def show_steps(self, previous: bool, following: bool) -> None:
         self.previous_button.setEnabled(previous)
         self.next_button.setEnabled(following)
+
+
+def beside_text(cases: Sequence[ReviewCase]) -> str:
+    """Other doubts about the particles shown: “Also here: 12 and 47 one particle? (23 %)”."""
+    named = [
+        f"{' and '.join(format_count(n) for n in case.labels)} {_ALSO[case.kind]} "
+        f"({likelihood_text(case.probability)})"
+        for case in cases
+    ]
+    return f"Also here: {', '.join(named)}" if named else ""
 
 
 def who_text(particles: tuple[int, ...], diameters_um: dict[int, float]) -> str:

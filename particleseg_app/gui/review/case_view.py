@@ -112,7 +112,8 @@ class CaseView(QWidget):
         wanted = set(particles)
         if base is not None and base is not found:
             # Whatever the preview makes of the particles belongs to the picture, too.
-            wanted |= set(np.unique(found.labels[base.only(wanted) > 0]).tolist()) - {0}
+            changed = (base.only(wanted) > 0) | (found.labels != base.labels)
+            wanted |= set(np.unique(found.labels[changed]).tolist()) - {0}
         if self._in_3d is None or self._in_3d is not found.grey:
             self._in_3d = found.grey
             view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)

@@ -54,7 +54,7 @@ class ReviewController(QObject):
         super().__init__(parent)
         self.mending = mending
         self.labels, self.journal = mending.labels, mending.journal
-        self.cases: list[ReviewCase] = list(cases)
+        self._take(cases)
         self.number: int | None = None
         self.particles: tuple[int, ...] = ()
         self.neighbourhood: Neighbourhood | None = None
@@ -75,6 +75,21 @@ class ReviewController(QObject):
     def case(self) -> ReviewCase | None:
         """The case shown; None while a particle chosen by hand is shown."""
         return None if self.number is None else self.cases[self.number]
+
+    def _take(self, cases: Sequence[ReviewCase]) -> None:
+        from particleseg_app.review.looking_order import doubts_beside
+
+        self.cases: list[ReviewCase] = list(cases)
+        self._beside = doubts_beside(self.cases)
+
+    @property
+    def doubts_beside(self) -> list[ReviewCase]:
+        """Other doubts about the particles of the case shown that are not decided."""
+        if self.number is None:
+            return []
+        states = self.states
+        found = [self.cases[number] for number in self._beside[self.number]]
+        return [case for case in found if states.get(case.id, "") not in DECIDED]
 
     @property
     def states(self) -> dict[str, str]:
@@ -97,7 +112,7 @@ class ReviewController(QObject):
     def set_cases(self, cases: Sequence[ReviewCase]) -> None:
         """Take a queue that was made anew."""
         shown = self.case
-        self.cases = list(cases)
+        self._take(cases)
         self.number = None
         if shown is not None:
             ids = [case.id for case in self.cases]

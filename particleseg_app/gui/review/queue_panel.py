@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from particleseg_app.review.entries import JournalEntry
 
 ROW_HEIGHT = 40
-SHORT_NAMES = {"merger": "Joined?", "splitter": "Cut in two?", "false particle": "No particle?"}
+SHORT_NAMES = {
+    "merger": "Joined?",
+    "splitter": "Cut in two?",
+    "false particle": "No particle?",
+    "missed particle": "Missed?",
+}
 HISTORY_STATES = {
     "applied": "",
     "undone": "undone",
@@ -219,7 +224,8 @@ class QueuePanel(QWidget):
         for case in cases:
             state = states.get(case.id, "")
             names = " and ".join(format_count(particle) for particle in case.labels)
-            remark = STATES.get(state, "") or f"Particle {names}"
+            place = f"Particle {names}" if case.labels else "In the background"
+            remark = STATES.get(state, "") or place
             rows.append(
                 (
                     SHORT_NAMES[case.kind],

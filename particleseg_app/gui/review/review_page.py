@@ -274,7 +274,11 @@ class ReviewPage(QWidget):
         who = who_text(particles, self._diameters) if particles else ""
         decided = controller.state in DECIDED
         self.card.show_case(
-            case, who, controller.state, proposal=self._has_proposal() and not decided
+            case,
+            who,
+            controller.state,
+            proposal=self._has_proposal() and not decided,
+            beside=controller.doubts_beside,
         )
         self.card.reject_button.setEnabled(case is not None and not decided)
         self._show_steps()

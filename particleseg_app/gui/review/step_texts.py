@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from particleseg_app.review.cases import ReviewCase
 
-KIND_OF_ANSWER = {"merger": "split", "splitter": "merge", "false particle": "delete"}
+KIND_OF_ANSWER = {
+    "merger": "split",
+    "splitter": "merge",
+    "false particle": "delete",
+    "missed particle": "add",
+}
 
 
 def answer_text(case: ReviewCase) -> str:
@@ -17,6 +22,7 @@ def answer_text(case: ReviewCase) -> str:
         "merger": f"Particle {names} split",
         "splitter": f"Particles {names} joined",
         "false particle": f"Particle {names} deleted",
+        "missed particle": "Missed particle added",
     }[case.kind]
 
 
