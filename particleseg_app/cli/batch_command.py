@@ -65,6 +65,14 @@ def batch(
         bool,
         typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
     ] = False,
+    keep_containers: Annotated[
+        bool,
+        typer.Option(
+            "--keep-containers",
+            help="Keep what runs through the scan from the first to the last slice, which is else "
+            "left out.",
+        ),
+    ] = False,
     max_memory: Annotated[
         str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
     ] = "4GB",
@@ -106,6 +114,7 @@ def batch(
         threshold=threshold,
         inference=inference.value,
         skip_background=not all_tiles,
+        leave_out_containers=not keep_containers,
     )
     if scans.is_dir() and voxel_size_um is None:
         common = None

@@ -62,6 +62,14 @@ def segment(
         bool,
         typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
     ] = False,
+    keep_containers: Annotated[
+        bool,
+        typer.Option(
+            "--keep-containers",
+            help="Keep what runs through the scan from the first to the last slice, which is else "
+            "left out.",
+        ),
+    ] = False,
     max_memory: Annotated[
         str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
     ] = "4GB",
@@ -93,6 +101,7 @@ def segment(
         threshold=threshold,
         inference=inference.value,
         skip_background=not all_tiles,
+        leave_out_containers=not keep_containers,
     )
     # Everything that can be refused is refused before the scan is copied.
     settings.check()

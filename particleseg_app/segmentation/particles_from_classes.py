@@ -8,7 +8,9 @@ why. Memory holds a few blocks and tables with one row per particle, never the v
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from particleseg_app.segmentation.block_grid import (
 )
 from particleseg_app.segmentation.block_work import BlockWork, ClassesVolume, joined
 from particleseg_app.segmentation.connected_regions import connected_regions
+from particleseg_app.segmentation.containers import running_through
 from particleseg_app.segmentation.core_growth import grow_cores, latest, read_labels
 from particleseg_app.segmentation.core_search import find_cores, number_cores
 from particleseg_app.segmentation.scan_grid import ScanGrid
@@ -55,13 +58,17 @@ def particles_from_classes(
     small_core_filter: bool = True,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     workers: Workers | None = None,
+    leave_out_containers: bool = False,
+    left_out: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
 
     `classes` has `.shape` and `.read(box)` at the working scale, which is `scan_shape` ·
     `scale_factor` to within a voxel (000 §3.2.1). The labels (uint32, 1…n without gaps) are written
     to `writer_path`, whole or not at all. Particles of less than `min_relative_volume` times the
-    mean particle volume are dropped, volumes in voxels of the scan.
+    mean particle volume are dropped, volumes in voxels of the scan. With `leave_out_containers`
+    whatever lies in the first and in the last slice is dropped before, and `left_out` is told how
+    many these were, before the labels are written; again when the call is repeated.
 
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
@@ -87,7 +94,12 @@ def particles_from_classes(
         memory_limit_bytes=memory_limit_bytes,
     )
     scan_grid = ScanGrid(working_shape, scan_shape)
-    _begin_or_resume(work, scan_shape, min_relative_volume, small_core_filter)
+    options = {
+        "min_relative_volume": min_relative_volume,
+        "small_core_filter": small_core_filter,
+        "leave_out_containers": leave_out_containers,
+    }
+    _begin_or_resume(work, scan_shape, options)
 
     if not work.has("core_numbers", 0):
         find_cores(work, small_core_filter)
@@ -95,8 +107,10 @@ def particles_from_classes(
     if not work.has("numbers", 0):
         grow_cores(work, scan_grid, work.read("core_numbers", 0))
         _find_coreless(work, scan_grid)
-        work.write("numbers", 0, _number_particles(work, min_relative_volume))
+        numbers = _number_particles(work, scan_grid, min_relative_volume, leave_out_containers)
+        work.write("numbers", 0, numbers)
     numbers = work.read("numbers", 0)
+    left_out(int(numbers["containers"][0]))
     count = int(max(numbers["cored"].max(initial=0), numbers["coreless"].max(initial=0)))
     _write_labels(work, scan_grid, numbers, count, writer_path)
     # Without its plan, what is left of the pieces by a kill is no longer taken for finished work.
@@ -111,16 +125,13 @@ def particles_from_classes(
 _PLAN = "particles_plan.json"
 
 
-def _begin_or_resume(
-    work: BlockWork, scan_shape: Shape, min_relative_volume: float, small_core_filter: bool
-) -> None:
+def _begin_or_resume(work: BlockWork, scan_shape: Shape, options: dict[str, Any]) -> None:
     plan = {
         "pieces_version": _PIECES_VERSION,
         "working_shape": list(work.grid.shape),
         "block_shape": list(work.grid.block_shape),
         "scan_shape": list(scan_shape),
-        "min_relative_volume": min_relative_volume,
-        "small_core_filter": small_core_filter,
+        **options,
     }
     path = work.folder / _PLAN
     make_folder(work.folder)
@@ -161,9 +172,11 @@ def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
     work.each("Finding particles without a core", missing, find)
 
 
-def _number_particles(work: BlockWork, min_relative_volume: float) -> dict[str, np.ndarray]:
+def _number_particles(
+    work: BlockWork, scan_grid: ScanGrid, min_relative_volume: float, leave_out_containers: bool
+) -> dict[str, np.ndarray]:
     """Final numbers (uint32, 0 for dropped): `cored[label of the grown core]`, and
-    `coreless[offset[block] + local number - 1]`.
+    `coreless[offset[block] + local number - 1]`; how many `containers` were left out.
     """
     from particleseg_app.segmentation.region_growth import NO_LABEL
 
@@ -194,6 +207,11 @@ def _number_particles(work: BlockWork, min_relative_volume: float) -> dict[str, 
     all_keys = np.concatenate([core_keys, group_keys])
     all_volumes = np.concatenate([volumes[1:], group_volumes])
     kept = all_volumes > 0
+    containers = np.zeros(kept.size, bool)
+    if leave_out_containers:
+        containers = running_through(work, scan_grid, core_keys.size, offsets, group)
+        # Before the mean volume is taken, of which they would be most.
+        kept &= ~containers
     if kept.any():
         kept &= all_volumes >= min_relative_volume * all_volumes[kept].mean()
     order = np.flatnonzero(kept)
@@ -201,7 +219,12 @@ def _number_particles(work: BlockWork, min_relative_volume: float) -> dict[str, 
     final = np.zeros(all_keys.size, np.uint32)
     final[order] = np.arange(1, order.size + 1, dtype=np.uint32)
     cored = np.concatenate([np.zeros(1, np.uint32), final[: core_keys.size]])
-    return {"cored": cored, "coreless": final[core_keys.size :][group], "offsets": offsets}
+    return {
+        "cored": cored,
+        "coreless": final[core_keys.size :][group],
+        "offsets": offsets,
+        "containers": np.array([containers.sum()]),
+    }
 
 
 def _coreless_contacts(work: BlockWork, offsets: np.ndarray) -> np.ndarray:

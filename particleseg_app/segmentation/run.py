@@ -18,6 +18,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.containers import containers_note, may_hold_containers
 from particleseg_app.segmentation.failures import in_words
 from particleseg_app.segmentation.network_on_workers import (
     WorkerModel,
@@ -47,6 +48,9 @@ from particleseg_app.segmentation.threshold_stage import run_threshold_stage
 from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import diameter_in_voxels
 from particleseg_app.volumes import Scan, open_labels
+
+# How many parts of the container there were: kept in case the run is killed before its summary.
+_LEFT_OUT = "left_out.json"
 
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
@@ -205,7 +209,7 @@ def _segment(
         )
         factor, small_core_filter = 1.0, False
         summary |= {"threshold": threshold, "scale_factor": 1.0}
-    count = _finish(
+    count, containers = _finish(
         run_folder,
         scan,
         settings,
@@ -219,6 +223,7 @@ def _segment(
     )
     summary |= {
         "particle_count": count,
+        "containers_left_out": containers,
         "diameter_voxels": diameter_in_voxels(
             settings.particle_diameter_um, settings.voxel_size_um
         ),
@@ -243,27 +248,37 @@ def _finish(
     cancel: CancelToken,
     workers: Workers | None,
     memory_limit_bytes: int,
-) -> int:
+) -> tuple[int, int]:
+    """How many particles there are, and how many parts of the container were left out."""
     remove_part_files(run_folder)
+    told = run_folder / PIECES / _LEFT_OUT
+    diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
     if (run_folder / LABELS).exists():
         # Whole, so an earlier attempt ended right after it.
         with open_labels(run_folder / LABELS) as labels:
-            return labels.count
-    count = particles_from_classes(
-        classes,
-        scan.shape,
-        factor,
-        run_folder / WORK,
-        run_folder / LABELS,
-        settings.min_relative_volume,
-        progress,
-        cancel,
-        small_core_filter=small_core_filter,
-        workers=workers,
-        memory_limit_bytes=memory_limit_bytes,
-    )
-    shutil.rmtree(run_folder / WORK, ignore_errors=True)
-    return count
+            count = labels.count
+    else:
+        count = particles_from_classes(
+            classes,
+            scan.shape,
+            factor,
+            run_folder / WORK,
+            run_folder / LABELS,
+            settings.min_relative_volume,
+            progress,
+            cancel,
+            small_core_filter=small_core_filter,
+            workers=workers,
+            memory_limit_bytes=memory_limit_bytes,
+            leave_out_containers=settings.leave_out_containers
+            and may_hold_containers(scan.shape[0], diameter),
+            left_out=lambda containers: write_json(told, {"containers": containers}),
+        )
+        shutil.rmtree(run_folder / WORK, ignore_errors=True)
+    containers = int(read_run_json(told)["containers"]) if told.exists() else 0
+    if containers:
+        progress.note(containers_note(containers))
+    return count, containers
 
 
 def _tiles_per_chunk_before(run_folder: Path) -> int | None:

@@ -23,6 +23,7 @@ class RunSettings:
     of the mean particle volume below which a particle is dropped (001, relative size filter).
     `skip_background` passes the network by tiles that are certainly background (see
     `background`); `inference` names what computes the network on the processor.
+    `leave_out_containers` drops what runs through the whole scan along z (see `containers`).
     """
 
     voxel_size_um: float
@@ -37,6 +38,7 @@ class RunSettings:
     min_relative_volume: float = 0.005
     skip_background: bool = True
     inference: str = "auto"
+    leave_out_containers: bool = True
 
     def check(self) -> None:
         """Raise `InvalidValueError` for the first answer that is not possible."""

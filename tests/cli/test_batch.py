@@ -176,12 +176,14 @@ def test_a_threshold_and_all_tiles_reach_the_runs(scans, tmp_path):
         (scans / scan).unlink()
     assert main(
         ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10", "--all-tiles",
+         "--keep-containers",
          "--particle-diameter-um", "90", "--method", "threshwater", "--threshold", "20000"]
     ) == 0  # fmt: skip
     with Project.open(out / "balls 2") as project:
         (run,) = project.runs
         assert run.settings["threshold"] == 20000
         assert run.settings["skip_background"] is False
+        assert run.settings["leave_out_containers"] is False
 
 
 def test_an_output_folder_that_cannot_be(scans, tmp_path, capsys):
