@@ -153,7 +153,8 @@ class Oracle:
                 a <= c < b for a, c, b in zip(view.start, self._tops[r][0], view.stop, strict=True)
             )
         ]
-        if (wrong or missed) and len(alive) == len(case.labels):
+        joined = case.kind == "splitter" and len(alive) < 2
+        if (wrong or missed) and not joined and len(alive) == len(case.labels):
             change = proposed_change(case, volume, new_label)
             if change is not None:
                 yield Mend(case.kind, change, 0)
