@@ -37,7 +37,7 @@ Point = Sequence[float]
 
 MAX_RADIUS = 200.0
 MAX_REACH = 20
-_SAMPLED = 500_000  # voxels that are enough for the median of grey values
+_SAMPLED = 100_000  # voxels that are enough for the median of grey values
 
 
 def merge(labels: np.ndarray, which: Collection[int], keep: int | None = None) -> np.ndarray:
@@ -168,14 +168,19 @@ def grow_shrink_to_edge(
         raise InvalidValueError(
             f"A reach of {reach} voxels is not possible.", f"Enter 1 to {MAX_REACH}."
         )
-    _present(labels, (label,))
     inside = labels == label
+    if label <= 0 or not inside.any():
+        raise InvalidValueError(f"Particle {label} is not there.", "Choose another one.")
     own, around = _levels(labels, grey, inside, reach)
     edge = (own + around) / 2
-    after = np.full([n + 2 for n in labels.shape], np.iinfo(np.uint32).max, np.uint32)
-    after[1:-1, 1:-1, 1:-1] = labels
-    move_surface(after, np.ascontiguousarray(grey), edge, own > around, label, reach)
-    after = np.ascontiguousarray(after[1:-1, 1:-1, 1:-1])
+    # The surface must not reach the faces of the array: only then a margin is put around it.
+    margin = 1 if _comes_near_a_face(inside, reach + 1) else 0
+    after = labels.copy()
+    if margin:
+        after = np.pad(after, margin, constant_values=np.iinfo(np.uint32).max)
+    move_surface(after, np.ascontiguousarray(grey), edge, own > around, label, reach, margin)
+    if margin:
+        after = np.ascontiguousarray(after[1:-1, 1:-1, 1:-1])
     if not (after == label).any():
         raise InvalidValueError(
             f"Nothing would be left of particle {label}.", "Delete it, or choose a shorter reach."
@@ -184,11 +189,20 @@ def grow_shrink_to_edge(
     return after
 
 
+def _comes_near_a_face(inside: np.ndarray, distance: int) -> bool:
+    """Whether there is a voxel of a mask among the outer `distance` layers of its array."""
+    for axis in range(3):
+        faces = np.moveaxis(inside, axis, 0)
+        if faces[:distance].any() or faces[-distance:].any():
+            return True
+    return False
+
+
 def prepare(grey_dtype: np.dtype) -> None:
     """Compile what the tools need, so that the first mend does not wait for it (about 10 s, once
     a computer). Meant for a background thread; `grey_dtype` is that of the scan."""
     from particleseg_app.review.block_codec import difference_runs
-    from particleseg_app.review.part_kernels import cell_means, spread_parts, thinned
+    from particleseg_app.review.part_kernels import grey_landscape, spread_parts, thinned
 
     labels = np.zeros((12, 12, 20), np.uint32)
     labels[3:9, 3:9, 3:17] = 1
@@ -201,7 +215,7 @@ def prepare(grey_dtype: np.dtype) -> None:
     grow_shrink_to_edge(labels, grey, 1, 2)
     inside = np.pad((labels == 1).astype(np.uint8), 1)
     cells = thinned(inside, 2)
-    cell_means(inside, inside, cells, 2)
+    grey_landscape(grey, inside, cells, 2, 0.0, 1.0)
     spread_parts(cells.astype(np.int32), inside, 2)
     stored = labels.copy()
     stored.setflags(write=False)  # as the blocks that the journal keeps

@@ -63,44 +63,38 @@ def write_parts(labels: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> N
 
 @njit(cache=True, nogil=True)
 def grey_landscape(
-    grey: np.ndarray, inside: np.ndarray, around: float, highest: float
-) -> np.ndarray:
+    grey: np.ndarray,
+    inside: np.ndarray,
+    cells: np.ndarray,
+    factor: int,
+    around: float,
+    highest: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """How near the grey values are to `around`: 0 (at least `highest` away) to 255, with a margin.
 
-    `inside` has a margin, `grey` has none; 255 outside the particle.
+    `inside` has a margin, `grey` has none; 255 outside the particle. Also the means over the
+    particle's voxels of each cell of `factor`³, float32 of the shape of `cells`.
     """
     landscape = np.full(inside.shape, 255, np.uint8)
+    sums = np.zeros(cells.shape, np.float32)
+    counts = np.zeros(cells.shape, np.int32)
     scale = 255.0 / highest
     depth, height, width = grey.shape
     for z in range(depth):
+        i = z // factor + 1
         for y in range(height):
-            for x in range(width):
-                if inside[z + 1, y + 1, x + 1]:
-                    away = abs(grey[z, y, x] - around) * scale
-                    landscape[z + 1, y + 1, x + 1] = np.uint8(max(0.0, 255.0 - away))
-    return landscape
-
-
-@njit(cache=True, nogil=True)
-def cell_means(
-    values: np.ndarray, inside: np.ndarray, cells: np.ndarray, factor: int
-) -> np.ndarray:
-    """Means of `values` over the particle's voxels of each cell, float32; all have a margin."""
-    sums = np.zeros(cells.shape, np.float32)
-    counts = np.zeros(cells.shape, np.int32)
-    depth, height, width = inside.shape
-    for z in range(1, depth - 1):
-        i = (z - 1) // factor + 1
-        for y in range(1, height - 1):
-            j = (y - 1) // factor + 1
+            j = y // factor + 1
             # Cell by cell along the row, without a division for each voxel.
             for k in range(1, cells.shape[2] - 1):
                 total = np.float32(0)
                 count = 0
-                first = (k - 1) * factor + 1
-                for x in range(first, min(first + factor, width - 1)):
-                    if inside[z, y, x]:
-                        total += values[z, y, x]
+                first = (k - 1) * factor
+                for x in range(first, min(first + factor, width)):
+                    if inside[z + 1, y + 1, x + 1]:
+                        away = abs(grey[z, y, x] - around) * scale
+                        near = np.uint8(max(0.0, 255.0 - away))
+                        landscape[z + 1, y + 1, x + 1] = near
+                        total += near
                         count += 1
                 sums[i, j, k] += total
                 counts[i, j, k] += count
@@ -108,7 +102,7 @@ def cell_means(
     for at in range(flat.size):
         if number[at]:
             flat[at] /= number[at]
-    return sums
+    return landscape, sums
 
 
 @njit(cache=True, nogil=True)

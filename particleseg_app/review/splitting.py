@@ -15,13 +15,15 @@ import numpy as np
 from particleseg_app.errors import InvalidValueError
 
 Point = Sequence[float]
+# Of cells (with a margin) and their factor: the landscape voxel by voxel, and its means over cells.
+LandscapeOf = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 # Above this a particle is split on cells of 2³ voxels or more first, and voxel by voxel only near
 # the cut: a particle of 200 voxels across has 4 million.
 _MOST_AT_ONCE = 600_000
 _SNAP = 3  # voxels that a marker may miss the particle by
 _FARTHEST = 2**30
-_SAMPLED = 500_000  # voxels that are enough for the median of grey values
+_SAMPLED = 100_000  # voxels that are enough for the median of grey values
 FLAT = np.zeros((1, 1, 1), np.uint8)  # a landscape without hills
 
 
@@ -123,25 +125,28 @@ def _partition(
     count: int,
     seeds: Sequence[tuple[int, int, int]],
     height_of: Callable[[np.ndarray, int], np.ndarray],
-    landscape: np.ndarray | None,
+    landscape_of: LandscapeOf | None,
 ) -> np.ndarray:
     """Parts 1…n of the particle (`mask`, with a margin; `count` voxels), one a seed; else -1.
 
-    Flooded are the hills of `height_of` (cells, their factor), from the top down, or `landscape`.
+    Flooded are the hills of `height_of` (cells, their factor), from the top down, or the landscape.
     """
     from particleseg_app.review.flood_kernels import climb
-    from particleseg_app.review.part_kernels import cell_means, spread_parts, thinned
+    from particleseg_app.review.part_kernels import spread_parts, thinned
 
     factor = max(1, int(np.ceil((count / _MOST_AT_ONCE) ** (1 / 3))))
     if len({tuple(c // factor for c in seed) for seed in seeds}) < len(seeds):
         factor = 1  # two markers in one cell
     cells = mask if factor == 1 else thinned(mask, factor)
-    if landscape is None:
+    landscape = FLAT
+    if landscape_of is None:
         heights = height_of(cells, factor)
     else:
-        heights = 255.0 - (landscape if factor == 1 else cell_means(landscape, mask, cells, factor))
+        landscape, means = landscape_of(cells, factor)
+        heights = 255.0 - means
         # Level ground again, which the means over cells have made uneven.
-        heights = np.minimum(heights, np.median(heights[cells > 0]))
+        level = heights[cells > 0]
+        heights = np.minimum(heights, np.median(level[:: max(1, level.size // _SAMPLED)]))
     heights = np.where(cells, heights, -1).astype(np.float32)
     starts = [
         int(np.ravel_multi_index(tuple(c // factor + 1 for c in seed), cells.shape))
@@ -167,7 +172,7 @@ def _partition(
         parts = spread_parts(parts, mask, factor)
         for number, seed in enumerate(seeds, start=1):
             parts[seed[0] + 1, seed[1] + 1, seed[2] + 1] = number
-        _fill(parts, FLAT if landscape is None else landscape)
+        _fill(parts, landscape)
     return parts
 
 
@@ -201,8 +206,9 @@ def _surface_distance(cells: np.ndarray) -> np.ndarray:
 
 def _grey_landscape(
     labels: np.ndarray, label: int, grey: np.ndarray, inside: np.ndarray
-) -> np.ndarray:
-    """0 where a voxel differs from the background as the particle's own do, 255 where not."""
+) -> LandscapeOf:
+    """0 where a voxel differs from the background as the particle's own do, 255 where not; and the
+    means of that over cells."""
     from particleseg_app.review.part_kernels import grey_landscape
 
     step = max(1, int((labels.size / _SAMPLED) ** (1 / 3)))
@@ -223,8 +229,12 @@ def _grey_landscape(
         raise InvalidValueError(
             "The particle is as bright as the background around it.", "Split it by its shape."
         )
-    found: np.ndarray = grey_landscape(grey, inside, around, highest)
-    return found
+
+    def of_cells(cells: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        landscape, means = grey_landscape(grey, inside, cells, factor, around, highest)
+        return landscape, means
+
+    return of_cells
 
 
 def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:

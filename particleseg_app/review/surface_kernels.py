@@ -78,14 +78,21 @@ def _sum_rows(plane: np.ndarray, radius: int) -> None:
 
 @njit(cache=True, nogil=True)
 def move_surface(
-    labels: np.ndarray, grey: np.ndarray, edge: float, bright: bool, label: int, reach: int
+    labels: np.ndarray,
+    grey: np.ndarray,
+    edge: float,
+    bright: bool,
+    label: int,
+    reach: int,
+    margin: int,
 ) -> None:
     """Move the free surface of `label` to where its grey values end, in place.
 
     Like the particle is what is above `edge` (below it, unless `bright`). First at most `reach`
     layers of unlike voxels go, then at most `reach` layers of like background come. Layers go over
-    faces and over corners by turns, which is nearest to a ball. `labels` has a margin that holds a
-    number that is no label; `grey` has none.
+    faces and over corners by turns, which is nearest to a ball. `labels` has a margin of
+    `margin` voxels that holds a number that is no label (0 where the particle stays further than
+    `reach` from all faces); `grey` has none.
     """
     flat = labels.reshape(-1)
     faces = neighbour_offsets(labels.shape, False)
@@ -94,7 +101,7 @@ def move_surface(
     gone = np.zeros(flat.size, np.bool_)
     removed = [np.int64(0) for _ in range(0)]
     for here in front:
-        if not _alike(grey, labels.shape, here, edge, bright):
+        if not _alike(grey, labels.shape, here, edge, bright, margin):
             removed.append(here)
             gone[here] = True
     for layer in range(reach):
@@ -106,7 +113,7 @@ def move_surface(
             for k in range(offsets.size):
                 beside = here + offsets[k]
                 if flat[beside] == label and not gone[beside]:
-                    if _alike(grey, labels.shape, beside, edge, bright):
+                    if _alike(grey, labels.shape, beside, edge, bright, margin):
                         front.append(beside)  # the surface now
                     else:
                         gone[beside] = True
@@ -125,7 +132,7 @@ def move_surface(
                 if (
                     flat[beside] == 0
                     and not gone[beside]
-                    and _alike(grey, labels.shape, beside, edge, bright)
+                    and _alike(grey, labels.shape, beside, edge, bright, margin)
                 ):
                     flat[beside] = label
                     following.append(beside)
@@ -134,11 +141,16 @@ def move_surface(
 
 @njit(cache=True, nogil=True)
 def _alike(
-    grey: np.ndarray, shape: tuple[int, ...], at: np.int64, edge: float, bright: bool
+    grey: np.ndarray,
+    shape: tuple[int, ...],
+    at: np.int64,
+    edge: float,
+    bright: bool,
+    margin: int,
 ) -> bool:
-    x = at % shape[2] - 1
-    y = at // shape[2] % shape[1] - 1
-    z = at // (shape[2] * shape[1]) - 1
+    x = at % shape[2] - margin
+    y = at // shape[2] % shape[1] - margin
+    z = at // (shape[2] * shape[1]) - margin
     value = grey[z, y, x]
     return value > edge if bright else value < edge
 

@@ -327,3 +327,22 @@ def test_no_tool_changes_its_input_or_takes_from_a_neighbour(tool: str, seed: in
     assert after.dtype == np.uint32
     if tool == "markers" and after is not labels:
         np.testing.assert_array_equal(after > 0, before > 0)
+
+
+def test_fitting_to_the_edge_does_not_depend_on_how_much_is_around():
+    """Near the faces of a crop the surface moves in an array with a margin, elsewhere without."""
+    from particleseg_app.review.mends import grow_shrink_to_edge
+
+    random = np.random.default_rng(4)
+    z, y, x = np.mgrid[:40, :40, :40]
+    distance = np.sqrt((z - 20) ** 2 + (y - 19) ** 2 + (x - 21) ** 2)
+    labels = (distance < 8).astype(np.uint32) * 3
+    labels[:, 27:, :] = 5
+    grey = np.where(distance < 10, 9000, 2000) + random.integers(0, 3000, distance.shape)
+    grey = grey.astype(np.uint16)
+    wide = grow_shrink_to_edge(labels, grey, 3, 6, reach=3)
+    assert (wide == 3).sum() > 1.2 * (labels == 3).sum()
+    # Cut where the particle grows against the faces of the crop.
+    near = (slice(9, 32), slice(8, 30), slice(10, 33))
+    tight = grow_shrink_to_edge(labels[near], grey[near], 3, 6, reach=3)
+    assert np.array_equal(tight, wide[near])
