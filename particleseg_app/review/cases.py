@@ -32,7 +32,7 @@ class ReviewCase:
     (docs/review.md); `text` the telling ones in words. `box` holds the labels with a margin, in
     voxels of the scan; `centre` (z, y, x) is where to look: the neck, the contact or the
     particle's middle. `markers` of a merger: a point in each part it may have, in voxels of the
-    scan; empty where none is known.
+    scan; empty where none is known. `focus`: the particle at which the case is asked, 0 for none.
     """
 
     id: str
@@ -46,6 +46,7 @@ class ReviewCase:
     centre: tuple[float, float, float]
     markers: tuple[tuple[float, float, float], ...] = ()
     region: bytes = b""
+    focus: int = 0
 
     @property
     def expected_errors(self) -> float:
@@ -80,6 +81,7 @@ def write_cases(path: Path, cases: Sequence[ReviewCase]) -> None:
             ("centre", pa.list_(pa.float64())),
             ("markers", pa.list_(pa.float64())),
             ("region", pa.binary()),
+            ("focus", pa.uint32()),
         ],
         metadata={_KEY: str(FORMAT_VERSION).encode()},
     )
@@ -96,6 +98,7 @@ def write_cases(path: Path, cases: Sequence[ReviewCase]) -> None:
             "centre": list(case.centre),
             "markers": [coordinate for point in case.markers for coordinate in point],
             "region": case.region,
+            "focus": case.focus,
         }
         for case in cases
     ]
@@ -142,6 +145,9 @@ def _case(row: dict[str, Any]) -> ReviewCase:
     box, region = Box((z0, y0, x0), (z1, y1, x1)), bytes(row["region"])
     if (kind == "missed particle") != bool(region) or bool(labels) == bool(region):
         raise ValueError("not a case")
+    focus = int(row["focus"])
+    if focus and focus not in labels:
+        raise ValueError("not a particle of the case")
     if region:
         unpack_region(region, box.shape)
     if not (0 <= probability <= 1 and weight >= 0):
@@ -159,4 +165,5 @@ def _case(row: dict[str, Any]) -> ReviewCase:
         (z, y, x),
         tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)),
         region,
+        focus,
     )

@@ -1,91 +1,84 @@
-"""In which order cases are looked at, and what else each of them shows."""
+"""In which order particles are looked at, and what is asked and named at each of them."""
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from particleseg_app.review.cases import ReviewCase
 
-# A case names the other doubts about its particles that are at least this probable, the most
-# probable ones, and no more than can be read at a glance.
+# At a particle the doubts about it that are at least this probable are named, the most probable
+# ones, and no more than can be read at a glance.
 LEAST_NAMED = 0.01
-MOST_NAMED = 6
-# What a case that another one has named already still counts in the order.
-NAMED_BEFORE = 0.3
+MOST_NAMED = 7
+# Those of them that are as probable as this are asked one after the other; the others wait.
+LEAST_ASKED = 0.1
 
 
 def doubts_beside(cases: Sequence[ReviewCase]) -> list[list[int]]:
-    """For each case the numbers of those that it names: other doubts about its particles.
+    """For each case the numbers of those that it names: other doubts about the particle in focus.
 
     Whoever looks at a particle sees with it what touches it, so these can be judged at once.
     """
-    of_particle: dict[int, list[int]] = defaultdict(list)
+    about = _doubts(cases)
+    return [
+        [other for other in about.get(case.focus, ()) if other != number][: MOST_NAMED - 1]
+        for number, case in enumerate(cases)
+    ]
+
+
+def _doubts(cases: Sequence[ReviewCase]) -> dict[int, list[int]]:
+    """The numbers of the cases that are named at each particle, the most probable first."""
+    about: dict[int, list[int]] = defaultdict(list)
     for number, case in enumerate(cases):
         if case.probability >= LEAST_NAMED:
             for label in case.labels:
-                of_particle[label].append(number)
-    for numbers in of_particle.values():
+                about[label].append(number)
+    for label, numbers in about.items():
         numbers.sort(key=lambda number: (-cases[number].probability, cases[number].id))
-    found = []
-    for number, case in enumerate(cases):
-        beside = {
-            other
-            for label in case.labels
-            for other in of_particle[label][: MOST_NAMED + 1]
-            if other != number
-        }
-        ranked = sorted(beside, key=lambda other: (-cases[other].probability, cases[other].id))
-        found.append(ranked[:MOST_NAMED])
-    return found
+        about[label] = numbers[:MOST_NAMED]
+    return about
 
 
-def in_order_of_gain(cases: Sequence[ReviewCase]) -> list[ReviewCase]:
-    """The order that shows the most expected errors for each particle that is looked at.
+def in_looking_order(cases: Sequence[ReviewCase]) -> list[ReviewCase]:
+    """The cases particle by particle, each with its `focus`.
 
-    What a case is expected to show is its own error and those that it names (`doubts_beside`),
-    each counted once; what it costs are the particles in it that no case before it has shown. A
-    case that was named before still counts a little, because it must be answered; one whose
-    particles were all shown costs half a look. Equal ones come in the order of their names. A
-    greedy choice, so that the beginning of the queue is best wherever one stops.
+    Next comes the particle at which the most expected errors are named that were not named
+    before: its being several, none, or one with any of its neighbours. So the beginning of the
+    queue shows the most errors for the particles looked at, wherever one stops. What is asked
+    there comes in the order of expected errors. Bodies without a label stand for themselves.
+    Cases too improbable to be asked follow at the end.
     """
     cases = sorted(cases, key=lambda case: (-case.expected_errors, case.id))
-    beside = doubts_beside(cases)
     worth = [case.expected_errors for case in cases]
-    of_particle: dict[int, list[int]] = defaultdict(list)
+    about = _doubts(cases)
+    # A body without a label gets a place of its own among the particles: a negative number.
     for number, case in enumerate(cases):
-        for label in case.labels:
-            of_particle[label].append(number)
-    shown: set[int] = set()
+        if not case.labels and case.probability >= LEAST_NAMED:
+            about[-1 - number] = [number]
     named: set[int] = set()
+    asked: set[int] = set()
 
-    def gain(number: int) -> float:
-        value = worth[number] * (NAMED_BEFORE if number in named else 1.0)
-        value += sum(worth[other] for other in beside[number] if other not in named)
-        labels = cases[number].labels
-        new = sum(label not in shown for label in labels) if labels else 1
-        return value / max(0.5, new)
+    def gain(particle: int) -> float:
+        return sum(worth[number] for number in about[particle] if number not in named)
 
-    waiting = [(-gain(number), number) for number in range(len(cases))]
+    waiting = [(-gain(particle), particle) for particle in about]
     heapq.heapify(waiting)
-    done: set[int] = set()
-    ordered = []
+    ordered: list[ReviewCase] = []
     while waiting:
-        before, number = heapq.heappop(waiting)
-        if number in done:
+        before, particle = heapq.heappop(waiting)
+        now = -gain(particle)
+        if now == 0:
             continue
-        now = -gain(number)
-        if now > before:  # others have been named meanwhile
-            heapq.heappush(waiting, (now, number))
+        if now != before:  # some of it has been named at a neighbour
+            heapq.heappush(waiting, (now, particle))
             continue
-        done.add(number)
-        ordered.append(cases[number])
-        new = [label for label in cases[number].labels if label not in shown]
-        shown.update(new)
-        named.add(number)
-        named.update(beside[number])
-        # Its neighbours cost less now.
-        for other in {other for label in new for other in of_particle[label]} - done:
-            heapq.heappush(waiting, (-gain(other), other))
-    return ordered
+        open_ones = sorted(number for number in about[particle] if number not in asked)
+        wanted = [n for n in open_ones if cases[n].probability >= LEAST_ASKED] or open_ones[:1]
+        ordered += [replace(cases[number], focus=max(0, particle)) for number in wanted]
+        asked.update(wanted)
+        named.update(about[particle])
+    rest = (case for number, case in enumerate(cases) if number not in asked)
+    return [*ordered, *(replace(case, focus=case.labels[0] if case.labels else 0) for case in rest)]

@@ -32,7 +32,7 @@ from particleseg_app.review.candidates import (
 )
 from particleseg_app.review.cases import KINDS, ReviewCase, case_id
 from particleseg_app.review.evidence import Point
-from particleseg_app.review.looking_order import in_order_of_gain
+from particleseg_app.review.looking_order import in_looking_order
 from particleseg_app.review.missed import unpack_region
 from particleseg_app.review.network_evidence import (
     SHIFT,
@@ -43,7 +43,7 @@ from particleseg_app.review.network_evidence import (
     particle_network_evidence,
 )
 from particleseg_app.review.scoring import Scores, load_scores
-from particleseg_app.review.windows import LONGEST_EDGE, plan_windows
+from particleseg_app.review.windows import WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
@@ -124,7 +124,7 @@ def second_look(
     windows = min(
         (
             plan_windows(boxes, shape, edge)
-            for edge in (max(SHIFT, min(card.patch_shape) - SHIFT), LONGEST_EDGE)
+            for edge in (max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES)
         ),
         key=lambda plan: sum(look.tiles(window.box) for window in plan),
     )
@@ -195,7 +195,7 @@ def make_cases(found: Evidence, method: str, shape: Shape, scores: Scores) -> li
                         candidate.region,
                     )
                 )
-    return in_order_of_gain(cases)
+    return in_looking_order(cases)
 
 
 def doubtful_candidates(found: Evidence, method: str, scores: Scores) -> list[Candidate]:

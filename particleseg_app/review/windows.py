@@ -11,6 +11,8 @@ from particleseg_app.units import Box, Shape
 MARGIN = 6
 # A window of this edge takes 0.5 GB; a particle that needs more keeps its evidence of shape.
 LONGEST_EDGE = 192
+# Edges of windows of several tiles, which suit crowded items better than one tile for each.
+WIDER_EDGES = (128, 160, 192)
 
 
 @dataclass(frozen=True)

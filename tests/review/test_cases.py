@@ -1,5 +1,7 @@
 """Cases on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +28,7 @@ def case(kind="merger", labels=(3,), probability=0.25, weight=1.5, markers=(), r
 
 
 CASES = [
-    case(markers=((1.0, 2.0, 3.0), (4.0, 5.0, 6.5))),
+    replace(case(markers=((1.0, 2.0, 3.0), (4.0, 5.0, 6.5))), focus=3),
     case("splitter", (2, 4_000_000_000), 0.5, 1.0),
     case("false particle", (9,), 0.0, 1.0),
     case("missed particle", (), 0.7, 1.0, region=pack_region(np.ones((9, 7, 5), bool))),
@@ -67,6 +69,10 @@ def _missed_without_voxels(path):
     write_cases(path, [case("missed particle", ())])
 
 
+def _at_another_particle(path):
+    write_cases(path, [replace(case(), focus=4)])
+
+
 def _merger_with_voxels(path):
     write_cases(path, [case(region=b"something")])
 
@@ -89,6 +95,7 @@ def _with_broken_markers(path):
         _with_broken_markers,
         _missed_without_voxels,
         _merger_with_voxels,
+        _at_another_particle,
     ],
 )
 def test_a_damaged_or_missing_queue_is_told_with_a_remedy(tmp_path, damage):

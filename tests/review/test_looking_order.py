@@ -5,72 +5,88 @@ from hypothesis import strategies as st
 
 from particleseg_app.review.cases import ReviewCase, case_id
 from particleseg_app.review.looking_order import (
+    LEAST_ASKED,
     LEAST_NAMED,
     MOST_NAMED,
     doubts_beside,
-    in_order_of_gain,
+    in_looking_order,
 )
 from particleseg_app.units import Box
 
+KINDS = {0: "missed particle", 1: "merger", 2: "splitter"}
 
-def case(kind, labels, probability, weight=1.0):
-    box = Box((0, 0, 0), (1, 1, 1))
+
+def case(labels, probability, weight=1.0):
+    kind, box = KINDS[len(labels)], Box((0, 0, 0), (1, 1, 1))
     place = (float(len(labels)), round(probability * 1e6), 0.0)
     return ReviewCase(
         case_id(kind, labels, place), kind, labels, probability, weight, {}, "", box, place
     )
 
 
-def test_two_particles_must_promise_more_than_one():
-    pair, single = case("splitter", (1, 2), 0.5), case("merger", (3,), 0.3)
-    assert in_order_of_gain([pair, single]) == [single, pair]
+def order(cases):
+    return [(one.labels, one.focus) for one in in_looking_order(cases)]
 
 
-def test_what_several_doubts_meet_in_comes_first():
-    lonely = case("splitter", (8, 9), 0.4)
-    middle = case("splitter", (1, 2), 0.3)
-    others = [case("splitter", (2, n), 0.28) for n in (3, 4, 5)]
-    assert in_order_of_gain([lonely, middle, *others])[0] == middle
+def test_a_particle_where_several_doubts_meet_comes_first():
+    cases = [case((8, 9), 0.5), case((1, 2), 0.3), case((2, 3), 0.3), case((2,), 0.1)]
+    assert order(cases) == [((1, 2), 2), ((2, 3), 2), ((2,), 2), ((8, 9), 8)]
 
 
-def test_a_case_of_particles_already_shown_follows_soon():
-    pair, merger = case("splitter", (1, 2), 0.9), case("merger", (2,), 0.04)
-    stranger = case("merger", (7,), 0.02)
-    assert in_order_of_gain([stranger, merger, pair]) == [merger, pair, stranger]
+def test_what_was_named_at_a_neighbour_does_not_bring_a_particle_forward():
+    cases = [case((1, 2), 0.9), case((2,), 0.2), case((1,), 0.1), case((7,), 0.15)]
+    assert order(cases) == [((1, 2), 2), ((2,), 2), ((7,), 7), ((1,), 1)]
+
+
+def test_the_improbable_is_asked_at_the_end():
+    cases = [case((1, 2), 0.9), case((1, 3), 0.02), case((7,), 0.012), case((5,), 0.001)]
+    assert order(cases) == [((1, 2), 1), ((7,), 7), ((1, 3), 1), ((5,), 5)]
+
+
+def test_bodies_without_a_label_have_their_own_place():
+    cases = [case((1,), 0.5), case((), 0.4), case((2,), 0.3)]
+    assert order(cases) == [((1,), 1), ((), 0), ((2,), 2)]
 
 
 LABELS = st.one_of(
     st.tuples(st.integers(1, 12)),
     st.tuples(st.integers(1, 6), st.integers(7, 12)),
 )
+MADE = st.dictionaries(LABELS, st.floats(0, 1), max_size=30)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(LABELS, st.floats(0, 1), max_size=30), st.randoms())
+@given(MADE, st.randoms())
 def test_the_order_is_of_the_same_cases_whatever_order_they_come_in(made, random):
-    kinds = {1: "merger", 2: "splitter"}
-    cases = [case(kinds[len(labels)], labels, p) for labels, p in made.items()]
-    cases.append(case("missed particle", (), 0.5, 0.25))
-    ordered = in_order_of_gain(cases)
+    cases = [case(labels, p) for labels, p in made.items()]
+    cases.append(case((), 0.5, 0.25))
+    ordered = in_looking_order(cases)
     assert sorted(c.id for c in ordered) == sorted(c.id for c in cases)
+    assert all(one.focus in one.labels or not one.labels for one in ordered)
     random.shuffle(cases)
-    assert in_order_of_gain(cases) == ordered
+    assert in_looking_order(cases) == ordered
 
-    def gain(number):
-        one = ordered[number]
-        named = sum(ordered[other].expected_errors for other in doubts_beside(ordered)[number])
-        return (one.expected_errors + named) / max(1, len(one.labels))
+    def named(number):
+        return {number, *doubts_beside(ordered)[number]}
 
-    assert gain(0) >= max(gain(number) for number in range(len(ordered))) - 1e-12
+    promised = [
+        sum(ordered[n].expected_errors for n in named(k))
+        for k, one in enumerate(ordered)
+        if one.probability >= LEAST_NAMED
+    ]
+    assert promised[0] >= max(promised) - 1e-12
+    # What is asked at one particle comes one after the other, except what is improbable.
+    asked = [one.focus for one in ordered if one.probability >= LEAST_ASKED and one.focus]
+    assert len(set(asked)) == sum(a != b for a, b in zip([0, *asked], asked, strict=False))
 
 
-@given(st.dictionaries(LABELS, st.floats(0, 1), max_size=30))
-def test_only_probable_doubts_about_the_same_particles_are_named(made):
-    cases = [case("merger" if len(ls) < 2 else "splitter", ls, p) for ls, p in made.items()]
+@given(MADE)
+def test_only_probable_doubts_about_the_particle_in_focus_are_named(made):
+    cases = in_looking_order([case(labels, p) for labels, p in made.items()])
     for number, beside in enumerate(doubts_beside(cases)):
-        assert len(beside) <= MOST_NAMED and number not in beside
+        assert len(beside) < MOST_NAMED and number not in beside
         for other in beside:
             assert cases[other].probability >= LEAST_NAMED
-            assert set(cases[other].labels) & set(cases[number].labels)
+            assert cases[number].focus in cases[other].labels
         probabilities = [cases[other].probability for other in beside]
         assert probabilities == sorted(probabilities, reverse=True)

@@ -12,7 +12,7 @@ from particleseg_app.particles import measure_particles
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.review.candidates import scan_facts
 from particleseg_app.review.cases import KINDS
-from particleseg_app.review.looking_order import in_order_of_gain
+from particleseg_app.review.looking_order import in_looking_order
 from particleseg_app.review.proposals import proposed_change
 from particleseg_app.review.queue import find_cases
 from particleseg_app.segmentation import RunSettings
@@ -81,7 +81,7 @@ def test_errors_lead_the_queue_without_a_network(run):
     assert max(mergers, key=lambda case: case.probability).labels == (7,)
     assert "splitter:8+9" in probability
     assert all(0 <= p <= 1 for p in probability.values())
-    assert cases == in_order_of_gain(cases)
+    assert cases == in_looking_order(cases)
 
 
 def test_each_case_says_where_it_is_and_why(run):

@@ -8,6 +8,7 @@ import pytest
 from particleseg_app.evaluation import score
 from particleseg_app.review.cases import ReviewCase, case_id
 from particleseg_app.review.changes import LabelChange
+from particleseg_app.review.looking_order import in_looking_order
 from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
 from tests.benchmarks.review_oracle import Agreement
@@ -77,13 +78,17 @@ def test_errors_are_seen_in_their_own_cases_and_pieces_only_once():
 
 
 def test_what_the_window_names_beside_a_case_is_seen_with_it():
-    queue = [case("splitter", 6, 7), case("splitter", 7, 8), case("merger", 5)]
+    queue = in_looking_order(
+        [case("splitter", 6, 7), case("splitter", 7, 8), case("merger", 5, probability=0.6)]
+    )
+    assert [(c.labels, c.focus) for c in queue] == [((6, 7), 7), ((7, 8), 7), ((5,), 5)]
     one = Judged("made up", queue, truth(REFERENCE, PREDICTED), 6)
     shares, counts = seen_after(one)
     assert counts.tolist() == [0, 2, 2, 3]
-    assert shares == pytest.approx([0, 2 / 6, 3 / 6, 4 / 6])
-    assert as_one_queue([one, one], np.array([0.0, 1.0])) == pytest.approx([0, 1])
-    assert curve([one], np.array([0.34])) == pytest.approx(2 / 3)
+    assert shares == pytest.approx([0, 1 / 6, 1 / 6, 2 / 6])
+    assert curve([one], np.array([0.17])) == pytest.approx(2 / 3)
+    # Two scans with the same doubts: half of each has been seen where half of both has.
+    assert as_one_queue([one, one], np.array([0.0, 0.17, 1.0])) == pytest.approx([0, 2 / 3, 1])
 
 
 def test_the_sessions_score_follows_every_change():
