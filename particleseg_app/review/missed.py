@@ -143,7 +143,7 @@ def _body(
     offset = [w + n.start for w, n in zip(read.start, near, strict=True)]
     start = tuple(o + t.start for o, t in zip(offset, tight, strict=True))
     stop = tuple(o + t.stop for o, t in zip(offset, tight, strict=True))
-    box = Box(start, stop)  # type: ignore[arg-type]
+    box = Box(start, stop)
     volume = len(inside[0])
     distance = distance_inside(region)
     crop_evidence = surroundings_evidence(Crop(box, 1, labels, grey), region, grey)
