@@ -33,7 +33,7 @@ from particleseg_app.segmentation.scan_grid import ScanGrid
 def grow_cores(work: BlockWork, scan_grid: ScanGrid, cores: dict[str, np.ndarray]) -> None:
     """Pieces `grown` and, where blocks bettered each other, `bettered` of each block.
 
-    `grown`: `labels`, `names` and `volumes` as `region_growth.settled` gives them, with volumes in
+    `grown`: `labels`, `names` and `volumes` as `block_counts.settled` gives them, with volumes in
     voxels of the scan; the six faces of the block's states; and `open`, whether a neighbour might
     better it, with its `layers` if so. `bettered`: `places` and `values` of the voxels that changed
     since, with new `names`, `volumes` and faces; `patch` their labels as indices into the new
@@ -92,7 +92,8 @@ def _grow_one(
     core_count: int,
     number: int,
 ) -> None:
-    from particleseg_app.segmentation.region_growth import BlockGrowth, settled, states
+    from particleseg_app.segmentation.block_counts import settled
+    from particleseg_app.segmentation.region_growth import BlockGrowth, states
 
     box, margin = work.grid.box(number), rim_thickness(work.grid)
     growth = BlockGrowth(box.shape, margin)

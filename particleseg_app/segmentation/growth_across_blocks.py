@@ -107,8 +107,8 @@ def better(
 ) -> Bettered:
     """What changes when a grown block is offered the states `values` at `places`.
 
-    `labels`, `names` and `layers` are those of `region_growth.settled`, `before` is what changed
-    since.
+    `labels`, `names` and `layers` are those of the piece `grown` (see `core_growth.grow_cores`),
+    `before` is what changed since.
     Costs as much as there is to better, whatever the block holds.
     """
     # Zeroed by the system when it is first touched: a few pages.
