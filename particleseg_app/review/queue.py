@@ -6,6 +6,7 @@ probability says which are worth a second look by the network (`network_evidence
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,7 @@ from particleseg_app.review.network_evidence import (
     particle_network_evidence,
 )
 from particleseg_app.review.scoring import Scores, load_scores
-from particleseg_app.review.windows import WIDER_EDGES, plan_windows
+from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
@@ -121,11 +122,11 @@ def second_look(
     look = SecondLook(scan, labels, shape, tile, scaling, predictor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.
+    edges = [max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES]
+    if math.prod(shape) <= LONGEST_EDGE**3:
+        edges.append(max(shape))  # a small scan is one window
     windows = min(
-        (
-            plan_windows(boxes, shape, edge)
-            for edge in (max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES)
-        ),
+        (plan_windows(boxes, shape, edge) for edge in edges),
         key=lambda plan: sum(look.tiles(window.box) for window in plan),
     )
     progress.start("Looking again with the network", len(windows), "windows")

@@ -168,27 +168,41 @@ def queue_table(groups: dict[str, list[Judged]]) -> list[str]:
 
 
 def rates_table(groups: dict[str, list[Judged]]) -> list[str]:
+    """Row by row the scans of the first group; of every group in how many cases the interval holds
+    the truth, and the ratios of all its scans together."""
     lines = [
         "| scan | merger ratio, true | estimated (90 % interval) | splitter ratio, true | "
         "estimated (90 % interval) |",
         "|---|---|---|---|---|",
     ]
-    inside = total = 0
-    for scans in groups.values():
+    totals = []
+    for number, (name, scans) in enumerate(groups.items()):
+        inside = 0
+        true, expected = np.zeros(2), np.zeros(2)
         for one in scans:
             rates = estimated_error_rates(one.cases, one.particle_count)
             score = one.truth.score
-            cells = []
-            for true, rate in (
+            pairs = (
                 (score.merger_ratio, rates.merger_ratio),
                 (score.splitter_ratio, rates.splitter_ratio),
-            ):
-                cells.append(f"{true:.3f} | {rate.expected:.3f} ({rate.low:.3f}–{rate.high:.3f})")
-                inside += within(rate, true)
-                total += 1
-            lines.append(f"| {one.name} | {' | '.join(cells)} |")
-    lines += ["", f"The interval holds the true ratio in {inside} of {total} cases."]
-    return lines
+            )
+            inside += sum(within(rate, value) for value, rate in pairs)
+            true += [value for value, _ in pairs]
+            expected += [rate.expected for _, rate in pairs]
+            cells = [
+                f"{value:.3f} | {rate.expected:.3f} ({rate.low:.3f}–{rate.high:.3f})"
+                for value, rate in pairs
+            ]
+            if number == 0:
+                lines.append(f"| {one.name} | {' | '.join(cells)} |")
+        count = max(1, len(scans))
+        means = [
+            f"{value:.3f} | {estimate:.3f}"
+            for value, estimate in zip(true / count, expected / count, strict=True)
+        ]
+        lines.append(f"| **mean of {name} ({len(scans)})** | {' | '.join(means)} |")
+        totals.append(f"in {inside} of {2 * len(scans)} cases ({name})")
+    return [*lines, "", f"The interval holds the true ratio {', '.join(totals)}."]
 
 
 def calibration(scans: Sequence[Judged], kind: str) -> tuple[np.ndarray, np.ndarray]:
