@@ -21,7 +21,12 @@ from particleseg_app.review.cases import KINDS, ReviewCase
 from particleseg_app.review.error_rates import EstimatedRate, estimated_error_rates
 from particleseg_app.review.looking_order import doubts_beside, in_looking_order
 from particleseg_app.review.scoring import load_scores
-from tests.benchmarks.fit_review_scores import FOLDS, examples_of, without_each_part
+from tests.benchmarks.fit_review_scores import (
+    FOLDS,
+    examples_of,
+    without_each_part,
+    worth_mending,
+)
 from tests.benchmarks.review_pictures import draw_calibration, draw_curve, draw_rates
 from tests.benchmarks.review_scans import (
     SegmentedScan,
@@ -54,7 +59,10 @@ def judged(scan: SegmentedScan) -> Judged:
 
 def held_out(scans: Sequence[SegmentedScan]) -> list[Judged]:
     """Every scan with the queue that it has by scores that were fitted without it."""
-    parts = without_each_part(examples_of(scans), load_scores())
+    examples = examples_of(scans)
+    kept = {one.name for one in worth_mending(examples)}
+    scans = [scan for scan in scans if scan.name in kept]
+    parts = without_each_part(worth_mending(examples), load_scores())
     return [
         Judged(scan.name, scan.queue_with(parts[number % FOLDS]), scan.truth(), len(scan.table()))
         for number, scan in enumerate(scans)
