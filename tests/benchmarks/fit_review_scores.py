@@ -209,9 +209,7 @@ def examples_of(scans: Sequence[SegmentedScan]) -> list[Example]:
 def worth_mending(examples: Sequence[Example]) -> list[Example]:
     """Without the runs that failed: nobody would mend them particle by particle, and one with
     thousands of specks says little about others."""
-    return [
-        one for one in examples if one.truth.score.f1_match >= LEAST_WORTH_MENDING[one.method]
-    ]
+    return [one for one in examples if one.truth.score.f1_match >= LEAST_WORTH_MENDING[one.method]]
 
 
 def fit_all(examples: Sequence[Example]) -> tuple[Scores, dict[str, Held]]:
