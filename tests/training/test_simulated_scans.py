@@ -74,7 +74,8 @@ def test_any_shape_and_size_gives_a_scan(
 ) -> None:
     scan = simulate_scan(preset, seed, shape, diameter)
     assert scan.grey.shape == scan.labels.shape == shape
-    assert scan.grey.std() > 0
+    # A scan this small may lie outside the round field of view altogether.
+    assert scan.grey.std() > 0 or not scan.labels.any()
 
 
 def test_presets_differ_in_how_much_touches() -> None:
