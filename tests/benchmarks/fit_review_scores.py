@@ -195,7 +195,8 @@ def spread_between_scans(held: Held) -> float:
         prior -= np.logaddexp.reduce(prior)
         return float(np.logaddexp.reduce(table + prior, axis=1).sum())
 
-    # A normal spread fits outliers by growing: held out, intervals hold more than 90 % even so.
+    # A normal spread fits outliers by growing; above 2 the intervals are so wide that they say
+    # nothing.
     candidates = np.linspace(0.1, 2.0, 39)
     return float(candidates[int(np.argmax([marginal(s) for s in candidates]))])
 
