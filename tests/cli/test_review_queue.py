@@ -13,6 +13,7 @@ from particleseg_app.cli import main
 from particleseg_app.projects import Project
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.projects.review_queue import read_review_queue
+from particleseg_app.review.looking_order import in_looking_order
 
 SETTINGS = ["--voxel-size-um", "5", "--particle-diameter-um", "60", "--method", "threshwater"]
 
@@ -42,6 +43,7 @@ def test_it_prints_cases_and_rates_and_keeps_the_queue(project, capsys):
         path = opened.review_paths("run-001").cases
         queue = read_review_queue(opened, "run-001")
     assert queue.particle_count == 2
+    assert list(queue.cases) == in_looking_order(queue.cases)
     expected = [case.expected_errors for case in queue.cases]
     assert expected[0] == max(expected)
     made = path.stat().st_mtime_ns

@@ -47,7 +47,7 @@ def scan_path(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> RunSettings:
     model = write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-    # Which engine is faster is measured, and on a busy machine not always with one outcome.
+    # OpenVINO may round a few voxels otherwise in a worker's process (docs/cluster.md).
     return RunSettings(
         10, 120, model=str(model.folder), device="cpu", inference="torch", min_relative_volume=0.0
     )
