@@ -89,6 +89,7 @@ def _model_info(entry: ModelEntry) -> None:
     _line("border thickness", f"{card.border_thickness_voxels:g} voxels")
     _line("patch", _shape(card.patch_shape))
     for name, value in (
+        ("purpose", card.purpose),
         ("made from", card.made_from),
         ("limits", card.limits),
         ("licence", card.licence),

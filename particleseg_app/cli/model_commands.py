@@ -28,6 +28,8 @@ def list_all(verbose: Verbose = False) -> None:
     for entry in entries:
         card = entry.card
         typer.echo(f"{entry.name}: {card.title}, version {card.version}")
+        if card.purpose:
+            typer.echo(f"  {card.purpose}")
 
 
 @app.command("import")

@@ -147,8 +147,8 @@ def settled_settings(settings: RunSettings, *, here: bool = True) -> RunSettings
     entry = find_model(settings.model)
     if here:
         choose_device(settings.device)
-    installed = any(known.folder == entry.folder for known in list_models())
-    return replace(settings, model=entry.name if installed else str(entry.folder))
+    names = [known.name for known in list_models() if known.folder == entry.folder]
+    return replace(settings, model=names[0] if names else str(entry.folder))
 
 
 def _warn_of_other_voxel_size(source: ScanSource, voxel_size_um: float) -> None:

@@ -118,9 +118,11 @@ class Demo:
 
 
 def _settings() -> dict[str, Any]:
+    from particleseg_app.models import quickest_bundled_model
     from particleseg_app.segmentation import RunSettings
 
-    return RunSettings(SAMPLE_VOXEL_SIZE_UM, SAMPLE_DIAMETER_UM).as_dict()
+    model = quickest_bundled_model()  # nobody should have to wait long for a first look
+    return RunSettings(SAMPLE_VOXEL_SIZE_UM, SAMPLE_DIAMETER_UM, model=model).as_dict()
 
 
 def say(text: str) -> None:

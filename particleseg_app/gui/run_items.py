@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.formats import plural
 from particleseg_app.gui.panels.project_panel import RunItem, ScanItem
+from particleseg_app.models import DEFAULT_MODEL
 from particleseg_app.projects import Project, RunEntry
 from particleseg_app.units import format_micrometres
 
@@ -40,6 +42,9 @@ def describe_settings(settings: Mapping[str, Any]) -> str:
     method = str(settings.get("method", "nnunet"))
     name = METHOD_NAMES.get(method, method)
     if method == "nnunet":
+        model = Path(str(settings.get("model", DEFAULT_MODEL))).name
+        if model != DEFAULT_MODEL:
+            name += f" “{model}”"
         name += f", {PRESET_NAMES.get(str(settings.get('preset')), '').lower()}"
     voxel = format_micrometres(float(settings["voxel_size_um"]))
     diameter = format_micrometres(float(settings["particle_diameter_um"]))

@@ -13,10 +13,12 @@ from particleseg_app.models.inference import (
 from particleseg_app.models.model_card import GreyScaling, ModelCard, Normalisation
 from particleseg_app.models.model_folder import (
     DEFAULT_MODEL,
+    LIGHT_MODEL,
     ModelEntry,
     find_model,
     list_models,
     open_model,
+    quickest_bundled_model,
 )
 from particleseg_app.models.model_import import ImportOptions, import_model, remove_model
 from particleseg_app.models.predictor import Predictor, TilePredictor
@@ -24,6 +26,7 @@ from particleseg_app.models.predictor import Predictor, TilePredictor
 __all__ = [
     "DEFAULT_MODEL",
     "ENGINES",
+    "LIGHT_MODEL",
     "Choice",
     "Device",
     "GreyScaling",
@@ -43,6 +46,7 @@ __all__ = [
     "list_models",
     "open_model",
     "open_predictor",
+    "quickest_bundled_model",
     "remove_model",
     "torch_inference",
 ]

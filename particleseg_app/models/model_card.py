@@ -1,4 +1,4 @@
-"""What a model says of itself: target diameter, border thickness, normalisation, origin, limits."""
+"""What a model says of itself: purpose, target diameter, border thickness, grey values, limits."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The facts of a model folder's `model_card.json`; lengths in voxels at the working scale."""
+    """The facts of a model folder's `model_card.json`; lengths in voxels at the working scale.
+
+    `purpose` says in a plain sentence what the model is for, beside the others in the list.
+    """
 
     name: str
     title: str
@@ -74,6 +77,7 @@ class ModelCard:
     licence: str = ""
     made_from: str = ""
     limits: str = ""
+    purpose: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,6 +122,7 @@ def read_card(folder: Path) -> ModelCard:
             licence=str(raw.get("licence", "")),
             made_from=str(raw.get("made_from", "")),
             limits=str(raw.get("limits", "")),
+            purpose=str(raw.get("purpose", "")),
             figures=dict(raw.get("figures", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_MODEL = "default"
+# The smaller network beside it. Not called “fast”: that is a preset.
+LIGHT_MODEL = "light"
 CHECKPOINT_NAME = "checkpoint_final.pth"
 MAX_CHECKPOINT_BYTES = 4 * 1024**3
 MAX_STAGES = 10
@@ -50,7 +52,7 @@ KNOWN_PARTS = {
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be chosen: its short name, its folder and its card."""
+    """A model that can be chosen: the name to choose it by, its folder and its card."""
 
     name: str
     folder: Path
@@ -102,16 +104,33 @@ def open_model(folder: Path) -> ModelEntry:
 
 
 def list_models() -> list[ModelEntry]:
-    """The default model, then the other bundled and the imported ones; none that is damaged."""
-    entries = []
+    """The default model, then the other bundled and the imported ones; none that is damaged.
+
+    An imported model that is called like a bundled one, which a later version of the program
+    brought, goes by its folder.
+    """
+    entries: list[ModelEntry] = []
     for root in (model_root(), user_model_root()):
         for folder in sorted(root.iterdir()) if root.is_dir() else []:
             if folder.is_dir() and not folder.name.startswith("."):
                 try:
-                    entries.append(open_model(folder))
+                    entry = open_model(folder)
                 except ModelError:
                     continue
+                if any(entry.name == other.name for other in entries):
+                    entry = replace(entry, name=str(folder))
+                entries.append(entry)
     return sorted(entries, key=lambda entry: entry.name != DEFAULT_MODEL)
+
+
+def quickest_bundled_model() -> str:
+    """Name of the light model, or of the default one where that is not there."""
+    return LIGHT_MODEL if (model_root() / LIGHT_MODEL).is_dir() else DEFAULT_MODEL
+
+
+def is_bundled(name: str) -> bool:
+    """Whether a model of this name comes with the program."""
+    return (model_root() / name).is_dir()
 
 
 def find_model(name_or_folder: str) -> ModelEntry:

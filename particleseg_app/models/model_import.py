@@ -23,6 +23,7 @@ from particleseg_app.models.model_folder import (
     MAX_CHECKPOINT_BYTES,
     ModelEntry,
     build_network,
+    is_bundled,
     open_model,
     user_model_root,
 )
@@ -86,7 +87,7 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
         plans, folds, settled = _from_version_2(found)
     name = _clean_name(options.name or fallback_name)
     target = user_model_root() / name
-    if target.exists():
+    if target.exists() or is_bundled(name):
         raise ModelError(f"There is a model “{name}” already.", "Import it under another name.")
     card = {
         "name": name,

@@ -78,18 +78,34 @@ def find_cases(
 
     `labels` and `table` are the run's (or the mended ones), `settings` those of the run: its model
     looks again at doubtful particles. If the model is not there any more, or the run was
-    ThreshWater's, shape and grey values decide alone, and a note says so. Memory is bounded: one
-    particle or one window at a time for each core. Raises `Cancelled`.
+    ThreshWater's, shape and grey values decide alone, and a note says so; another note says when
+    the probabilities were measured with another model. Memory is bounded: one particle or one
+    window at a time for each core. Raises `Cancelled`.
     """
     scores = scores or load_scores()
     smallest = settings.min_relative_volume
     found = gather_evidence(scan, labels, table, progress, cancel, smallest)
     if settings.method == "nnunet":
+        _note_of_other_model(settings, scores, progress)
         doubtful = doubtful_candidates(found, settings.method, scores)
         second_look(
             scan, labels, settings, doubtful, progress, cancel, make_predictor=make_predictor
         )
     return make_cases(found, settings.method, scan.shape, scores)
+
+
+def _note_of_other_model(settings: RunSettings, scores: Scores, progress: Progress) -> None:
+    """Say when the scores were fitted on runs of another model than the run's."""
+    try:
+        card = find_model(settings.model).card
+    except UserError:
+        return  # told by the second look
+    of_run = f"{card.name} {card.version}"
+    if scores.fitted_on and of_run != scores.fitted_on:
+        progress.note(
+            f"The probabilities were measured with the model {scores.fitted_on}; "
+            f"for runs of {of_run} they are rougher."
+        )
 
 
 def second_look(

@@ -109,10 +109,12 @@ class Scores:
 
     `spread` is, for each "method/kind", the standard deviation of the error in the ln odds from
     scan to scan: a new scan's errors may all be a little more or less probable than the model says.
+    `fitted_on` names the network and its version whose runs they were measured on.
     """
 
     models: dict[str, LogisticModel]
     spread: dict[str, float]
+    fitted_on: str = ""
 
     def knows(self, method: str, kind: str) -> bool:
         """Whether there was any error of this kind to learn from."""
@@ -133,7 +135,8 @@ def load_scores() -> Scores:
 def _read(path: Path) -> Scores:
     raw = json.loads(path.read_text(encoding="utf-8"))
     models = {name: LogisticModel.from_dict(model) for name, model in raw["models"].items()}
-    return Scores(models, {name: float(value) for name, value in raw["spread"].items()})
+    spread = {name: float(value) for name, value in raw["spread"].items()}
+    return Scores(models, spread, str(raw.get("model", "")))
 
 
 def _short(values: np.ndarray) -> list[float]:

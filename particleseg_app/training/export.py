@@ -39,6 +39,7 @@ class ModelFacts:
         "surroundings and scanner artefacts."
     )
     limits: str = ""
+    purpose: str = ""  # in a sentence, beside the other models in a list
     class_offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of training.calibration
     figures: dict[str, Any] = field(default_factory=dict)
     normalisation: Normalisation = SCAN_CLIPPED

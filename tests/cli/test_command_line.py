@@ -329,6 +329,22 @@ def test_models_and_devices(tmp_path, monkeypatch, capsys):
     assert "No models" in capsys.readouterr().out
 
 
+def test_the_list_of_models_says_what_each_is_for(tmp_path, monkeypatch, capsys):
+    from tests.models.tiny_model import write_tiny_model
+
+    monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "data"))
+    light = {"title": "Light model", "purpose": "Quicker, a little less accurate."}
+    write_tiny_model(tmp_path / "models" / "light", card_changes=light)
+    write_tiny_model(tmp_path / "models" / "default", card_changes={"title": "Default model"})
+    assert main(["model", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "default: Default model, version 1.0",
+        "light: Light model, version 1.0",
+        "  Quicker, a little less accurate.",
+    ]
+
+
 def test_a_model_is_imported_listed_and_removed(tmp_path, monkeypatch, capsys):
     from tests.models.tiny_model import write_tiny_model
 

@@ -203,13 +203,13 @@ def test_recent_projects_lead_back(new_driver: NewDriver, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_bundled_network_on_a_small_scan(new_driver: NewDriver, tmp_path: Path) -> None:
-    from particleseg_app.models import list_models
+    from particleseg_app.models import list_models, quickest_bundled_model
 
     if not list_models():
         pytest.skip("no model is bundled")
     driver = new_driver("network")
     driver.make_project(write_scan(tmp_path / "ore", (32, 48, 48)), "Network")
-    driver.answer_wizard(classical=False)
+    driver.answer_wizard(classical=False, model=quickest_bundled_model())
     driver.wait_for_result()
     driver.picture("finished")
     shown = driver.window.session.shown

@@ -173,6 +173,35 @@ def test_without_any_model_one_can_be_imported(
     assert page.problem() == ""
 
 
+def test_two_bundled_models_say_what_each_is_for_and_what_it_costs(
+    page: MethodPage, qtbot: QtBot, bundled: Path
+) -> None:
+    write_tiny_model(
+        bundled.parent / "light",
+        card_changes={
+            "name": "light",
+            "title": "Light model",
+            "target_diameter_voxels": 24,
+            "purpose": "Quicker, a little less accurate.",
+        },
+    )
+    page.model_chooser.set_models(list_models())
+    wizard = page.window()
+    assert isinstance(wizard, SegmentationWizard)
+    wizard.answers.voxel_size_um, wizard.answers.particle_diameter_um = 10.0, 120.0
+    scales = {}
+    for number, name in enumerate(("default", "light")):
+        page.model_chooser.box.setCurrentIndex(number)
+        assert page.run_answers()["model"] == name
+        cost = page.cost
+        qtbot.waitUntil(lambda cost=cost: cost.estimate_shown is not None, timeout=LONG_MS)
+        assert cost.estimate_shown is not None
+        scales[name] = cost.estimate_shown.scale_factor
+    assert scales == {"default": 1.0, "light": 2.0}
+    assert _titles(page) == ["Default model", "Light model"]
+    assert page._model_text.text().startswith("Quicker, a little less accurate.")
+
+
 def test_closing_the_wizard_does_not_spoil_an_import(page: MethodPage, tmp_path: Path) -> None:
     page.model_chooser.import_path(write_tiny_model(tmp_path / "late").folder)
     assert page.model_chooser.busy  # the fixture closes the wizard and waits

@@ -66,7 +66,10 @@ class Driver:
         self.wait(wizard.next_button.isEnabled)
         self.qtbot.mouseClick(wizard.next_button, Qt.MouseButton.LeftButton)
 
-    def answer_wizard(self, diameter_um: float = 120.0, classical: bool = True) -> None:
+    def answer_wizard(
+        self, diameter_um: float = 120.0, classical: bool = True, model: str = ""
+    ) -> None:
+        """Answer all pages; `model` is a name in the list, the one proposed when empty."""
         wizard = self.wizard()
         self.picture("wizard_scan", wizard)
         self.next()
@@ -80,6 +83,9 @@ class Driver:
         self.wait(lambda: page.models_known)
         if classical:
             page.classical_button.click()
+        elif model:
+            box = page.model_chooser.box
+            box.setCurrentIndex(box.findData(model))
         self.wait(lambda: page.cost.estimate_shown is not None)
         self.picture("wizard_method", wizard)
         self.next()

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from particleseg_app.errors import Cancelled, ModelError
-from particleseg_app.models import Predictor, find_model, list_models, open_model
+from particleseg_app.models import (
+    ImportOptions,
+    Predictor,
+    find_model,
+    import_model,
+    list_models,
+    open_model,
+    quickest_bundled_model,
+)
 from particleseg_app.models.model_card import Normalisation
 from particleseg_app.models.model_folder import build_network, load_network
 from particleseg_app.progress import CancelToken
@@ -153,6 +161,22 @@ def test_an_unknown_model_is_told_with_those_there_are(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="nothing") as caught:
         find_model("nothing")
     assert "default, other" in caught.value.remedy
+
+
+def test_an_imported_model_called_like_a_bundled_one_goes_by_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARTICLESEG_RESOURCES", str(tmp_path))
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "data"))
+    write_tiny_model(tmp_path / "models" / "default")
+    assert quickest_bundled_model() == "default"
+    mine = write_tiny_model(tmp_path / "data" / "models" / "light").folder
+    assert quickest_bundled_model() == "default"  # an imported one is none that comes with it
+    assert [entry.name for entry in list_models()] == ["default", "light"]
+    bundled = write_tiny_model(tmp_path / "models" / "light").folder
+    assert quickest_bundled_model() == "light"
+    assert [entry.name for entry in list_models()] == ["default", "light", str(mine)]
+    assert [find_model(entry.name).folder for entry in list_models()[1:]] == [bundled, mine]
+    with pytest.raises(ModelError, match="There is a model “light” already"):
+        import_model(write_tiny_model(tmp_path / "new").folder, ImportOptions(name="light"))
 
 
 def test_fingerprints_tell_weights_apart(tmp_path):

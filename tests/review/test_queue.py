@@ -129,7 +129,9 @@ def test_a_model_looks_again_at_doubtful_particles(run, tmp_path):
     for case in looked:
         if case.labels and case.labels[0] < 9 and case.labels[0] != 8:
             assert case.evidence["foreground"] > 0.8
-    assert not progress.snapshot().messages
+    # The scores that come with the program were not measured on runs of this model.
+    (message,) = progress.snapshot().messages
+    assert "for runs of tiny 1.0 they are rougher" in message
 
 
 def test_the_same_run_gives_the_same_queue(run):

@@ -280,7 +280,7 @@ class MethodPage(WizardPage):
             return
         card = entry.card
         version = "" if card.version == "imported" else f"Version {card.version}."
-        parts = [version, card.made_from, card.limits]
+        parts = [card.purpose, version, card.made_from, card.limits]
         self._model_text.setText(" ".join(part for part in parts if part))
 
 

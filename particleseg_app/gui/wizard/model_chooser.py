@@ -98,6 +98,8 @@ class ModelChooser(QWidget):
         self.box.clear()
         for entry in models:
             self.box.addItem(entry.card.title, entry.name)
+            tip = Qt.ItemDataRole.ToolTipRole
+            self.box.setItemData(self.box.count() - 1, entry.card.purpose, tip)
         self.box.setCurrentIndex(max(self.box.findData(choose), 0) if models else -1)
         self.box.blockSignals(False)
         self.box.fit_popup()
