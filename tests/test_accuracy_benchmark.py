@@ -1,15 +1,25 @@
 """The accuracy benchmark judges, tabulates and remembers as it says."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from particleseg_app.models import open_model
 from particleseg_app.progress import CancelToken
 
-from .benchmarks import accuracy, accuracy_methods, accuracy_table
+from .benchmarks import (
+    accuracy,
+    accuracy_methods,
+    accuracy_pictures,
+    accuracy_record,
+    accuracy_table,
+)
 from .benchmarks.accuracy_cases import chosen_cases
-from .benchmarks.accuracy_methods import Method, axis_ratios, judged, outcome_of
+from .benchmarks.accuracy_methods import Method, axis_ratios, judged, outcome_of, version_of
+from .benchmarks.accuracy_record import Measured, Record, code_version, scan_digest, why_not_kept
 from .benchmarks.slice_network import SlicePredictor
 from .benchmarks.slice_network.network import FEATURES, build_slice_network, slice_logits
 from .benchmarks.slice_network.training import SliceTraining, write_model
@@ -124,6 +134,84 @@ def test_a_cached_outcome_is_taken_again_only_for_the_same_voxels_and_method(tmp
     ask("a", other)
     assert len(calls) == 3
     assert accuracy_methods.cache_folder() == tmp_path
+
+
+def test_a_method_is_kept_only_while_its_scans_and_itself_are_the_same():
+    case = three_blocks()
+    scans = {"three": scan_digest(case)}
+    measured = Measured("M", "2026-01-01", "here", "v1", {"three": {"f1": 1.0}})
+    record = Record(scans)
+    assert why_not_kept(measured, record, scans, "v1") == ""
+    assert "method has changed" in why_not_kept(measured, record, scans, "v2")
+    assert "not there any more" in why_not_kept(measured, record, scans, None)
+    assert "not measured on other" in why_not_kept(measured, record, scans | {"other": "x"}, "v1")
+    case.grey[0, 0, 0] += 1
+    changed = {"three": scan_digest(case)}
+    assert "scan three has changed" in why_not_kept(measured, record, changed, "v1")
+
+
+def test_versions_follow_the_code_and_not_its_comments(tmp_path):
+    source = tmp_path / "rule.py"
+    source.write_text('"""A rule."""\n\ndef rule():\n    """Says."""\n    return 1\n')
+    first = code_version([source])
+    source.write_text('"""The rule."""\n\n\ndef rule():\n    # Why.\n    return 1\n')
+    assert code_version([source]) != first  # a function without a docstring is another tree
+    source.write_text('"""The rule."""\n\n\ndef rule():\n    """So."""\n    return 1  # why\n')
+    assert code_version([source]) == first
+    source.write_text('"""The rule."""\n\n\ndef rule():\n    """So."""\n    return 2\n')
+    assert code_version([source]) != first
+    assert len({version_of(name) for name in ("threshwater", "otsu", "slices", "default")}) == 4
+    assert version_of("no such model") is None
+
+
+def test_methods_measured_apart_share_one_table(tmp_path, monkeypatch):
+    """The whole way of --write --methods: table, record, pictures, and what is left out."""
+    case = three_blocks()
+    document, record = tmp_path / "accuracy.md", tmp_path / "record.json"
+    sections = ("table", "pictures")
+    document.write_text("".join(f"<!-- {s}: start -->\n<!-- {s}: end -->\n" for s in sections))
+    monkeypatch.setattr(accuracy, "DOCUMENT", document)
+    monkeypatch.setattr(accuracy, "PICTURES", tmp_path / "pictures")
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.setattr(accuracy, "read_record", lambda: accuracy_record.read_record(record))
+    monkeypatch.setattr(
+        accuracy, "write_record", lambda new: accuracy_record.write_record(new, record)
+    )
+    versions = {"default": "d1", "light": "l1", "threshwater": "t1"}
+    monkeypatch.setattr(accuracy, "version_of", versions.get)
+    titles = {"default": "default 1", "light": "light 1", "threshwater": "ThreshWater"}
+    days = iter(["2026-01-01", "2026-01-02", "2026-01-03"])
+    options = argparse.Namespace(write=True, pictures=None)
+
+    def write(*names):
+        day = next(days)
+        monkeypatch.setattr(accuracy, "today", lambda: day)
+        methods = [
+            Method(name, titles[name], lambda place: judged(case, case.labels), "", versions[name])
+            for name in names
+        ]
+        drawn = tmp_path / day
+        drawn.mkdir()
+        accuracy.write_table({"three": lambda: case}, methods, drawn, options)
+        with Image.open(tmp_path / "pictures" / "three.jpg") as picture:
+            panels = (picture.width - accuracy_pictures.MARGIN) // (
+                accuracy_pictures.PANEL + accuracy_pictures.MARGIN
+            )
+        return document.read_text(), panels
+
+    text, panels = write("default", "threshwater")
+    assert text.count("ThreshWater |") == 2  # means and case
+    assert panels == 3
+    text, panels = write("light")
+    assert panels == 4
+    rows = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("| three")]
+    assert rows == ["default 1", "light 1", "ThreshWater"]
+    assert "Measured 2026-01-02" in text and ": light 1." in text
+    assert ": default 1; ThreshWater (kept: scans and method are the same since)." in text
+    versions["threshwater"] = "t2"
+    text, panels = write("default")
+    assert "ThreshWater" not in text
+    assert panels == 3
 
 
 def test_slices_of_any_size_are_classified_one_by_one():

@@ -1,12 +1,15 @@
 """How well particles are found and separated, on labelled scans that no training scan came from.
 
     python -m tests.benchmarks.accuracy [--write] [--cases NAME …] [--methods NAME …]
-    python -m tests.benchmarks.accuracy --misjudged | --sizes
+    python -m tests.benchmarks.accuracy --misjudged | --sizes [--write] [--model NAME]
 
 Prints one table: the default model beside other bundled models, ThreshWater tuned on the reference
 of each scan, and a slice-wise 2D U-Net (trained first where that has not been done). `--write`
-replaces table and pictures in docs/accuracy.md. `--misjudged` tells the default model a diameter
-that is 1.5 times too large and too small; `--sizes` gives it particles of 8 to 150 voxels.
+replaces table and pictures in docs/accuracy.md; with `--methods` the others keep the figures that
+accuracy_record.json has of them, as long as neither the scans nor the method have changed since,
+and the table says when each was measured. A measurement that was stopped goes on from the cache.
+`--misjudged` tells a model a diameter that is 1.5 times too large and too small; `--sizes` gives it
+particles of 8 to 150 voxels.
 """
 
 from __future__ import annotations
@@ -16,14 +19,21 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from particleseg_app.models import choose_device, find_model
 from particleseg_app.models.model_card import CARD_NAME
 from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases
 from tests.benchmarks.accuracy_checks import misjudged_table, sizes_table
 from tests.benchmarks.accuracy_methods import (
+    FIGURES,
+    LazyPlace,
     Method,
     Outcome,
     Workplace,
@@ -33,8 +43,18 @@ from tests.benchmarks.accuracy_methods import (
     outcome_of,
     slice_method,
     threshwater_method,
+    version_of,
 )
-from tests.benchmarks.accuracy_pictures import case_picture
+from tests.benchmarks.accuracy_pictures import case_picture, panel_of
+from tests.benchmarks.accuracy_record import (
+    Measured,
+    Record,
+    read_record,
+    scan_digest,
+    when_measured,
+    why_not_kept,
+    write_record,
+)
 from tests.benchmarks.accuracy_table import (
     Results,
     case_table,
@@ -44,10 +64,10 @@ from tests.benchmarks.accuracy_table import (
 )
 from tests.benchmarks.slice_network import find_slice_network, model_folder
 from tests.benchmarks.train_slice_network import train_slice_network
-from tests.independent_scans import LabelledScan
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
 PICTURES = DOCUMENT.parent / "pictures" / "accuracy"
+PLAIN = ("default", "standard")  # model and preset of the table
 
 
 def chosen_methods(names: list[str] | None, model: str, preset: str) -> list[Method]:
@@ -74,21 +94,20 @@ def chosen_methods(names: list[str] | None, model: str, preset: str) -> list[Met
     return methods
 
 
-class _LazyPlace:
-    """A workplace that is made only when a method really has to run."""
+def measure(
+    cases: dict[str, MakeCase],
+    methods: list[Method],
+    pictures: Path | None,
+    kept: dict[str, Measured] | None = None,
+    panels: list[str] | None = None,
+) -> Results:
+    """Run every method on every case, printing as it goes; `kept` ones only appear in the results.
 
-    def __init__(self, case: LabelledScan, folder: str) -> None:
-        self._case, self._folder = case, Path(folder)
-        self._place: Workplace | None = None
-
-    def __call__(self) -> Workplace:
-        self._place = self._place or Workplace(self._case, self._folder)
-        return self._place
-
-
-def measure(cases: dict[str, MakeCase], methods: list[Method], pictures: Path | None) -> Results:
-    """Run every method on every case, printing as it goes."""
-    results = Results(methods, {}, {}, {}, [])
+    `panels`: the methods in the present pictures, whose panels are taken over for those kept.
+    """
+    kept = kept or {}
+    shown = in_order([*methods, *(Method(name, one.title, _never) for name, one in kept.items())])
+    results = Results(shown, {}, {}, {}, [])
     for key, make in cases.items():
         began = time.monotonic()
         case = make()
@@ -99,7 +118,7 @@ def measure(cases: dict[str, MakeCase], methods: list[Method], pictures: Path | 
         made_s = time.monotonic() - began
         found: dict[str, Outcome] = {}
         with tempfile.TemporaryDirectory() as folder:
-            place = _LazyPlace(case, folder)
+            place = LazyPlace(case, Path(folder))
             for method in methods:
                 found[method.name] = outcome_of(method, case, place)
                 figures = found[method.name].figures
@@ -108,18 +127,101 @@ def measure(cases: dict[str, MakeCase], methods: list[Method], pictures: Path | 
                     f"{figures_text(figures)} |  ({figures['seconds']:.0f} s)",
                     flush=True,
                 )
+        nothing = np.zeros(0, np.uint32)
+        for name, measured in kept.items():
+            found[name] = Outcome(measured.figures[key], nothing, nothing, nothing)
         results.outcomes[key] = found
         results.titles[key], results.about[key] = case.name, case.about
         if pictures is not None:
-            panels = [(method.title, found[method.name]) for method in methods]
-            case_picture(pictures / f"{key}.jpg", case, panels)
+            places = {name: place for place, name in enumerate(panels or [])}
+            drawn: list[tuple[str, Outcome | Image.Image]] = []
+            for method in shown:
+                if method.name not in kept:
+                    drawn.append((method.title, found[method.name]))
+                elif method.name in places:
+                    earlier = panel_of(PICTURES / f"{key}.jpg", places[method.name])
+                    drawn += [] if earlier is None else [("", earlier)]
+            case_picture(pictures / f"{key}.jpg", case, drawn)
         print(f"  made in {made_s:.0f} s, all in {time.monotonic() - began:.0f} s", flush=True)
     return results
 
 
-def measured_on() -> str:
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    return f"Measured {today}, {os.cpu_count()} cores ({platform.machine()}), no graphics card."
+def _never(place: Workplace) -> Outcome:
+    raise AssertionError("a method that is kept does not run")
+
+
+def in_order(methods: list[Method]) -> list[Method]:
+    """The default model, the other models, then the methods they are compared with."""
+    last = ["threshwater", "otsu", "slices"]
+
+    def place(method: Method) -> tuple[int, int]:
+        known = method.name in last
+        return (method.name != "default", 1 + last.index(method.name) if known else 0)
+
+    return sorted(methods, key=place)
+
+
+def kept_methods(
+    cases: dict[str, MakeCase], measured_now: list[Method], record: Record
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Recorded methods that may stand beside those measured now, and the digest of each case.
+
+    Says of the others why not.
+    """
+    scans = {}
+    for key, make in cases.items():
+        case = make()
+        if case is not None:
+            scans[key] = scan_digest(case)
+    kept = {}
+    for name, measured in record.methods.items():
+        if name in {method.name for method in measured_now}:
+            continue
+        why = why_not_kept(measured, record, scans, version_of(name))
+        if why:
+            print(f"Left out: {measured.title}, because {why}.", flush=True)
+        else:
+            print(f"Kept: {measured.title}, measured {measured.date}.", flush=True)
+            kept[name] = measured
+    return kept, scans
+
+
+def new_record(
+    results: Results, kept: dict[str, Measured], scans: dict[str, str], notes: dict[str, str]
+) -> Record:
+    """The record of a table: methods measured now and those kept, `notes` of the former."""
+    record = Record(scans, {}, [method.name for method in results.methods])
+    for method in results.methods:
+        if method.name in kept:
+            record.methods[method.name] = kept[method.name]
+            continue
+        figures = {
+            key: {
+                name: round(found[method.name].figures[name], 6)
+                for name in ("reference_count", *FIGURES)
+            }
+            for key, found in results.outcomes.items()
+        }
+        record.methods[method.name] = Measured(
+            method.title, today(), machine(), method.version, figures, notes.get(method.name, "")
+        )
+    return record
+
+
+def today() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+
+
+def machine() -> str:
+    device = choose_device("auto")
+    card = "no graphics card" if device.id.startswith("cpu") else device.title
+    return f"{os.cpu_count()} cores ({platform.machine()}), {card}"
+
+
+def measured_on(model: str, preset: str) -> str:
+    card = find_model(model).card
+    way = "" if preset == "standard" else f" and the preset {preset}"
+    return f"Measured {today()} with {card.name} {card.version}{way}, {machine()}."
 
 
 def slice_network_note() -> str:
@@ -174,28 +276,51 @@ def main() -> None:
             if not wanted:
                 continue
             table = misjudged_table if name == "misjudged" else sizes_table
-            lines = [*table(cases, options.model, options.preset), "", measured_on()]
+            lines = [
+                *table(cases, options.model, options.preset), "",
+                measured_on(options.model, options.preset),
+            ]  # fmt: skip
             print("\n" + "\n".join(lines))
             if options.write:
                 replace_section(name, lines)
         return
-    if options.write and (options.cases or options.methods):
-        parser.error("--write needs all cases and methods.")
+    if options.write and (options.cases or (options.model, options.preset) != PLAIN):
+        parser.error("--write needs all cases, and the models and the preset of the table.")
     methods = chosen_methods(options.methods, options.model, options.preset)
-    results = measure(cases, methods, PICTURES if options.write else options.pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(cases, methods, Path(folder), options)
+
+
+def write_table(
+    cases: dict[str, MakeCase], methods: list[Method], drawn: Path, options: argparse.Namespace
+) -> None:
+    """Measure, print and, if asked, write table, record and pictures (drawn in a folder first)."""
+    record = read_record()
+    kept, scans = kept_methods(cases, methods, record) if options.write else ({}, {})
+    pictures = drawn if options.write else options.pictures
+    results = measure(cases, methods, pictures, kept, record.panels)
     if not results.outcomes:
         return
-    notes = [f"Skipped, data absent: {', '.join(results.skipped)}."] if results.skipped else []
-    if any(method.name == "slices" for method in methods):
-        notes.append(slice_network_note())
+    notes = {"slices": slice_network_note()} if _has(methods, "slices") else {}
+    record = new_record(results, kept, scans, notes)
+    measured = record.methods.values()
     lines = [
         *mean_table(results), "", *target_list(results), "", *case_table(results), "",
-        *notes, measured_on(),
+        *([f"Skipped, data absent: {', '.join(results.skipped)}."] if results.skipped else []),
+        *(one.note for one in measured if one.note),
+        *when_measured(measured, today()),
     ]  # fmt: skip
     print("\n" + "\n".join(lines))
     if options.write:
+        for picture in drawn.iterdir():
+            shutil.copy(picture, PICTURES / picture.name)
         replace_section("table", lines)
         replace_section("pictures", picture_lines(results))
+        write_record(record)
+
+
+def _has(methods: list[Method], name: str) -> bool:
+    return any(method.name == name for method in methods)
 
 
 if __name__ == "__main__":

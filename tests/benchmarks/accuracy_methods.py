@@ -1,7 +1,7 @@
 """The methods side by side, run through the program's own path from TIFF to labels.
 
-Results that do not depend on the default model are kept in the benchmark cache, under a key made
-of the voxels, the method and its weights.
+Results are kept in the benchmark cache, under a key made of the voxels, the method, its weights and
+the code that decides on its result, so that a measurement that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,26 @@ import numpy as np
 import tifffile
 
 from particleseg_app.durable_files import write_bytes
+from particleseg_app.errors import ModelError
 from particleseg_app.evaluation import count_overlaps, matched_pairs, score
-from particleseg_app.models import find_model, list_models
+from particleseg_app.models import choose_device, find_model, list_models, predictor
 from particleseg_app.models.model_folder import model_root
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunSettings, border_core, segment, threshold_watershed
+from particleseg_app.segmentation import (
+    RunSettings,
+    background,
+    border_core,
+    containers,
+    plan,
+    segment,
+    settings,
+    threshold_watershed,
+    tiles,
+    working_scale,
+)
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
+from tests.benchmarks.accuracy_record import code_version, scan_digest
 from tests.benchmarks.slice_network import SlicePredictor, cache_folder, find_slice_network
 from tests.independent_scans import LabelledScan
 
@@ -61,12 +74,40 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Method:
-    """A method by its short name, the title in the tables, and how it segments a case."""
+    """A method by its short name, the title in the tables, and how it segments a case.
+
+    `version` tells when its results may change (`version_of`); `cache_key` is that and whatever
+    else its results in the cache depend on, empty where they are not kept.
+    """
 
     name: str
     title: str
     run: Callable[[Workplace], Outcome]
-    cache_key: str = ""  # kept in the cache when not empty
+    cache_key: str = ""
+    version: str = ""
+
+
+# What decides on particles once there are classes, and on classes for a network at all. The
+# code that does it block by block is held to these by its own tests and may change freely.
+PARTICLE_RULES = (border_core, containers, settings)
+NETWORK_RULES = (*PARTICLE_RULES, background, plan, predictor, tiles, working_scale)
+
+
+def version_of(name: str, preset: str = "standard") -> str | None:
+    """Version of a method as it is now, None for a model that is not there."""
+    if name == "threshwater":
+        grid = f"{THRESHOLD_SHARES}{FINER_STEP}{OPENINGS}{EROSION_SHARES}"
+        return code_version((*PARTICLE_RULES, threshold_watershed), name, grid)
+    if name == "otsu":
+        return code_version((*PARTICLE_RULES, threshold_watershed), name)
+    if name == "slices":
+        # Its weights lie in the cache of one machine; trained again, it is measured again.
+        sources = sorted((Path(__file__).parent / "slice_network").glob("*.py"))
+        return code_version((*NETWORK_RULES, *sources), name)
+    try:
+        return code_version(NETWORK_RULES, find_model(name).fingerprint(), preset)
+    except ModelError:
+        return None
 
 
 class Workplace:
@@ -94,6 +135,18 @@ class Workplace:
     def outcome(self, labels: np.ndarray, note: str = "") -> Outcome:
         """Score labels against the reference."""
         return judged(self.case, labels, note)
+
+
+class LazyPlace:
+    """A workplace that is made only when a method really has to run."""
+
+    def __init__(self, case: LabelledScan, folder: Path) -> None:
+        self._case, self._folder = case, folder
+        self._place: Workplace | None = None
+
+    def __call__(self) -> Workplace:
+        self._place = self._place or Workplace(self._case, self._folder)
+        return self._place
 
 
 def picture_slice(labels: np.ndarray) -> int:
@@ -211,13 +264,15 @@ def _network(model: str, preset: str, misjudged: float = 1.0) -> Callable[[Workp
 
 
 def network_method(model: str, preset: str = "standard", misjudged: float = 1.0) -> Method:
-    """A bundled or other model; never cached, because engine and model change."""
+    """A bundled or other model."""
     card = find_model(model).card
     title = f"{card.name} {card.version}"
     if preset != "standard":
         title += f", {preset}"
     name = model if misjudged == 1 else f"{model} × {misjudged:.3g}"
-    return Method(name, title, _network(model, preset, misjudged))
+    version = version_of(model, preset) or ""
+    key = f"{version} {misjudged:.4f} {choose_device('auto').title}"
+    return Method(name, title, _network(model, preset, misjudged), key, version)
 
 
 def slice_method() -> Method:
@@ -230,20 +285,21 @@ def slice_method() -> Method:
         settings = place.settings(model=str(entry.folder), preset="fast")
         return place.outcome(place.labels(settings, make_predictor=SlicePredictor))
 
-    return Method("slices", "2D U-Net, slice by slice", run, f"slices {entry.fingerprint()}")
+    version = version_of("slices") or ""
+    key = f"{version} {entry.fingerprint()}"
+    return Method("slices", "2D U-Net, slice by slice", run, key, version)
 
 
 def threshwater_method() -> Method:
     """ThreshWater tuned on the reference of each volume."""
-    sources = (Path(str(module.__file__)) for module in (threshold_watershed, border_core))
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    grid = f"{THRESHOLD_SHARES}{FINER_STEP}{OPENINGS}{EROSION_SHARES}"
-    return Method("threshwater", "ThreshWater, tuned", _tuned_threshwater, f"tuned {grid} {text}")
+    version = version_of("threshwater") or ""
+    return Method("threshwater", "ThreshWater, tuned", _tuned_threshwater, version, version)
 
 
 def otsu_method() -> Method:
     """ThreshWater as a user gets it without choosing anything."""
-    return Method("otsu", "ThreshWater, Otsu", _otsu_threshwater)
+    version = version_of("otsu") or ""
+    return Method("otsu", "ThreshWater, Otsu", _otsu_threshwater, version, version)
 
 
 def other_bundled_models() -> list[str]:
@@ -259,12 +315,9 @@ def outcome_of(method: Method, case: LabelledScan, place: Callable[[], Workplace
     """The outcome of a method, from the cache where it is kept there."""
     path = None
     if method.cache_key:
-        digest = hashlib.sha256()
-        for part in (case.grey, case.labels):
-            digest.update(str((part.shape, part.dtype)).encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(f"{case.diameter_voxels} {FIGURES} {method.cache_key}".encode())
-        path = cache_folder() / "accuracy" / f"{method.name}_{digest.hexdigest()[:32]}.npz"
+        text = f"{scan_digest(case)} {FIGURES} {method.cache_key}"
+        name = f"{Path(method.name).name}_{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+        path = cache_folder() / "accuracy" / name
         if path.exists():
             return _read(path)
     began = time.monotonic()

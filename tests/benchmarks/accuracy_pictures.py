@@ -50,8 +50,24 @@ def _square(plane: np.ndarray) -> tuple[slice, slice]:
     return slice(starts[0], starts[0] + edge), slice(starts[1], starts[1] + edge)
 
 
-def case_picture(path: Path, case: LabelledScan, outcomes: list[tuple[str, Outcome]]) -> None:
-    """Write a JPEG with the reference and one panel per method, side by side."""
+def panel_of(path: Path, position: int) -> Image.Image | None:
+    """Panel and title of the method at a position (from 0) in an earlier picture."""
+    if not path.exists():
+        return None
+    with Image.open(path) as sheet:
+        left = MARGIN + (position + 1) * (PANEL + MARGIN)
+        if sheet.height != PANEL + TITLE_HEIGHT + MARGIN or left + PANEL > sheet.width:
+            return None
+        return sheet.crop((left, 0, left + PANEL, TITLE_HEIGHT + PANEL)).convert("RGB")
+
+
+def case_picture(
+    path: Path, case: LabelledScan, outcomes: list[tuple[str, Outcome | Image.Image]]
+) -> None:
+    """Write a JPEG with the reference and one panel per method, side by side.
+
+    A method that was not run again is given by its panel of an earlier picture (`panel_of`).
+    """
     z = picture_slice(case.labels)
     part = _square(case.labels[z])
     low, high = np.percentile(case.grey, [0.5, 99.7])
@@ -62,6 +78,9 @@ def case_picture(path: Path, case: LabelledScan, outcomes: list[tuple[str, Outco
     for label in np.unique(reference[reference > 0]):
         _outline(draw, reference, int(label), REFERENCE)
     for title, outcome in outcomes:
+        if isinstance(outcome, Image.Image):
+            panels.append(("", outcome))
+            continue
         panel = grey.copy()
         draw = ImageDraw.Draw(panel)
         plane = outcome.plane[part]
@@ -76,6 +95,9 @@ def case_picture(path: Path, case: LabelledScan, outcomes: list[tuple[str, Outco
     write = ImageDraw.Draw(sheet)
     for index, (title, panel) in enumerate(panels):
         left = MARGIN + index * (PANEL + MARGIN)
+        if not title:
+            sheet.paste(panel, (left, 0))
+            continue
         write.text((left + 2, 5), title, fill=TEXT, font=_font(15))
         sheet.paste(panel.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (left, TITLE_HEIGHT))
     path.parent.mkdir(parents=True, exist_ok=True)

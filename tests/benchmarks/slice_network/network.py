@@ -41,7 +41,7 @@ def find_slice_network() -> ModelEntry | None:
 def build_slice_network(
     features: tuple[int, ...] = FEATURES, deep_supervision: bool = False
 ) -> torch.nn.Module:
-    """nnU-Net's plain U-Net in 2D, half as wide again as the default model is in 3D.
+    """nnU-Net's plain U-Net in 2D, half as wide again as the light model is in 3D.
 
     Batch normalisation for the reason given in `training.network`: it keeps the grey level of the
     whole scan visible, which instance normalisation of a slice would remove.
