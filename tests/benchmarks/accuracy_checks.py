@@ -73,7 +73,7 @@ def enlarged(small: scene.Scene, times: int) -> scene.Scene:
 def sized(diameter: int) -> LabelledScan:
     """Fragments and pebbles of one mean diameter, half of them touching, in a cube to suit."""
     random = np.random.default_rng(93_000 + diameter)
-    edge = {8: 56, 12: 72, 26: 128, 60: 216, 150: 400}.get(diameter, 5 * diameter)
+    edge = {8: 56, 12: 72, 26: 128, 60: 216, 150: 500}.get(diameter, 5 * diameter)
     shape = (edge, edge, edge)
     make = bodies.mixture((bodies.fragment, 0.6), (bodies.pebble, 0.4))
     times = max(1, diameter // LARGEST_PLACED)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,15 @@ import tifffile
 from particleseg_app.durable_files import write_bytes
 from particleseg_app.errors import ModelError
 from particleseg_app.evaluation import count_overlaps, matched_pairs, score
-from particleseg_app.models import choose_device, find_model, list_models, predictor
+from particleseg_app.models import choose_device, find_model, list_models, model_folder
 from particleseg_app.models.model_folder import model_root
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import (
     RunSettings,
-    background,
     border_core,
     containers,
     plan,
     segment,
-    settings,
     threshold_watershed,
     tiles,
     working_scale,
@@ -87,25 +86,34 @@ class Method:
     version: str = ""
 
 
-# What decides on particles once there are classes, and on classes for a network at all. The
-# code that does it block by block is held to these by its own tests and may change freely.
-PARTICLE_RULES = (border_core, containers, settings)
-NETWORK_RULES = (*PARTICLE_RULES, background, plan, predictor, tiles, working_scale)
+# The rules that decide on particles once there are classes, and on what a network is shown. The
+# code that follows them block by block, on whatever device, is held to them by its own tests.
+PARTICLE_RULES = (border_core,)
+NETWORK_RULES = (*PARTICLE_RULES, tiles, working_scale)
+RULE_VALUES = (
+    f"smallest {RunSettings.min_relative_volume}, containers {containers.CONTAINER_DIAMETERS}"
+)
+
+
+def _room_of(module: ModuleType) -> list[Path]:
+    """The source files beside a module."""
+    return sorted(Path(str(module.__file__)).parent.glob("*.py"))
 
 
 def version_of(name: str, preset: str = "standard") -> str | None:
     """Version of a method as it is now, None for a model that is not there."""
     if name == "threshwater":
         grid = f"{THRESHOLD_SHARES}{FINER_STEP}{OPENINGS}{EROSION_SHARES}"
-        return code_version((*PARTICLE_RULES, threshold_watershed), name, grid)
+        return code_version((*PARTICLE_RULES, threshold_watershed), name, grid, RULE_VALUES)
     if name == "otsu":
-        return code_version((*PARTICLE_RULES, threshold_watershed), name)
+        return code_version((*PARTICLE_RULES, threshold_watershed), name, RULE_VALUES)
     if name == "slices":
         # Its weights lie in the cache of one machine; trained again, it is measured again.
         sources = sorted((Path(__file__).parent / "slice_network").glob("*.py"))
-        return code_version((*NETWORK_RULES, *sources), name)
+        return code_version((*NETWORK_RULES, *sources), name, RULE_VALUES)
     try:
-        return code_version(NETWORK_RULES, find_model(name).fingerprint(), preset)
+        passes = f"{plan.OVERLAP[preset]} {plan.MIRRORING[preset]}"
+        return code_version(NETWORK_RULES, find_model(name).fingerprint(), passes, RULE_VALUES)
     except ModelError:
         return None
 
@@ -271,7 +279,9 @@ def network_method(model: str, preset: str = "standard", misjudged: float = 1.0)
         title += f", {preset}"
     name = model if misjudged == 1 else f"{model} × {misjudged:.3g}"
     version = version_of(model, preset) or ""
-    key = f"{version} {misjudged:.4f} {choose_device('auto').title}"
+    # The cache is for a measurement that goes on: any change of the program makes it begin anew.
+    program = [path for module in (plan, model_folder) for path in _room_of(module)]
+    key = f"{version} {misjudged:.4f} {choose_device('auto').title} {code_version(program)}"
     return Method(name, title, _network(model, preset, misjudged), key, version)
 
 
