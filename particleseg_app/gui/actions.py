@@ -52,6 +52,7 @@ class Actions(QObject):
         self.new_run_action = make("New run…", "new-run", "Ctrl+N", self.new_run)
         self.export_action = make("Export…", "export", "Ctrl+E", self.export)
         self.review_action = make("Review", "review", "Ctrl+R", self.review)
+        self.review_action.setCheckable(True)
         self.mend_action = make("Mend this particle", "split", "Ctrl+M", self.mend)
         self.stop_action = make("Cancel running work", "close", "Ctrl+.", self.stop_work)
         self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
@@ -84,7 +85,7 @@ class Actions(QObject):
     def add_appearance(self, bar: AppearanceBar) -> None:
         """Take in the controls of how particles look, beside those of their overlay."""
         self._appearance = bar
-        self.toolbar.insertWidget(self._overlay_place, bar)
+        self._appearance_place = self.toolbar.insertWidget(self._overlay_place, bar)
         before = self.show_all_action
         self._view_menu.insertActions(
             before, [bar.hide_action, bar.isolate_action, bar.show_all_action]
@@ -117,6 +118,8 @@ class Actions(QObject):
             part.setEnabled(result)
         if self._appearance is not None:
             self._appearance.setEnabled(result and not reviewing)
+            self._appearance_place.setVisible(not reviewing)  # a case has colours of its own
+        self.review_action.setChecked(reviewing)
         self.toolbar.setVisible(project)
 
     def show_selection(self, particles: int) -> None:

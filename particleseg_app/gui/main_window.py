@@ -253,6 +253,7 @@ class MainWindow(QMainWindow):
             self.review.leave()
         else:
             self.review.start(self.project_page.slices.window_range)
+        self._show_actions()
 
     def _mend(self) -> None:
         particles = self.project_page.chosen_particles()

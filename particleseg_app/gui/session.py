@@ -61,6 +61,7 @@ class Session(QObject):
     items_changed = Signal()  # scans, runs, or how far they are
     shown_changed = Signal()
     table_changed = Signal()  # of what is shown, after mends
+    finding_changed = Signal()
     cases_found = Signal(str)  # the review queue of a run
     scan_imported = Signal(str)
     answers_changed = Signal()  # voxel size of the scan shown
@@ -79,7 +80,7 @@ class Session(QObject):
         self._wanted: tuple[str, str] | None = None
         self._mended: set[int] = set()
         self._measuring: Task | None = None
-        self._finding = False
+        self._finding: set[str] = set()  # runs of which the doubtful particles are looked for
 
     # --- the project ---------------------------------------------------------------------------
 
@@ -273,22 +274,30 @@ class Session(QObject):
     def find_cases(self) -> Task | None:
         """Look for the doubtful particles of the run shown, in the background."""
         shown = self.shown
-        if shown is None or shown.run is None or self._finding:
+        if shown is None or shown.run is None or self.finding:
             return None
         run_id = shown.run.id
         task = Task(
             f"Looking for doubtful particles in {shown.run.name}",
             _finding_cases(self._open(), run_id),
         )
-        self._finding = True
+        self._finding.add(run_id)
 
         def ended() -> None:
-            self._finding = False
+            self._finding.discard(run_id)
+            self.finding_changed.emit()
 
         task.finished.connect(lambda _none: self.cases_found.emit(run_id))
         task.failed.connect(self.failed)
         task.ended.connect(ended)
+        self.finding_changed.emit()
         return self.jobs.add(task)
+
+    @property
+    def finding(self) -> bool:
+        """Whether the doubtful particles of the run shown are being looked for."""
+        run = None if self.shown is None else self.shown.run
+        return run is not None and run.id in self._finding
 
     @property
     def wanted(self) -> tuple[str, str] | None:

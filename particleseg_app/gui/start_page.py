@@ -18,6 +18,7 @@ from particleseg_app.gui.style import label, tool_button
 COLUMN_WIDTH = 780
 ROW_HEIGHT = 52
 ROWS_SHOWN = 5
+ZONE_HEIGHT = 560  # at most: on a large screen the zone would be a pillar
 
 
 class Recent(Protocol):
@@ -44,6 +45,7 @@ class StartPage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.drop_zone = DropZone()
+        self.drop_zone.setMaximumHeight(ZONE_HEIGHT)
         self.drop_zone.folder_wanted.connect(self.folder_wanted)
         self.drop_zone.file_wanted.connect(self.file_wanted)
         self.drop_zone.project_wanted.connect(self.project_wanted)
@@ -67,16 +69,18 @@ class StartPage(QWidget):
         inner = QVBoxLayout(column)
         inner.setContentsMargins(24, 40, 24, 24)
         inner.setSpacing(6)
+        inner.addStretch(2)
         inner.addWidget(label("Particles from micro-CT scans", "title"))
         inner.addWidget(
             label("Find, separate and measure every particle of a scan, up to a table.", "muted")
         )
         inner.addSpacing(16)
-        inner.addWidget(self.drop_zone, 1)
+        inner.addWidget(self.drop_zone, 1000)
         inner.addSpacing(20)
         inner.addWidget(self._recent_title)
         inner.addSpacing(2)
         inner.addWidget(self._scroll)
+        inner.addStretch(3)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addStretch(1)

@@ -22,7 +22,8 @@ from particleseg_app.units import Box, Shape
 
 REVERT = "revert"
 APPLIED, UNDONE, DROPPED, REVERTED = "applied", "undone", "dropped", "reverted"
-CASE_STATES = ("", "accepted", "rejected", "mended", "skipped")
+ACCEPTED, MENDED = "accepted", "mended"  # states of a case that a mend gave it
+CASE_STATES = ("", ACCEPTED, "rejected", MENDED, "skipped")
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 * 2**10

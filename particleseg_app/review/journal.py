@@ -19,9 +19,11 @@ from typing import Self
 from particleseg_app.errors import InvalidValueError, ProjectError
 from particleseg_app.review.changes import LabelChange, as_changes
 from particleseg_app.review.entries import (
+    ACCEPTED,
     APPLIED,
     CASE_STATES,
     DROPPED,
+    MENDED,
     REVERT,
     REVERTED,
     UNDONE,
@@ -112,9 +114,19 @@ class ReviewJournal:
             return max(int(self.base.count), max(applied, default=0))
 
     def case_states(self) -> dict[str, str]:
-        """What was decided of each case that was looked at."""
+        """What was decided of each case that was looked at.
+
+        A case of which all mends were taken back by a return to the segmentation is open again.
+        """
         with self._lock:
-            return dict(self._state.cases)
+            entries = self.entries()
+            gone = {e.case_id for e in entries if e.state == REVERTED}
+            gone -= {e.case_id for e in entries if e.state == APPLIED}
+            return {
+                case_id: state
+                for case_id, state in self._state.cases.items()
+                if case_id not in gone or state not in (ACCEPTED, MENDED)
+            }
 
     @property
     def queue_position(self) -> str:

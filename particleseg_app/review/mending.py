@@ -83,6 +83,14 @@ class Mending:
         """Write a previewed change into the journal; see `ReviewJournal.append`."""
         return self.journal.append(change, kind, text, case_id=case_id, case_state=case_state)
 
+    def is_there(self, label: int) -> bool:
+        """Whether a particle has any voxels now."""
+        box = self.boxes.boxes((label,)).get(label)
+        return box is not None and any(
+            (self.labels.read(piece) == label).any()
+            for piece in _aligned_pieces(box, self.labels.shape)
+        )
+
     def crop_of(self, labels: Collection[int], margin: int = 1) -> Box:
         """The box that holds these particles, with `margin` voxels more (cut at the volume)."""
         box: Box | None = None

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import reviewed_run
 from made_up_results import made_up_table
+from pytestqt.qtbot import QtBot
+from review_driver import LONG_MS, Reviewer
 
+from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.tasks import running_tasks, stop_all_tasks
 
 
@@ -40,3 +44,16 @@ def no_leaked_threads() -> Iterator[None]:
 @pytest.fixture
 def table() -> pd.DataFrame:
     return made_up_table(340)
+
+
+@pytest.fixture
+def reviewer(qtbot: QtBot, tmp_path: Path) -> Iterator[Reviewer]:
+    project, _ = reviewed_run.make_project(tmp_path)
+    window = MainWindow()
+    window.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
+    window.resize(1280, 800)
+    window.show()
+    yield Reviewer(qtbot, window, project)
+    window.close()
+    # What a mend has set going (the table, the colours) is part of it.
+    qtbot.waitUntil(lambda: not window.isVisible() and not running_tasks(), timeout=LONG_MS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,114 +9,16 @@ import numpy as np
 import pytest
 import reviewed_run as run
 import tifffile
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
+from review_driver import LEFT, LONG_MS, Reviewer
 
 from particleseg_app.evaluation import evaluate
 from particleseg_app.gui.main_window import MainWindow
-from particleseg_app.gui.review.controller import ReviewController
-from particleseg_app.gui.tasks import running_tasks
 from particleseg_app.review.cases import ReviewCase, case_id, read_cases, write_cases
 from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
-
-LEFT = Qt.MouseButton.LeftButton
-LONG_MS = 25_000
-
-
-class Reviewer:
-    """A user at the review page."""
-
-    def __init__(self, qtbot: QtBot, window: MainWindow, project: Path) -> None:
-        self.qtbot, self.window = qtbot, window
-        self.page = window.review_page
-        assert window.session.open_project(project)
-        self.wait(
-            lambda: window.session.shown is not None and window.session.shown.table is not None
-        )
-
-    @property
-    def controller(self) -> ReviewController:
-        assert self.page.controller is not None
-        return self.page.controller
-
-    def wait(self, condition: object) -> None:
-        self.qtbot.waitUntil(condition, timeout=LONG_MS)  # type: ignore[arg-type]
-
-    def start(self) -> None:
-        self.window.actions_.review_action.trigger()
-        self.wait_for_case()
-
-    def wait_for_case(self) -> None:
-        self.wait(
-            lambda: (
-                self.controller.neighbourhood is not None
-                and self.page.view.shown is self.controller.neighbourhood
-                and self.page.slices.view("xy").picture is not None
-                and not self.controller.busy
-            )
-        )
-
-    def wait_for_proposal(self) -> None:
-        self.wait_for_case()
-        self.wait(lambda: self.controller.changes is not None)
-
-    def key(
-        self, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
-    ) -> None:
-        self.qtbot.keyClick(self.page.slices.view("xy"), key, modifier)
-
-    def labels(self) -> np.ndarray:
-        return self.controller.labels.read(Box.whole(run.SHAPE))
-
-    def labels_stored(self) -> np.ndarray:
-        """What the run found, before any mend."""
-        return run.found_labels()
-
-    def pixel(self, voxel: tuple[float, float, float]) -> QPoint:
-        """Where a voxel of the whole scan is seen in the xy view, once its slice is shown."""
-        found = self.controller.neighbourhood
-        assert found is not None
-        z, y, x = (v - a for v, a in zip(voxel, found.box.start, strict=True))
-        view = self.page.slices.view("xy")
-        if self.page.slices.position[0] != int(z):
-            self.page.slices.go_to(int(z), int(y), int(x))
-        self.wait(lambda: view.picture is not None and view.picture.index == int(z))
-        return view.pixel_at((z + 0.5, y + 0.5, x + 0.5)).toPoint()
-
-    def click(self, voxel: tuple[float, float, float]) -> None:
-        self.qtbot.mouseClick(self.page.slices.view("xy").viewport(), LEFT, pos=self.pixel(voxel))
-
-    def drag(self, *voxels: tuple[float, float, float]) -> None:
-        port = self.page.slices.view("xy").viewport()
-        places = [self.pixel(voxel) for voxel in voxels]
-        self.qtbot.mousePress(port, LEFT, pos=places[0])
-        for first, second in itertools.pairwise(places):
-            for i in range(1, 5):
-                step = QPointF(first) + (QPointF(second) - QPointF(first)) * (i / 4)
-                self.qtbot.mouseMove(port, step.toPoint())
-        self.qtbot.mouseRelease(port, LEFT, pos=places[-1])
-
-    def choose(self, tool: str) -> None:
-        self.qtbot.mouseClick(self.page.tools.buttons[tool], LEFT)
-        assert self.page.tools.chosen == tool
-
-    def mends(self) -> int:
-        return self.controller.journal.mend_count
-
-
-@pytest.fixture
-def reviewer(qtbot: QtBot, tmp_path: Path) -> Iterator[Reviewer]:
-    project, _ = run.make_project(tmp_path)
-    window = MainWindow()
-    window.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
-    window.resize(1280, 800)
-    window.show()
-    yield Reviewer(qtbot, window, project)
-    window.close()
-    # What a mend has set going (the table, the colours) is part of it.
-    qtbot.waitUntil(lambda: not window.isVisible() and not running_tasks(), timeout=LONG_MS)
 
 
 def test_three_answers_by_key_mend_everything(reviewer: Reviewer) -> None:

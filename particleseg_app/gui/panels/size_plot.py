@@ -20,16 +20,23 @@ BAR_HEIGHT = 62.0
 TOP = 120.0  # room above 100 % for the name of the particle chosen
 
 
+# Sizes of a decade that get a figure where there is room, the more telling ones first.
+LABELLED_STEPS = ((1,), (2, 5), (3,), (1.5,), (4,), (7,))
+LABEL_PIXELS = 34.0
+
+
 class _SizeAxis(pg.AxisItem):
     """Sizes in µm where the axis holds their base-10 logarithm: 1, 2, 5, 10, 20, 50 …"""
 
     def tickValues(self, low: float, high: float, size: float) -> list:  # noqa: N802
         decades = range(math.floor(low), math.ceil(high) + 1)
-        steps: tuple[float, ...] = (1,)
-        if high - low < 3.5:
-            steps = (1, 2, 5) if high - low > 1.1 else (1, 1.5, 2, 3, 4, 5, 6, 8)
-        labelled = [d + math.log10(s) for d in decades for s in steps]
-        labelled = [v for v in labelled if low <= v <= high]
+        apart = LABEL_PIXELS * (high - low) / max(size, 1.0)
+        labelled: list[float] = []
+        for steps in LABELLED_STEPS:
+            for value in (d + math.log10(s) for d in decades for s in steps):
+                if low <= value <= high and all(abs(value - v) >= apart for v in labelled):
+                    labelled.append(value)
+        labelled.sort()
         if len(labelled) < 3:
             labelled = _even_ticks(10**low, 10**high)
         minor = [d + math.log10(s) for d in decades for s in range(1, 10)]

@@ -35,6 +35,7 @@ STATES = {
     "mended": "Mended by hand",
     "skipped": "Skipped",
 }
+READ_ONLY = "This project can only be read, so nothing can be mended."
 _ALSO = {"merger": "joined?", "splitter": "one particle?", "false particle": "no particle?"}
 STRONG, MEDIUM = 0.6, 0.25
 
@@ -133,6 +134,7 @@ class CaseCard(Card):
         *,
         proposal: bool,
         beside: Sequence[ReviewCase] = (),
+        read_only: bool = False,
     ) -> None:
         """Show a case, `who` it is about, and what was decided; None when there is none.
 
@@ -145,8 +147,9 @@ class CaseCard(Card):
             widget.setVisible(case is not None)
         self._who.setText(who)
         self._who.setVisible(bool(who))
-        self.state.setText(STATES.get(state, ""))
-        self.state.setVisible(bool(STATES.get(state, "")))
+        said = READ_ONLY if read_only and case is not None else STATES.get(state, "")
+        self.state.setText(said)
+        self.state.setVisible(bool(said))
         if case is None:
             self.question.setText("Mend a particle" if who else "Nothing left to look at")
             self.accept_button.hide()

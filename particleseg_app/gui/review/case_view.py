@@ -10,9 +10,11 @@ import numpy as np
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from particleseg_app.gui.review.drawing_tool import DrawingTool
+from particleseg_app.gui.review.focus_look import focus_look
 from particleseg_app.gui.review.mending_work import Changes, shown_with
 from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
 from particleseg_app.gui.viewers import OrthosliceView
+from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
     from particleseg_app.gui.viewers.particles_3d import Particles3DView
@@ -30,6 +32,7 @@ class CaseView(QWidget):
         super().__init__()
         self.slices = OrthosliceView()
         self.drawing = DrawingTool(self.slices)
+        self.drawing.changed.connect(self._show_markers)
         self.particles_3d: Particles3DView | None = None
         self.shown: Neighbourhood | None = None
         self._no_3d = False
@@ -37,6 +40,7 @@ class CaseView(QWidget):
         self._statistics: GreyStatisticsLike | None = None
         self._voxel_size_um: float | None = None
         self._window = (0.0, 1.0)
+        self._whole: Shape | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.slices)
@@ -46,8 +50,10 @@ class CaseView(QWidget):
         statistics: GreyStatisticsLike,
         voxel_size_um: float | None,
         window: tuple[float, float] | None,
+        shape: Shape,
     ) -> None:
-        """Of which scan the neighbourhoods are, and the grey values shown black and white."""
+        """Of which scan, of `shape`, the neighbourhoods are; `window` is shown black and white."""
+        self._whole = shape
         self._statistics, self._voxel_size_um = statistics, voxel_size_um
         self._window = window or statistics.display_range()
         self._make_3d()
@@ -79,15 +85,21 @@ class CaseView(QWidget):
             return
         before, self.shown = self.shown, found
         if before is None or before.box != found.box:
-            self.slices.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
+            self.slices.set_scan(
+                CropScan(found.grey, self._statistics),
+                self._voxel_size_um,
+                found.box.start,
+                self._whole,
+            )
             self.slices.set_window(*self._window)
+            self._take_look(found, particles)
             self.slices.set_labels(CropLabels(found.labels))
             looked_at = _middle(found, particles) if centre is None else centre
             z, y, x = (c - a for c, a in zip(looked_at, found.box.start, strict=True))
             self.slices.go_to(z, y, x)
         else:
+            self._take_look(found, particles)
             self.slices.set_labels(CropLabels(found.labels))
-        self.slices.select_label(particles[0] if particles else None)
         self._show_3d(found, particles)
 
     def show_changes(
@@ -97,13 +109,38 @@ class CaseView(QWidget):
         if found is None or self.shown is not found:
             return
         after = shown_with(found, changes)
+        self._take_look(after, particles)
         self.slices.set_labels(CropLabels(after.labels))
         if changes is None:
             self.drawing.show_change(None, None)
-            self.slices.select_label(particles[0] if particles else None)
         else:
             self.drawing.show_change(found.labels, after.labels)
         self._show_3d(after, particles)
+
+    def _take_look(self, found: Neighbourhood, particles: Sequence[int]) -> None:
+        """Colour the particles asked about, and what a preview makes of them."""
+        base = self.shown
+        made: set[int] = set()
+        if base is not None and base is not found:
+            changed = found.labels != base.labels
+            made = set(np.unique(found.labels[changed]).tolist()) - {0}
+        look = focus_look(particles, made, int(found.labels.max(initial=0)))
+        self.slices.set_look(look)
+        if self.particles_3d is not None:
+            self.particles_3d.set_look(look)
+
+    def _show_markers(self) -> None:
+        if self.particles_3d is not None:
+            self.particles_3d.set_markers(self.drawing.markers)
+
+    def _on_point_in_3d(self, _label: int, point: Point) -> None:
+        """A click on a particle in 3D: a marker, a particle to join, or a place to look at."""
+        z, y, x = point
+        self.slices.go_to(z - 0.5, y - 0.5, x - 0.5)
+        if self.drawing.mode == "split":
+            self.drawing.set_marker(point)
+        elif self.drawing.mode == "pick":
+            self.drawing.picked.emit(point)
 
     def _show_3d(self, found: Neighbourhood, particles: Sequence[int]) -> None:
         view, base = self.particles_3d, self.shown
@@ -114,10 +151,13 @@ class CaseView(QWidget):
             # Whatever the preview makes of the particles belongs to the picture, too.
             changed = (base.only(wanted) > 0) | (found.labels != base.labels)
             wanted |= set(np.unique(found.labels[changed]).tolist()) - {0}
+        beside = found.touching(wanted)
+        if base is not None and base is not found:
+            beside |= base.touching(particles)  # a particle that goes leaves its neighbours
         if self._in_3d is None or self._in_3d is not found.grey:
             self._in_3d = found.grey
             view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
-        view.set_labels(CropLabels(found.only(wanted | found.touching(wanted))))
+        view.set_labels(CropLabels(found.only(wanted | beside)))
 
     def _make_3d(self) -> None:
         if self.particles_3d is not None or self._no_3d:
@@ -130,6 +170,8 @@ class CaseView(QWidget):
             logger.exception("The 3D view is not available.")
             self._no_3d = True
             return
+        self.particles_3d.highlights_clicked = False
+        self.particles_3d.point_clicked.connect(self._on_point_in_3d)
         self.slices.set_fourth_widget(self.particles_3d)
 
 

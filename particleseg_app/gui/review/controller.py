@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -15,15 +16,20 @@ from particleseg_app.gui.review.mending_work import (
     changes_anything,
     tool_changes,
 )
-from particleseg_app.gui.review.neighbourhood import BoxVolume, Neighbourhood
+from particleseg_app.gui.review.neighbourhood import (
+    SMALLEST_MARGIN,
+    BoxVolume,
+    Neighbourhood,
+    box_to_show,
+)
 from particleseg_app.gui.review.read_ahead import NeighbourhoodReader, Place
 from particleseg_app.gui.review.step_texts import KIND_OF_ANSWER, answer_text, tool_text
 from particleseg_app.gui.review.worker import Worker
+from particleseg_app.review.entries import REVERT, JournalEntry
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
     from particleseg_app.review.cases import ReviewCase
-    from particleseg_app.review.entries import JournalEntry
     from particleseg_app.review.mending import Mending
 
 logger = logging.getLogger(__name__)
@@ -31,6 +37,24 @@ logger = logging.getLogger(__name__)
 CASES_AHEAD = 10
 PREVIEW = "preview"
 DECIDED = ("accepted", "rejected", "mended")
+BRUSHES = ("paint", "erase")  # stay in the hand after a stroke
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A mend, undone or redone or not, and the particles that are there of those concerned."""
+
+    entry: JournalEntry
+    alive: frozenset[int]
+
+
+@dataclass(frozen=True)
+class _Rejection:
+    """A case was left as it is; `after_mend` is the mend that was the last one then."""
+
+    case_id: str
+    before: str
+    after_mend: int
 
 
 class ReviewController(QObject):
@@ -40,6 +64,7 @@ class ReviewController(QObject):
     neighbourhood_changed = Signal()  # there is something to show
     preview_changed = Signal()  # `changes` or `remark`
     journal_changed = Signal(object, object)  # box and labels that changed
+    journal_stepped = Signal()  # what can be undone and redone
     cases_changed = Signal()
     failed = Signal(object)
 
@@ -62,12 +87,15 @@ class ReviewController(QObject):
         self.remark = ""
         self.tool: str | None = None
         self._box: Box | None = None
-        self._margin = max(8, round(1.2 * typical_diameter_voxels))
+        self._margin = max(SMALLEST_MARGIN, round(1.2 * typical_diameter_voxels))
         self._reader = NeighbourhoodReader(scan, self.labels, self)
         self._reader.ready.connect(self._on_read)
         self._reader.failed.connect(lambda _place, error: self.failed.emit(error))
         self._worker = Worker(self)
         self._joined: set[int] = set()
+        self._answered: set[str] = set()  # cases of which the answer is being written
+        self._rejected: list[_Rejection] = []  # of this session, so that they can be taken back
+        self._rejected_again: list[_Rejection] = []
 
     # --- the queue -----------------------------------------------------------------------------
 
@@ -100,6 +128,15 @@ class ReviewController(QObject):
         case = self.case
         return "" if case is None else self.states.get(case.id, "")
 
+    @property
+    def answerable(self) -> bool:
+        """Whether the case shown may be answered; one that was left as it is may be, again."""
+        return (
+            self.case is not None
+            and not self.journal.read_only
+            and self.state not in ("accepted", "mended")
+        )
+
     def begin(self) -> None:
         """Show the case where one left off, else the first that is not decided."""
         place = self.journal.queue_position
@@ -130,15 +167,16 @@ class ReviewController(QObject):
         self.number = None
         self._show(tuple(particles), box)
 
-    def next(self, from_start: bool = False) -> None:
-        """The next case that is not decided; nothing is shown after the last one."""
+    def next(self, from_start: bool = False) -> bool:
+        """Show the next case that is not decided; False after the last one, which stays."""
         first = 0 if from_start or self.number is None else self.number + 1
         states = self.states
         for number in range(first, len(self.cases)):
             if states.get(self.cases[number].id, "") not in DECIDED:
                 self.show_case(number)
-                return
+                return True
         self.case_changed.emit()
+        return False
 
     def previous(self) -> None:
         """The case before this one, decided or not."""
@@ -155,10 +193,10 @@ class ReviewController(QObject):
     def has_previous(self) -> bool:
         return bool(self.number)
 
-    def _show(self, particles: tuple[int, ...], box: Box) -> None:
+    def _show(self, particles: tuple[int, ...], box: Box, tool: str | None = None) -> None:
         self.particles, self._box = particles, box
         self._joined.clear()
-        self.tool = None
+        self.tool = tool
         self._set_preview(None)
         place = (box, self._margin)
         ahead = self.cases[(self.number or 0) : (self.number or 0) + CASES_AHEAD + 1]
@@ -178,7 +216,8 @@ class ReviewController(QObject):
     def _on_shown(self) -> None:
         self.neighbourhood_changed.emit()
         case, found = self.case, self.neighbourhood
-        if case is not None and found is not None and self.state not in DECIDED:
+        open_case = case is not None and self.state not in ("accepted", "mended")
+        if case is not None and found is not None and open_case and self.tool is None:
             self._preview(lambda: self._proposed(case))
 
     def _proposed(self, case: ReviewCase) -> Changes | None:
@@ -199,24 +238,59 @@ class ReviewController(QObject):
     def accept(self) -> None:
         """Apply what is proposed, then go on."""
         case, changes = self.case, self.changes
-        if case is not None and changes is not None and self.tool is None:
+        if case is None or changes is None or self.tool is not None or not self.answerable:
+            return
+        if case.id not in self._answered:
             text = answer_text(case)
             self._append(changes, KIND_OF_ANSWER[case.kind], text, "accepted", go_on=True)
 
     def reject(self) -> None:
         """The case is right as it is; go on."""
         case = self.case
-        if case is None or self.journal.read_only:
+        if case is None or not self.answerable or case.id in self._answered:
             return
-        self._worker.do(
-            lambda: self.journal.set_case_state(case.id, "rejected"),
-            lambda _none: self._decided(),
-            self.failed.emit,
-        )
 
-    def _decided(self) -> None:
+        def work() -> _Rejection:
+            rejection = _Rejection(
+                case.id, self.journal.case_states().get(case.id, ""), self._last_mend()
+            )
+            self.journal.set_case_state(case.id, "rejected")
+            return rejection
+
+        def done(rejection: _Rejection) -> None:
+            self._rejected.append(rejection)
+            self._rejected_again.clear()
+            self._on_decided()
+            if self.case is case:
+                self.next()
+
+        self._answer(case, work, done)
+
+    def _answer(
+        self, case: ReviewCase | None, work: Callable[[], Any], done: Callable[[Any], None]
+    ) -> None:
+        """Write an answer; until that is done no other one is taken for this case.
+
+        So a key that is pressed twice in a hurry never answers the case after this one.
+        """
+        name = "" if case is None else case.id
+        self._answered.add(name)
+
+        def on_done(result: Any) -> None:
+            self._answered.discard(name)
+            done(result)
+
+        def on_failed(error: BaseException) -> None:
+            self._answered.discard(name)
+            self.failed.emit(error)
+            if self.case is case and self.neighbourhood is not None:
+                self._on_shown()  # what is proposed can be tried again
+
+        self._worker.do(work, on_done, on_failed)
+
+    def _on_decided(self) -> None:
         self.cases_changed.emit()
-        self.next()
+        self.journal_stepped.emit()
 
     # --- mending by hand -----------------------------------------------------------------------
 
@@ -256,29 +330,39 @@ class ReviewController(QObject):
             self.preview_tool(Drawing(amount=amount))
 
     def paint(self, drawing: Drawing) -> None:
-        """Paint or erase along a stroke, at once: each stroke is one entry of the journal."""
-        tool, found, particles = self.tool, self.neighbourhood, self.particles
-        if tool not in ("paint", "erase") or found is None or not particles:
-            return
-        case, text, origin = self.case, tool_text(tool, particles), found.box.start
+        """Paint or erase along a stroke, at once: each stroke is one entry of the journal.
 
-        def work() -> JournalEntry | None:
+        A stroke of a new particle shows that one from then on, so that the next stroke adds to it.
+        """
+        tool, found, particles = self.tool, self.neighbourhood, self.particles
+        if tool not in BRUSHES or found is None or self.journal.read_only:
+            return
+        if not particles and not drawing.new:
+            return
+        case, origin = self.case, found.box.start
+        text = "New particle painted" if drawing.new else tool_text(tool, particles)
+
+        def work() -> _Step | None:
             changes = tool_changes(self.mending, tool, particles, drawing, origin)
             if changes is None or not changes_anything(changes):
                 return None
-            return self.mending.apply(changes, tool, text, case_id="" if case is None else case.id)
+            entry = self.mending.apply(changes, tool, text, case_id="" if case is None else case.id)
+            return self._step_of(entry, particles)
 
-        def done(entry: JournalEntry | None) -> None:
-            if entry is None:
+        def done(step: _Step | None) -> None:
+            if step is None:
                 self._set_preview(None, "This stroke changes nothing.")
-            else:
-                self._on_changed(entry, stay=True)
+                return
+            self._forget_rejections()
+            self._on_changed(step)
+            if drawing.new and self._shows(particles, case):
+                self._show_made(step.entry.labels_after)
 
         self._worker.do(work, done, self._on_no_preview)
 
     def apply(self) -> None:
         """Apply the previewed change of the chosen tool."""
-        if self.tool is None or self.changes is None:
+        if self.tool is None or self.changes is None or self.journal.read_only:
             return
         particles = (*self.particles, *sorted(self._joined))
         text = tool_text(self.tool, particles)
@@ -286,63 +370,155 @@ class ReviewController(QObject):
 
     # --- the journal ---------------------------------------------------------------------------
 
+    @property
+    def can_undo(self) -> bool:
+        return not self.journal.read_only and (bool(self._rejected) or self.journal.can_undo)
+
+    @property
+    def can_redo(self) -> bool:
+        return not self.journal.read_only and (bool(self._rejected_again) or self.journal.can_redo)
+
     def undo(self) -> None:
-        self._worker.do(self.journal.undo, self._on_stepped, self.failed.emit)
+        """Take back the last mend or rejection, whichever came later, and show its place."""
+        self._step(self._rejected, self._rejected_again, self.journal.undo)
 
     def redo(self) -> None:
-        self._worker.do(self.journal.redo, self._on_stepped, self.failed.emit)
+        self._step(self._rejected_again, self._rejected, self.journal.redo)
 
     def revert(self) -> None:
-        self._worker.do(self.journal.revert, self._on_stepped, self.failed.emit)
+        if not self.journal.read_only:
+            self._forget_rejections()
+            self._step([], [], self.journal.revert)
+
+    def _step(
+        self,
+        rejections: list[_Rejection],
+        taken_back: list[_Rejection],
+        step: Callable[[], JournalEntry | None],
+    ) -> None:
+        """One step back or forth: a rejection if it is next in turn, else a mend."""
+        if self.journal.read_only:
+            return
+        backwards = rejections is self._rejected
+        shown = self.particles
+
+        def work() -> _Step | _Rejection | None:
+            if rejections and rejections[-1].after_mend == self._last_mend():
+                rejection = rejections.pop()
+                state = rejection.before if backwards else "rejected"
+                self.journal.set_case_state(rejection.case_id, state)
+                taken_back.append(rejection)
+                return rejection
+            entry = step()
+            return None if entry is None else self._step_of(entry, shown)
+
+        def done(made: _Step | _Rejection | None) -> None:
+            if isinstance(made, _Rejection):
+                self._on_decided()
+                self._show_case_named(made.case_id, again=True)
+            elif made is not None:
+                self._on_changed(made)
+                self._show_place_of(made.entry)
+
+        self._worker.do(work, done, self.failed.emit)
+
+    def _forget_rejections(self) -> None:
+        """After a new mend nothing that was taken back can be done again."""
+        self._rejected_again.clear()
+
+    def _last_mend(self) -> int:
+        """Number of the last mend that is applied; 0 when there is none."""
+        applied = (e.id for e in self.journal.entries() if e.state in ("applied", "reverted"))
+        return max(applied, default=0)
 
     def _append(
         self, changes: Changes, kind: str, text: str, state: str, go_on: bool = False
     ) -> None:
-        case = self.case
+        case, shown = self.case, self.particles
 
-        def work() -> JournalEntry:
-            if case is None:
-                return self.mending.apply(changes, kind, text)
-            return self.mending.apply(changes, kind, text, case_id=case.id, case_state=state)
+        def work() -> _Step:
+            name, decided = ("", "mended") if case is None else (case.id, state)
+            entry = self.mending.apply(changes, kind, text, case_id=name, case_state=decided)
+            return self._step_of(entry, shown)
 
-        def done(entry: JournalEntry) -> None:
-            self._on_changed(entry, stay=not go_on)
-            if go_on:
+        def done(step: _Step) -> None:
+            self._forget_rejections()
+            still = self.case is case
+            if go_on and still and self.has_next:
+                self._tell_changed(step.entry)
                 self.next()
+            else:
+                self._on_changed(step)
 
         self._set_preview(None)
-        self._worker.do(work, done, self.failed.emit)
+        self._answer(case, work, done)
 
-    def _on_stepped(self, entry: JournalEntry | None) -> None:
-        if entry is not None:
-            self._on_changed(entry, stay=True)
+    def _step_of(self, entry: JournalEntry, shown: Iterable[int]) -> _Step:
+        """Which of the particles shown, and of those changed, there are now; in the worker."""
+        concerned = {*shown, *entry.labels_before, *entry.labels_after}
+        if entry.kind == REVERT:
+            concerned = set(shown)
+        return _Step(entry, frozenset(n for n in concerned if self.mending.is_there(n)))
 
-    def _on_changed(self, entry: JournalEntry, stay: bool) -> None:
+    def _on_changed(self, step: _Step) -> None:
+        """Show what a mend, undo or redo made of what is shown."""
+        entry = step.entry
         self._reader.forget(entry.box)
-        if stay:
-            kept = self.tool if self.tool in ("paint", "erase") else None
-            self._follow(entry)
-            if self._box is not None:
-                number = self.number
-                self._show(self.particles, self._box)
-                self.number = number
-            self.tool = kept
-        self.cases_changed.emit()
-        self.journal_changed.emit(entry.box, entry.labels)
+        self._follow(step)
+        if self._box is not None and self._sees(entry.box):
+            self._show(self.particles, self._box, self.tool if self.tool in BRUSHES else None)
+        self._tell_changed(entry)
         self.case_changed.emit()
 
-    def _follow(self, entry: JournalEntry) -> None:
+    def _tell_changed(self, entry: JournalEntry) -> None:
+        self._reader.forget(entry.box)
+        self.cases_changed.emit()
+        self.journal_changed.emit(entry.box, entry.labels)
+
+    def _follow(self, step: _Step) -> None:
         """After a mend, the particles shown are those that it made of the ones shown before."""
         shown = set(self.particles)
-        if shown & (set(entry.labels_before) | set(entry.labels_after)):
-            case = self.case
-            made = set(entry.labels_after) | set(entry.labels_before)
-            alive = {label for label in (shown | made) if self._is_there(label, entry)}
-            if case is None and alive:
-                self.particles = tuple(sorted(alive))
+        entry = step.entry
+        if shown & entry.labels:
+            made = set(entry.labels) if entry.kind != REVERT else set()
+            alive = (shown | made) & step.alive
+            if alive:
+                # The one that was first stays first: brush and split take it.
+                self.particles = tuple(sorted(alive, key=lambda n: (n not in shown, n)))
 
-    def _is_there(self, label: int, entry: JournalEntry) -> bool:
-        return bool((self.labels.read(entry.box) == label).any())
+    def _shows(self, particles: tuple[int, ...], case: ReviewCase | None) -> bool:
+        return self.case is case and self.particles == particles
+
+    def _show_made(self, labels: Sequence[int]) -> None:
+        """Go on with particles that were just painted."""
+        if labels:
+            self.particles = tuple(labels)
+            self.case_changed.emit()
+            if self.neighbourhood is not None:
+                self.neighbourhood_changed.emit()
+
+    def _show_place_of(self, entry: JournalEntry) -> None:
+        """After undo and redo: show the case that was answered, or where the mend was made."""
+        if entry.kind == REVERT or self._show_case_named(entry.case_id):
+            return
+        if not self._sees(entry.box):
+            self.show_particles(entry.labels_after or entry.labels_before, entry.box)
+
+    def _sees(self, box: Box) -> bool:
+        """Whether any of a box is, or will be when it has been read, in what is shown."""
+        if self._box is None:
+            return False
+        shown = box_to_show(self._box, self.labels.shape, self._margin)
+        return shown.intersection(box).size > 0
+
+    def _show_case_named(self, case_id: str, again: bool = False) -> bool:
+        """Show the case with this id, `again` even if it is shown; False if the queue has none."""
+        for number, case in enumerate(self.cases):
+            if case.id == case_id:
+                if again or number != self.number:
+                    self.show_case(number)
+                return True
+        return False
 
     # --- previews ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.review.change_lines import ChangeLines, change_lines
-from particleseg_app.gui.viewers.label_colours import colour_of
+from particleseg_app.gui.viewers.label_colours import marker_colour
 from particleseg_app.gui.viewers.orthoslices import OrthosliceView
 from particleseg_app.gui.viewers.slice_view import Point, SliceView
 
@@ -83,6 +83,12 @@ class DrawingTool(QObject):
         """Radius of the ball in voxels."""
         self.radius = radius
         self._repaint()
+
+    def set_marker(self, point: Point) -> None:
+        """Set a marker that was placed elsewhere, in the 3D view."""
+        self.markers.append(point)
+        self._repaint()
+        self.changed.emit()
 
     def take_back(self) -> bool:
         """Take the last marker, else the last piece of border back; False when there is none."""
@@ -245,7 +251,7 @@ def _draw_marker(
     view: SliceView, painter: QPainter, marker: Point, number: int, faint: bool
 ) -> None:
     at = view.pixel_at(marker)
-    colour = QColor(*colour_of(7 * number))
+    colour = QColor(*marker_colour(number))
     colour.setAlpha(110 if faint else 255)
     painter.setPen(QPen(QColor(0, 0, 0, 110 if faint else 220), 2.0))
     painter.setBrush(colour)

@@ -27,6 +27,8 @@ class Drawing:
     markers: tuple[Point, ...] = ()
     border: tuple[Point, ...] = ()
     joined: frozenset[int] = frozenset()
+    new: bool = False  # paint a new particle
+    by_grey: bool = False  # split where the grey values are lowest, not at the necks
 
 
 def tool_changes(
@@ -39,13 +41,14 @@ def tool_changes(
     """
     markers = [_moved(point, origin) for point in drawing.markers]
     border = [_moved(point, origin) for point in drawing.border]
-    first = particles[0]
     if tool == "split":
         if not border:
             if len(markers) < 2:
                 return None
             return mending.preview_split_by_markers(
-                _split_one(mending, particles, markers), markers
+                _split_one(mending, particles, markers),
+                markers,
+                by="grey" if drawing.by_grey else "shape",
             )
         if len(markers) < 2:
             return None
@@ -68,9 +71,9 @@ def tool_changes(
         return mending.preview_grow_shrink_to_edge(particles, reach=drawing.amount)
     centres = along(border, drawing.amount / 2)
     if tool == "paint":
-        return mending.preview_paint(first, centres, drawing.amount)
+        return mending.preview_paint(None if drawing.new else particles[0], centres, drawing.amount)
     if tool == "erase":
-        return mending.preview_erase(centres, drawing.amount, label=first)
+        return mending.preview_erase(centres, drawing.amount, label=particles[0])
     raise ValueError(f"unknown tool {tool!r}")
 
 

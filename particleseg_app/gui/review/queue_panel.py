@@ -52,17 +52,19 @@ HISTORY_STATES = {
     "dropped": "undone, then replaced",
     "reverted": "taken back",
 }
+Row = tuple[str, str, str, float | None, bool]
 Index = QModelIndex | QPersistentModelIndex
 
 
 class _Rows(QAbstractListModel):
-    """Rows of a title, a remark, a mark on the right and its colour, and whether it is faint."""
+    """Rows of a title, a remark, a mark on the right, how probable an error is (which colours the
+    mark), and whether the row is faint."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[tuple[str, str, str, QColor | None, bool]] = []
+        self.rows: list[Row] = []
 
-    def set_rows(self, rows: list[tuple[str, str, str, QColor | None, bool]]) -> None:
+    def set_rows(self, rows: list[Row]) -> None:
         if len(rows) == len(self.rows):
             self.rows = rows
             if rows:
@@ -91,7 +93,7 @@ class _Painter(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         model = index.model()
         assert isinstance(model, _Rows)
-        title, remark, mark, colour, faint = model.rows[index.row()]
+        title, remark, mark, probability, faint = model.rows[index.row()]
         colours = theme.current()
         area: QRect = option.rect
         painter.save()
@@ -109,7 +111,8 @@ class _Painter(QStyledItemDelegate):
         painter.setPen(QColor(colours.muted))
         painter.drawText(lower, left, metrics.elidedText(remark, elide, lower.width()))
         if mark:
-            painter.setPen(colour or QColor(colours.muted))
+            muted = QColor(colours.muted)
+            painter.setPen(muted if probability is None else likelihood_colour(probability))
             right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
             painter.drawText(inner, right, mark)
         painter.restore()
@@ -163,6 +166,7 @@ class QueuePanel(QWidget):
         self._bar.setFixedHeight(6)
         self.queue = _List("Cases, most doubtful first")
         self.history = _List("What was done")
+        theme.notifier.changed.connect(self.queue.viewport().update)
         self.queue.clicked.connect(lambda index: self.case_chosen.emit(index.row()))
         self.history.clicked.connect(lambda index: self._choose_entry(index.row()))
         self.undo_button = tool_button("undo", "Undo (Ctrl+Z)", self.undo_wanted.emit)
@@ -220,7 +224,7 @@ class QueuePanel(QWidget):
     def show_cases(
         self, cases: Sequence[ReviewCase], states: dict[str, str], shown: int | None
     ) -> None:
-        rows: list[tuple[str, str, str, QColor | None, bool]] = []
+        rows: list[Row] = []
         for case in cases:
             state = states.get(case.id, "")
             names = " and ".join(format_count(particle) for particle in case.labels)
@@ -231,7 +235,7 @@ class QueuePanel(QWidget):
                     SHORT_NAMES[case.kind],
                     remark,
                     "" if state else likelihood_text(case.probability),
-                    likelihood_colour(case.probability),
+                    case.probability,
                     bool(state),
                 )
             )
@@ -248,6 +252,9 @@ class QueuePanel(QWidget):
 
     def show_estimate(self, text: str) -> None:
         self._estimate.setText(text)
+        self._estimate.setToolTip(
+            "Estimated from the scores. The range holds the truth nine times out of ten."
+        )
         self._estimate.setVisible(bool(text))
 
     def show_history(
@@ -255,7 +262,7 @@ class QueuePanel(QWidget):
     ) -> None:
         """Show what was done, the latest first."""
         self._entries = list(reversed(entries))
-        rows: list[tuple[str, str, str, QColor | None, bool]] = []
+        rows: list[Row] = []
         for entry in self._entries:
             when = entry.made_at[:16].replace("T", " ")
             state = HISTORY_STATES.get(entry.state, "")

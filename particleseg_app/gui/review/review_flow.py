@@ -47,6 +47,7 @@ class ReviewFlow(QObject):
         page.mended.connect(self._on_mended)
         page.failed.connect(session.failed)
         session.cases_found.connect(self._on_cases_found)
+        session.finding_changed.connect(lambda: page.set_finding(session.finding))
         session.table_changed.connect(self._on_table)
 
     @property
@@ -133,6 +134,7 @@ class ReviewFlow(QObject):
             controller, shown.scan.statistics, shown.voxel_size_um, _diameters(shown), window
         )
         self._show_estimate()
+        self._page.set_finding(self._session.finding)
         self.page_wanted.emit(True)
         self._compile_tools(shown)
         return True
@@ -160,10 +162,7 @@ class ReviewFlow(QObject):
     # --- what comes in between -----------------------------------------------------------------
 
     def _find_cases(self) -> None:
-        task = self._session.find_cases()
-        if task is not None:
-            self._page.set_finding(True)
-            task.ended.connect(lambda: self._page.set_finding(False))
+        self._session.find_cases()
 
     def _on_cases_found(self, run_id: str) -> None:
         shown, controller = self._shown, self._page.controller
@@ -203,16 +202,20 @@ def _prepare(dtype: np.dtype[Any]) -> None:
 def estimate_text(rates: EstimatedErrorRates) -> str:
     """The error rates of a run, estimated without a reference, in a sentence."""
     return (
-        f"Of 100 particles about {_rate(rates.merger_ratio)} are joined with another one and "
-        f"{_rate(rates.splitter_ratio)} are cut in pieces, as estimated from the scores."
+        f"Of 100 particles, about {_rate(rates.merger_ratio)} are joined "
+        f"and about {_rate(rates.splitter_ratio)} cut in pieces."
     )
 
 
 def _rate(rate: EstimatedRate) -> str:
-    def figure(value: float) -> str:
-        return f"{100 * value:.1f}"
-
-    return f"{figure(rate.expected)} ({figure(rate.low)}–{figure(rate.high)})"
+    """An expected number of errors in 100 particles and its range: 3.2 (0 to 17)."""
+    low, high = (f"{100 * value:.0f}" for value in (rate.low, rate.high))
+    expected = 100 * rate.expected
+    return (
+        f"{expected:.0f} ({low} to {high})"
+        if expected >= 10
+        else f"{expected:.1f} ({low} to {high})"
+    )
 
 
 def _guarded(make: Callable[[], str]) -> str:

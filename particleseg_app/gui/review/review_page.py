@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui.review.case_card import CaseCard, who_text
 from particleseg_app.gui.review.case_view import CaseView
-from particleseg_app.gui.review.controller import DECIDED, ReviewController
+from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.drawing_tool import DrawingTool, Mode, Stroke
 from particleseg_app.gui.review.mending_work import Drawing
 from particleseg_app.gui.review.queue_panel import QueuePanel
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from particleseg_app.review.entries import JournalEntry
 
 LEFT_WIDTH, RIGHT_WIDTH = 280, 364
+REPEATED_KEYS = (Qt.Key.Key_N, Qt.Key.Key_P, Qt.Key.Key_Space)
 MODES: dict[str, Mode] = {"split": "split", "join": "pick", "paint": "paint", "erase": "erase"}
 
 
@@ -52,6 +53,7 @@ class ReviewPage(QWidget):
         super().__init__(parent)
         self.controller: ReviewController | None = None
         self._diameters: dict[int, float] = {}
+        self._mended: tuple[int, ...] = ()  # the particles that the tools work on
         self.queue = QueuePanel()
         self.view = CaseView()
         self.card = CaseCard()
@@ -145,6 +147,7 @@ class ReviewPage(QWidget):
         self.queue.entry_chosen.connect(self._show_entry)
         self.tools.tool_wanted.connect(self.use_tool)
         self.tools.amount_changed.connect(self._on_amount)
+        self.tools.choice_changed.connect(self._on_drawn)
         self.tools.apply_wanted.connect(lambda: self._tell(lambda c: c.apply()))
         self.tools.cancel_wanted.connect(lambda: self.use_tool(None))
         self.drawing.changed.connect(self._on_drawn)
@@ -169,7 +172,13 @@ class ReviewPage(QWidget):
         return keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Keys that nothing inside the page wanted for itself."""
+        """Keys that nothing inside the page wanted for itself.
+
+        A key that is held down answers once only, or it would answer what nobody looked at.
+        """
+        if event.isAutoRepeat() and event.key() not in REPEATED_KEYS:
+            event.accept()
+            return
         act = self._keys.get(Qt.Key(event.key()))
         plain = event.modifiers() in (
             Qt.KeyboardModifier.NoModifier,
@@ -197,7 +206,7 @@ class ReviewPage(QWidget):
         """Show this review; `diameters_um` are the particles' sizes, `statistics` the scan's."""
         self.end()
         self.controller = controller
-        self.view.set_scan(statistics, voxel_size_um, window)
+        self.view.set_scan(statistics, voxel_size_um, window, controller.labels.shape)
         self._diameters = diameters_um
         self.tools.set_voxel_size(voxel_size_um)
         controller.case_changed.connect(self._show_case)
@@ -205,6 +214,7 @@ class ReviewPage(QWidget):
         controller.preview_changed.connect(self._show_preview)
         controller.cases_changed.connect(self._show_queue)
         controller.journal_changed.connect(self._on_journal)
+        controller.journal_stepped.connect(self._show_history)
         controller.failed.connect(self.failed)
         self._show_queue()
         self._show_history()
@@ -258,7 +268,7 @@ class ReviewPage(QWidget):
         if controller is not None:
             journal = controller.journal
             self.queue.show_history(
-                journal.entries(), journal.can_undo, journal.can_redo, journal.mend_count
+                journal.entries(), controller.can_undo, controller.can_redo, journal.mend_count
             )
 
     def _show_steps(self) -> None:
@@ -272,21 +282,25 @@ class ReviewPage(QWidget):
             return
         case, particles = controller.case, controller.particles
         who = who_text(particles, self._diameters) if particles else ""
-        decided = controller.state in DECIDED
         self.card.show_case(
             case,
             who,
             controller.state,
-            proposal=self._has_proposal() and not decided,
+            proposal=self._has_proposal() and controller.answerable,
             beside=controller.doubts_beside,
+            read_only=controller.journal.read_only,
         )
-        self.card.reject_button.setEnabled(case is not None and not decided)
+        self.card.reject_button.setEnabled(controller.answerable and controller.state != "rejected")
         self._show_steps()
         self.queue.queue.choose(controller.number)
-        self.tools.set_available(bool(particles), not controller.journal.read_only)
+        if controller.particles != self._mended:
+            self._mended = controller.particles
+            self.tools.as_new.setChecked(False)
+        place = case is not None or bool(particles)
+        self.tools.set_available(bool(particles), not controller.journal.read_only, place)
         if self.tools.chosen != controller.tool:
             self._take_tool(controller.tool)
-        if controller.neighbourhood is None and not particles:
+        if case is None and not particles:
             self.view.clear()
 
     def _has_proposal(self) -> bool:
@@ -311,7 +325,7 @@ class ReviewPage(QWidget):
         self.view.show_changes(controller.neighbourhood, controller.changes, controller.particles)
         self.tools.show_preview(controller.tool is not None and controller.changes is not None)
         self.tools.show_remark(controller.remark if controller.tool is not None else "")
-        self.card.accept_button.setEnabled(self._has_proposal() and controller.state not in DECIDED)
+        self.card.accept_button.setEnabled(self._has_proposal() and controller.answerable)
 
     # --- what the user does --------------------------------------------------------------------
 
@@ -333,7 +347,7 @@ class ReviewPage(QWidget):
             self.left_wanted.emit()
 
     def use_tool(self, name: str | None) -> None:
-        if self.controller is not None and self.controller.particles:
+        if self.controller is not None and self.controller.neighbourhood is not None:
             self._take_tool(name)
             amount = self.tools.amount(name) if name is not None else 0
             self.controller.use_tool(name, amount)
@@ -364,13 +378,18 @@ class ReviewPage(QWidget):
             drawing = Drawing(
                 markers=tuple(self.drawing.markers),
                 border=() if border is None else border.points,
+                by_grey=self.tools.by_grey.isChecked(),
             )
             self._tell(lambda c: c.preview_tool(drawing))
 
     def _on_painted(self, stroke: Stroke) -> None:
         tool = self.tools.chosen
         if tool is not None:
-            drawing = Drawing(amount=self.tools.amount(tool), border=stroke.points)
+            drawing = Drawing(
+                amount=self.tools.amount(tool),
+                border=stroke.points,
+                new=tool == "paint" and self.tools.as_new.isChecked(),
+            )
             self._tell(lambda c: c.paint(drawing))
 
     def _on_picked(self, point: tuple[float, float, float]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QGridLayout,
     QSizePolicy,
     QSlider,
@@ -59,6 +60,7 @@ class ToolPanel(Card):
 
     tool_wanted = Signal(object)
     amount_changed = Signal(str, int)  # tool, voxels
+    choice_changed = Signal()  # how to split
     apply_wanted = Signal()
     cancel_wanted = Signal()
 
@@ -95,6 +97,13 @@ class ToolPanel(Card):
         self.slider.valueChanged.connect(self._on_slider)
         self._amount = QWidget()
         self._amount.setLayout(row(self._amount_name, self.slider, self._amount_text))
+        self.by_grey = QCheckBox("Along dark seams, not at the narrowest place")
+        self.by_grey.setToolTip("Split where the grey values are nearest to the background")
+        self.by_grey.toggled.connect(lambda _on: self.choice_changed.emit())
+        self.as_new = QCheckBox("As a new particle")
+        self.as_new.setToolTip("What is painted next becomes a particle of its own")
+        for box in (self.by_grey, self.as_new):
+            box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._remark = label("", "warning", wrap=True)
         self.apply_button = button("Apply", self.apply_wanted.emit, primary=True)
         self.cancel_button = button("Cancel", self.cancel_wanted.emit)
@@ -104,7 +113,9 @@ class ToolPanel(Card):
         self._answers.setLayout(row(self.apply_button, self.cancel_button, None))
         below = QVBoxLayout()
         below.setSpacing(8)
-        for widget in (self._hint, self._amount, self._remark, self._answers):
+        for widget in (
+            self._hint, self.by_grey, self.as_new, self._amount, self._remark, self._answers,
+        ):  # fmt: skip
             below.addWidget(widget)
         self.body.addLayout(grid)
         self.body.addLayout(below)
@@ -122,10 +133,13 @@ class ToolPanel(Card):
         self._voxel_size_um = voxel_size_um
         self._show_amount()
 
-    def set_available(self, particle: bool, writable: bool) -> None:
-        """Whether there is a particle to mend, and whether it may be mended."""
-        for tool in self.buttons.values():
-            tool.setEnabled(particle and writable)
+    def set_available(self, particle: bool, writable: bool, place: bool = True) -> None:
+        """Whether there is a particle to mend, a place to paint a new one, and whether one may."""
+        for name, tool in self.buttons.items():
+            tool.setEnabled(writable and (particle or (place and name == "paint")))
+        if not particle:
+            self.as_new.setChecked(True)
+        self.as_new.setEnabled(particle)
 
     def show_tool(self, name: str | None) -> None:
         """Show this tool as chosen, without telling anybody."""
@@ -135,6 +149,8 @@ class ToolPanel(Card):
         spec = SPECS[name] if name is not None else None
         self._hint.setText(spec.hint if spec is not None else "")
         self._hint.setVisible(spec is not None)
+        self.by_grey.setVisible(name == "split")
+        self.as_new.setVisible(name == "paint")
         self._amount.setVisible(spec is not None and bool(spec.amount))
         if spec is not None and spec.amount:
             self._amount_name.setText(spec.amount)

@@ -56,6 +56,11 @@ def colour_of(label: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def marker_colour(number: int) -> tuple[int, int, int]:
+    """Colour of the marker with this number, the same in the slices and in 3D."""
+    return colour_of(7 * number)
+
+
 def overlay_table(opacity: float, contours: bool, colours: np.ndarray | None = None) -> np.ndarray:
     """Colour table (256, 4), uint8 RGBA, for pictures made by `overlay_indices`.
 

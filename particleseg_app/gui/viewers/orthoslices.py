@@ -23,6 +23,7 @@ from particleseg_app.gui.viewers.slice_picture import SlicePicture
 from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
 from particleseg_app.gui.viewers.slice_view import SliceTool, SliceView
 from particleseg_app.gui.viewers.slices_help import slices_help
+from particleseg_app.units import Shape
 
 PATIENCE_MS = 350  # a slice that takes longer is announced
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
@@ -56,6 +57,8 @@ class OrthosliceView(QWidget):
         self._opacity, self._contours = 0.45, False
         self._selected = 0
         self._look = LabelLook.plain()
+        self._origin: Shape = (0, 0, 0)
+        self._whole: Shape = (0, 0, 0)
         self._enlarged: QWidget | None = None
         self._waiting = QTimer(self, interval=PATIENCE_MS, singleShot=True)
         self._waiting.timeout.connect(self._announce_waiting)
@@ -107,8 +110,19 @@ class OrthosliceView(QWidget):
 
     # --- what is shown -------------------------------------------------------------------------
 
-    def set_scan(self, scan: ScanLike, voxel_size_um: float | None) -> None:
-        """Show a scan from its middle, without particles, in its own grey window."""
+    def set_scan(
+        self,
+        scan: ScanLike,
+        voxel_size_um: float | None,
+        origin: Shape = (0, 0, 0),
+        whole: Shape | None = None,
+    ) -> None:
+        """Show a scan from its middle, without particles, in its own grey window.
+
+        A piece of a scan begins at voxel `origin` (z, y, x) of the `whole` one; places are told
+        as those of the whole.
+        """
+        self._origin, self._whole = origin, whole or scan.shape
         self._scan, self._labels = scan, None
         self._selected = 0
         self._voxel_size_um = voxel_size_um
@@ -333,8 +347,14 @@ class OrthosliceView(QWidget):
         if self._scan is None:
             return
         for plane, cell in self._cells.items():
-            count = self._scan.shape[plane.axis]
-            cell.set_place(count, self._position[plane.axis], self._voxel_size_um)
+            axis = plane.axis
+            cell.set_place(
+                self._scan.shape[axis],
+                self._position[axis],
+                self._voxel_size_um,
+                self._origin[axis],
+                self._whole[axis],
+            )
 
     def _enlarge(self, widget: QWidget, on: bool) -> None:
         others: list[QWidget] = list(self._cells.values())
@@ -432,7 +452,7 @@ class OrthosliceView(QWidget):
             return
         grey, label = self._picture_values(view, voxel)
         has_labels = self._labels is not None
-        self._say(describe(voxel, grey, label, self._voxel_size_um, has_labels))
+        self._say(describe(voxel, grey, label, self._voxel_size_um, has_labels, self._origin))
 
     def _say(self, pointed: Pointed) -> None:
         self._pointed_text.setText(pointed["text"])

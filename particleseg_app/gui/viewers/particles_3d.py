@@ -20,7 +20,7 @@ from particleseg_app.gui.viewers.clip_bar import ClipBar
 from particleseg_app.gui.viewers.colour_legend import ColourLegend
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.opengl import find_opengl
-from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
+from particleseg_app.gui.viewers.particle_picking import first_hit_on_ray
 from particleseg_app.gui.viewers.particles_3d_bar import BOTH, PARTICLES, SCAN, Particles3DBar
 from particleseg_app.gui.viewers.scene_loader import (
     HARDWARE,
@@ -51,11 +51,13 @@ class Particles3DView(QWidget):
     """Particles in 3D, in the same colours as in the slices.
 
     The left button turns, the wheel zooms, the right button moves. Signal `label_clicked` with
-    the particle clicked on, 0 for none. Nothing is read or drawn before the view is first shown.
-    Call `stop` before the program ends.
+    the particle clicked on, 0 for none, and `point_clicked` with it and a point (z, y, x) inside
+    it, in voxels. Nothing is read or drawn before the view is first shown. Call `stop` before the
+    program ends.
     """
 
     label_clicked = Signal(int)
+    point_clicked = Signal(int, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,6 +73,8 @@ class Particles3DView(QWidget):
         self._changed: list[Box] | None = []  # since `_particles`; None: who knows where
         self._look = LabelLook.plain()
         self._waiting_for: set[str] = set()
+        self._markers: list[tuple[float, float, float]] = []
+        self.highlights_clicked = True
         self._have_grey = False
         self._mode = PARTICLES
         self._motion_end = QTimer(self, interval=MOTION_ENDS_MS, singleShot=True)
@@ -219,6 +223,12 @@ class Particles3DView(QWidget):
             self._scene.particles.set_selected(self._selected)
             self._scene.refresh()
 
+    def set_markers(self, points: Sequence[tuple[float, float, float]]) -> None:
+        """Mark points (z, y, x), in voxels, each in the colour of its number."""
+        self._markers = list(points)
+        if self._scene is not None:
+            self._scene.set_markers(self._markers)
+
     def reset_view(self) -> None:
         if self._scene is not None:
             self._scene.reset_view()
@@ -318,6 +328,7 @@ class Particles3DView(QWidget):
             self._clicked, self._place_texts, self._moving, budget.triangles_in_motion
         )
         self._scene.particles.set_look(self._look)
+        self._scene.set_markers(self._markers)
         self._holder_layout.addWidget(self._scene.canvas.native)
         self._texts.raise_all()
         self.legend.raise_()
@@ -436,15 +447,20 @@ class Particles3DView(QWidget):
     # --- mouse ---------------------------------------------------------------------------------
 
     def _clicked(self, pixel: tuple[float, float]) -> None:
-        label = self._label_under(pixel)
-        self.select_label(label or None)
+        label, point = self._hit_under(pixel)
+        if self.highlights_clicked:
+            self.select_label(label or None)
         self.label_clicked.emit(label)
+        if point is not None:
+            self.point_clicked.emit(label, point)
 
-    def _label_under(self, pixel: tuple[float, float]) -> int:
+    def _hit_under(
+        self, pixel: tuple[float, float]
+    ) -> tuple[int, tuple[float, float, float] | None]:
         if self._scene is None or self._particles is None or self._mode == SCAN:
-            return 0
+            return 0, None
         start, direction = self._scene.ray(pixel)
-        return first_label_on_ray(
+        return first_hit_on_ray(
             self._particles.labels,
             self._particles.step,
             start,

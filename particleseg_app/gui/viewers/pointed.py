@@ -26,8 +26,12 @@ def describe(
     label: int,
     voxel_size_um: float | None,
     has_labels: bool,
+    origin: tuple[int, int, int] = (0, 0, 0),
 ) -> Pointed:
-    """What is at a voxel (z, y, x), with a text such as "Particle 12 · grey 20 413 · …"."""
+    """What is at a voxel (z, y, x), with a text such as "Particle 12 · grey 20 413 · …".
+
+    The text tells the place in a scan of which the piece shown begins at voxel `origin`.
+    """
     parts = []
     if label:
         parts.append(f"Particle {format_count(label)}")
@@ -35,7 +39,7 @@ def describe(
         parts.append("Background")
     if grey is not None:
         parts.append(f"grey {_grey_text(grey)}")
-    z, y, x = voxel
+    z, y, x = (v + o for v, o in zip(voxel, origin, strict=True))
     if voxel_size_um is None:
         parts.append(f"voxel ({x}, {y}, {z})")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from vispy.scene.cameras import TurntableCamera
 from vispy.visuals.transforms import STTransform
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.viewers.label_colours import marker_colour
 from particleseg_app.gui.viewers.label_look import LabelVisibility
 from particleseg_app.gui.viewers.scene_particles import SceneParticles
 from particleseg_app.gui.viewers.seen_particles import Viewpoint
@@ -21,6 +22,7 @@ from particleseg_app.units import Shape
 
 FIELD_OF_VIEW = 32.0
 CLICK_PIXELS = 4
+MARKER_PIXELS = 13
 REST_STEP, MOTION_STEP = 0.9, 2.6  # of the rays through the scan, in its voxels
 
 
@@ -60,6 +62,7 @@ class SceneCanvas:
         self.particles = SceneParticles(self._view.scene, triangles_in_motion)
         self._volume: scene.visuals.Volume | None = None
         self._box: scene.visuals.Line | None = None
+        self._markers: scene.visuals.Markers | None = None
         self._show = (True, False)
         self._in_motion = False
         self.clip = NO_CLIP
@@ -124,6 +127,28 @@ class SceneCanvas:
             )
             self._volume.order = 10
         self.refresh()
+
+    def set_markers(self, points: Sequence[tuple[float, float, float]]) -> None:
+        """Show points (z, y, x) in voxels over the particles, numbered by their colours."""
+        if self._markers is not None:
+            self._markers.parent = None
+            self._markers = None
+        if len(points):
+            colours = [
+                (*(c / 255 for c in marker_colour(number)), 1.0)
+                for number in range(1, len(points) + 1)
+            ]
+            self._markers = scene.visuals.Markers(
+                pos=np.array(points, np.float32)[:, ::-1],
+                size=MARKER_PIXELS,
+                edge_width=2,
+                edge_color="black",
+                face_color=np.array(colours, np.float32),
+                parent=self._view.scene,
+            )
+            self._markers.set_gl_state("translucent", depth_test=False)
+            self._markers.order = 20
+        self.canvas.update()
 
     def set_grey_limits(self, low: float, high: float) -> None:
         """Greys of the small copy (0 to 255) that are shown black and white."""

@@ -43,7 +43,9 @@ class SceneTexts:
         self._remark.setStyleSheet(f"color: {colours.canvas_muted}; background: transparent;")
         for axis, label in enumerate(self._sizes):
             label.setStyleSheet(
-                f"color: {colours.axes[2 - axis]}; background: transparent; font-size: 9pt;"
+                f"color: {colours.axes[2 - axis]}; font-size: 9pt; padding: 0 3px;"
+                # A size may come to lie over particles in a narrow view.
+                " background: rgba(18, 21, 24, 165); border-radius: 3px;"
             )
 
     def say(self, text: str) -> None:

@@ -96,7 +96,7 @@ class SliceCell(QWidget):
     def __init__(self, plane: Plane, camera: SliceCamera) -> None:
         super().__init__()
         self.plane = plane
-        self._shown: tuple[int, int, float | None] | None = None
+        self._shown: tuple[int, int, int, float | None] | None = None
         self.view = SliceView(plane, camera)
         self.bar = ViewBar(plane.name, theme.current().axes[plane.axis])
         self.place = QLabel()
@@ -119,8 +119,19 @@ class SliceCell(QWidget):
         layout.addWidget(self.view, 1)
         self.set_place(None, 0, None)
 
-    def set_place(self, count: int | None, index: int, voxel_size_um: float | None) -> None:
-        """Say which of `count` slices is shown; None while there is no scan."""
+    def set_place(
+        self,
+        count: int | None,
+        index: int,
+        voxel_size_um: float | None,
+        first: int = 0,
+        whole: int | None = None,
+    ) -> None:
+        """Say which of `count` slices is shown; None while there is no scan.
+
+        The slices of a piece of a scan are told as those of the `whole`, of which the piece
+        begins with slice `first`.
+        """
         self.slider.setEnabled(count is not None and count > 1)
         if count is None:
             self._shown = None
@@ -135,14 +146,14 @@ class SliceCell(QWidget):
             self.slider.blockSignals(True)
             self.slider.setValue(index)
             self.slider.blockSignals(False)
-        self._shown = (index, count, voxel_size_um)
+        self._shown = (first + index, first + count - 1, whole or count, voxel_size_um)
         self._write_place()
 
     def _write_place(self) -> None:
         """Write as much of the place as there is room for; the tool tip has all of it."""
         if self._shown is None:
             return
-        index, count, size = self._shown
+        index, last, count, size = self._shown
         metrics = self.place.fontMetrics()
         room = self.width() - BESIDE_PLACE
         self.slider.setVisible(room > 60)
@@ -151,7 +162,7 @@ class SliceCell(QWidget):
         for write in (self._text, self._short_text, self._shortest_text):
             text = write(index, count, size)
             # The room of the widest number, so that the slider does not move about.
-            width = max(metrics.horizontalAdvance(t) for t in (text, write(count - 1, count, size)))
+            width = max(metrics.horizontalAdvance(t) for t in (text, write(last, count, size)))
             if width <= room:
                 break
         self.place.setText(text or "")
