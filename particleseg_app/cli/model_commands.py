@@ -45,11 +45,17 @@ def import_one(
         str | None, typer.Option(help="Its name in the list; else that of the folder or file.")
     ] = None,
     target_diameter_voxels: Annotated[
-        float, typer.Option(help="Particle diameter it was trained with, in voxels.")
-    ] = 60.0,
+        float | None,
+        typer.Option(
+            help="Particle diameter it was trained with, in voxels; else as its card says, or 60."
+        ),
+    ] = None,
     border_thickness_voxels: Annotated[
-        float, typer.Option(help="Border thickness it was trained with, in voxels.")
-    ] = 3.0,
+        float | None,
+        typer.Option(
+            help="Border thickness it was trained with, in voxels; else as its card says, or 3."
+        ),
+    ] = None,
     grey_mean: Annotated[
         float | None, typer.Option(help="Mean grey value of its training scans.")
     ] = None,

@@ -48,12 +48,13 @@ _WANTED = re.compile(
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the files do not say. None means: as published for version 1, the scan's own
+    """What the files do not say. None means: as the model card of this program says, where there
+    is one; else sizes as published, grey values as published for version 1 and by the scan's own
     statistics for version 2. Lengths in voxels at the working scale."""
 
     name: str | None = None
-    target_diameter_voxels: float = PUBLISHED_TARGET_DIAMETER
-    border_thickness_voxels: float = PUBLISHED_BORDER_THICKNESS
+    target_diameter_voxels: float | None = None
+    border_thickness_voxels: float | None = None
     grey_mean: float | None = None
     grey_std: float | None = None
 
@@ -89,18 +90,36 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
     target = user_model_root() / name
     if target.exists() or is_bundled(name):
         raise ModelError(f"There is a model “{name}” already.", "Import it under another name.")
-    card = {
+    card = _own_card(found) or {
+        "target_diameter_voxels": PUBLISHED_TARGET_DIAMETER,
+        "border_thickness_voxels": PUBLISHED_BORDER_THICKNESS,
+        "normalisation": settled["normalisation"],
+        "patch_shape": settled["patch_shape"],
+        "limits": "Its accuracy was not measured by this program.",
+    }
+    origin = f"Imported from {fallback_name} (nnU-Net version {settled['version']})."
+    card |= {
         "name": name,
         "title": name.replace("_", " "),
         "version": "imported",
-        "target_diameter_voxels": options.target_diameter_voxels,
-        "border_thickness_voxels": options.border_thickness_voxels,
-        "normalisation": _normalisation(options, settled["normalisation"]),
-        "patch_shape": settled["patch_shape"],
-        "made_from": f"Imported from {fallback_name} (nnU-Net version {settled['version']}).",
-        "limits": "Its accuracy was not measured by this program.",
+        "normalisation": _normalisation(options, card["normalisation"]),
+        "made_from": f"{origin} {card.get('made_from', '')}".strip(),
     }
+    for key in ("target_diameter_voxels", "border_thickness_voxels"):
+        if getattr(options, key) is not None:
+            card[key] = getattr(options, key)
     return _write(target, plans, folds, card)
+
+
+def _own_card(folder: Path) -> dict[str, Any] | None:
+    """The card of a model that this program trained; None where there is none.
+
+    Raises `ModelError` for a card with values that are not possible.
+    """
+    if not (folder / CARD_NAME).is_file():
+        return None
+    read_card(folder)
+    return read_small_json(folder / CARD_NAME)
 
 
 def _normalisation(options: ImportOptions, otherwise: dict[str, Any]) -> dict[str, Any]:

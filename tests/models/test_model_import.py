@@ -135,6 +135,23 @@ class Hostile:
         return os.system, (f"touch {self.proof}",)
 
 
+def test_a_model_trained_here_keeps_what_its_card_says(tmp_path):
+    changes = {"made_from": "Our slag.", "limits": "Few.", "training": {"class_offsets": [1, 2, 3]}}
+    folder = write_tiny_model(tmp_path / "slag", card_changes=changes).folder
+    entry = import_model(folder, ImportOptions(border_thickness_voxels=1.5))
+    card = entry.card
+    assert (card.target_diameter_voxels, card.border_thickness_voxels) == (12, 1.5)
+    assert (card.normalisation.low_percentile, card.normalisation.high_percentile) == (1, 99)
+    assert (card.title, card.limits) == ("slag", "Few.")
+    assert card.made_from == "Imported from slag (nnU-Net version 2). Our slag."
+    raw = json.loads((entry.folder / "model_card.json").read_text())
+    assert raw["training"]["class_offsets"] == [1, 2, 3]  # taken off before it is trained on
+
+    (folder / "model_card.json").write_text('{"target_diameter_voxels": "many"}')
+    with pytest.raises(ModelError, match="not a valid model card"):
+        import_model(folder, ImportOptions(name="other"))
+
+
 def test_a_hostile_plans_file_is_refused_and_not_run(tmp_path, data_folder):
     write_version_1(tmp_path / "download", *CUBIC, folds=1)
     plans = next((tmp_path / "download").rglob("plans.pkl"))
