@@ -45,16 +45,16 @@ class Replicas:
 
     def gradients(
         self, grey: torch.Tensor, target: torch.Tensor, scaler: torch.GradScaler
-    ) -> float:
+    ) -> torch.Tensor:
         """Leave the mean gradient of the batch, times `scaler`'s factor, in the first network.
 
-        Returns the mean loss.
+        Returns the mean loss, on the device: reading it there would wait for the whole step.
         """
         import torch
 
         precision = training_precision(grey.device)
 
-        def one(part: int) -> float:
+        def one(part: int) -> torch.Tensor:
             if grey.device.type == "cpu" and len(self._networks) > 1:
                 torch.set_num_threads(1)
             images = grey[part :: len(self._networks)]
@@ -63,7 +63,7 @@ class Replicas:
                 outputs = self._networks[part](images)
             loss = deep_supervision_loss(outputs, target[part :: len(self._networks)])
             scaler.scale(loss).backward()
-            return float(loss.detach())
+            return loss.detach()
 
         losses = list(self._pool.map(one, range(len(self._networks))))
         first = list(self._networks[0].parameters())
@@ -75,4 +75,4 @@ class Replicas:
         for shared in first:
             if shared.grad is not None:
                 shared.grad /= len(self._networks)
-        return sum(losses) / len(losses)
+        return torch.stack(losses).mean()

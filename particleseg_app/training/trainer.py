@@ -71,6 +71,7 @@ class Trainer(TrainingLoop):
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.device = torch.device(settings.device)
+        torch.backends.cudnn.benchmark = True  # the patches of a training have one size or two
         self.network = network_of(settings.network(), deep_supervision=True)
         if initial is not None:
             self.network.load_state_dict(initial)
@@ -90,7 +91,7 @@ class Trainer(TrainingLoop):
         self.log = TrainingLog(folder, self.step)
         self.replicas = Replicas(self.network, settings.replicas)
 
-    def learn(self, grey: Any, target: Any) -> float:
+    def learn(self, grey: Any, target: Any) -> torch.Tensor:
         import torch
 
         self.replicas.train(frozen=self.done >= self.settings.freeze_at)
@@ -98,7 +99,7 @@ class Trainer(TrainingLoop):
             group["lr"] = self.rate()
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.replicas.gradients(
-            torch.from_numpy(grey).to(self.device),
+            torch.from_numpy(grey).to(self.device).float(),
             torch.from_numpy(target).to(self.device),
             self.scaler,
         )
@@ -209,9 +210,9 @@ class Trainer(TrainingLoop):
 
         # Not over state_dict, which names most weights more than once.
         with torch.no_grad():
-            own = self.average.parameters()
-            for value, now in zip(own, self.network.parameters(), strict=True):
-                value.lerp_(now, 1 - decay)
+            own: list[torch.Tensor] = list(self.average.parameters())
+            now: list[torch.Tensor] = list(self.network.parameters())
+            torch._foreach_lerp_(own, now, 1 - decay)
             buffers = zip(self.average.buffers(), self.network.buffers(), strict=True)
             for kept, latest in buffers:
                 kept.copy_(latest)

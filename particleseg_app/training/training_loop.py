@@ -36,8 +36,8 @@ class TrainingLoop:
     source: BatchSource | None = None
     source_state: list[Any] | None = None  # of the checkpoint that is gone on from
 
-    def learn(self, grey: Any, target: Any) -> float:
-        """One step on a batch of a `BatchSource`; returns its loss."""
+    def learn(self, grey: Any, target: Any) -> float | torch.Tensor:
+        """One step on a batch of a `BatchSource`; returns its loss, which may lie on a card."""
         raise NotImplementedError
 
     def measure(self, validation: HeldBackPatches) -> float:
@@ -81,7 +81,7 @@ class TrainingLoop:
         planned = self.planned_steps or round(60 * (self.planned_minutes or 0))
         shown = self.step if by_steps else int(self.elapsed_s)
         progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
-        losses: list[float] = []
+        losses: list[float | torch.Tensor] = []
         try:
             while self.done < 1:
                 cancel.check()
@@ -92,7 +92,7 @@ class TrainingLoop:
                 progress.advance(now - shown)
                 shown = now
                 if self.step % self.log_every == 0 or self.done >= 1:
-                    self._note(sum(losses) / len(losses), source.scene_count)
+                    self._note(float(sum(losses) / len(losses)), source.scene_count)
                     losses = []
                 due = self.step % self.validate_every == 0 or self.done >= 1
                 if validation is not None and due:
