@@ -100,7 +100,9 @@ def reduced_precision(device: torch.device) -> torch.dtype | None:
     import torch
 
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Not where bfloat16 is only imitated, as on cards before Ampere: that is slow.
+        own = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if own else torch.float16
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return None

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from particleseg_app.models import GreyScaling
+from particleseg_app.progress import CancelToken
 from particleseg_app.volumes import GreyStatistics
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _DEPTH = 0.7
 _GAP_BINS = 6
 _GAP_SHARE = 0.02
 _ROUNDING = 1e-4
+# Tiles that a card looks at together; their means take little memory beside the tiles themselves.
+_TILES_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,46 @@ class BackgroundTest:
     def is_background(self, tile: torch.Tensor) -> torch.Tensor:
         """Whether a normalised tile, float32 (z, y, x), is certainly background: bool, no axes.
 
-        The answer stays on the tile's device, so that many tiles need no more than one transfer.
+        The answer stays on the tile's device.
         """
+        import torch
+
+        if tile.device.type == "cpu" and self._has_bright_block(tile):
+            return torch.zeros((), dtype=torch.bool)
+        return self._certain([tile])[0]
+
+    def are_background(self, tiles: list[torch.Tensor], cancel: CancelToken) -> torch.Tensor:
+        """The same for many tiles of one shape, at least one: bool (tiles,).
+
+        A card looks at all of them together, for its time would be lost on so many small steps.
+        """
+        import torch
+
+        answers = []
+        if tiles[0].device.type != "cpu":
+            for first in range(0, len(tiles), _TILES_TOGETHER):
+                cancel.check()
+                answers.append(self._certain(tiles[first : first + _TILES_TOGETHER]))
+            return torch.cat(answers)
+        for tile in tiles:
+            cancel.check()
+            answers.append(self.is_background(tile))
+        return torch.stack(answers)
+
+    def _certain(self, tiles: list[torch.Tensor]) -> torch.Tensor:
         import torch
         from torch.nn import functional
 
-        certain = torch.ones((), dtype=torch.bool, device=tile.device)
-        if tile.device.type == "cpu" and self._has_bright_block(tile):
-            return ~certain
+        certain = torch.ones(len(tiles), dtype=torch.bool, device=tiles[0].device)
         for edge, deviations in BLOCKS:
-            means = functional.avg_pool3d(tile[None, None], edge)[0, 0]
-            noise = torch.stack([_noise(means, axis) for axis in range(3)]).amin()
-            farthest = (means - means.median()).abs().amax()
+            means = torch.stack(
+                [functional.avg_pool3d(tile[None, None], edge)[0, 0] for tile in tiles]
+            )
+            noise = torch.stack([_noise(means, axis) for axis in (1, 2, 3)]).amin(dim=0)
+            flat = means.flatten(1)
+            farthest = (flat - flat.median(dim=1, keepdim=True).values).abs().amax(dim=1)
             certain &= farthest <= deviations * noise + _ROUNDING
-            certain &= means.amax() < self.darkest_limit
+            certain &= flat.amax(dim=1) < self.darkest_limit
         return certain
 
     def _has_bright_block(self, tile: torch.Tensor) -> bool:
@@ -76,12 +105,16 @@ class BackgroundTest:
 
 
 def _noise(means: torch.Tensor, axis: int) -> torch.Tensor:
-    """Standard deviation of block means, from neighbours along an axis: structure hardly counts."""
+    """Standard deviation of each tile's block means (tile, z, y, x), from neighbours along an axis.
+
+    Structure hardly counts.
+    """
     import torch
 
     if means.shape[axis] < 2:
-        return torch.full((), math.inf, device=means.device)
-    return means.diff(dim=axis).abs().median() * (1.4826 / math.sqrt(2))
+        return torch.full((len(means),), math.inf, device=means.device)
+    differences = means.diff(dim=axis).abs().flatten(1)
+    return differences.median(dim=1).values * (1.4826 / math.sqrt(2))
 
 
 def background_test(statistics: GreyStatistics, scaling: GreyScaling) -> BackgroundTest | None:

@@ -73,8 +73,10 @@ def estimate_cost(
             device_title=choose_device("cpu").title,
         )
     entry = find_model(settings.model)
-    plan = plan_network_run(scan_shape, settings, entry.card, memory_limit_bytes=memory_limit_bytes)
     device = choose_device(settings.device)
+    plan = plan_network_run(
+        scan_shape, settings, entry.card, memory_limit_bytes=memory_limit_bytes, device=device
+    )
     empty_share = 0.0
     if scan is not None:
         trial, classes = try_network(scan, plan, entry, device.id, settings, cancel)

@@ -25,6 +25,7 @@ from particleseg_app.models import GreyScaling, TilePredictor
 from particleseg_app.models.devices import CardMemory
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest
+from particleseg_app.segmentation.card_stream import CardStream, Pace, mark, used_here
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.plan import NetworkPlan
@@ -86,12 +87,14 @@ class ChunkPredictor:
         # Used again for every tile: fresh memory of this size costs more than the arithmetic.
         self._weighted = torch.empty((3, *plan.tile_shape), device=predictor.device)
         self._whole = torch.empty_like(self._weighted, dtype=torch.int32)
+        self._reading = CardStream(predictor.device)
 
     def read(self, chunk: Chunk) -> torch.Tensor:
         """Normalised grey values of `chunk.reach` at working scale, on the device."""
-        return read_at_working_scale(
-            self.scan, self.plan.working_shape, chunk.reach, self.scaling, self.predictor.device
-        )
+        with self._reading.work():
+            return read_at_working_scale(
+                self.scan, self.plan.working_shape, chunk.reach, self.scaling, self.predictor.device
+            )
 
     def sums(
         self, chunk: Chunk, grey: torch.Tensor, progress: Progress, cancel: CancelToken
@@ -99,21 +102,24 @@ class ChunkPredictor:
         """What the chunk's tiles say, and how many of them were background.
 
         The former are weighted probabilities, int32 (class, z, y, x) over its reach, on the
-        device. `progress` advances by each tile. Raises `Cancelled`, and `RunError` without
-        enough memory for a single tile.
+        device, which may still be computing the last of them. `progress` advances by each tile.
+        Raises `Cancelled`, and `RunError` without enough memory for a single tile.
         """
         import torch
 
+        used_here(grey)
+        self.fit_batch(grey)
         sums = torch.zeros((3, *chunk.reach.shape), dtype=torch.int32, device=self.predictor.device)
         boxes, background = self._parted(chunk, grey, cancel)
         certainly = torch.round(self._weights).int()
         for box in background:
             sums[(0, *box.within(chunk.reach))] += certainly
         progress.advance(len(background))
+        pace = Pace(self.predictor.device, progress)
         first = 0
         while first < len(boxes):
             cancel.check()
-            some = boxes[first : first + self._tiles_at_once(grey[boxes[0].within(chunk.reach)])]
+            some = boxes[first : first + self._tiles_at_once(len(boxes) - first)]
             tiles = torch.stack([grey[box.within(chunk.reach)] for box in some])[:, None]
             try:
                 shares = self._predict(tiles)
@@ -123,27 +129,22 @@ class ChunkPredictor:
             for box, share in zip(some, shares, strict=True):
                 self._add(share, sums[(slice(None), *box.within(chunk.reach))])
             first += len(some)
-            progress.advance(len(some))
+            pace.given(len(some))
+        pace.end()
         return sums, len(background)
 
     def _parted(
         self, chunk: Chunk, grey: torch.Tensor, cancel: CancelToken
     ) -> tuple[list[Box], list[Box]]:
         """The boxes of the chunk's tiles: those to predict, and those that are background."""
-        import torch
-
         boxes = [
             Box(start, tuple(a + n for a, n in zip(start, self.plan.tile_shape, strict=True)))  # type: ignore[arg-type]
             for start in chunk.tiles
         ]
         if self.background is None:
             return boxes, []
-        answers = []
-        for box in boxes:
-            cancel.check()
-            answers.append(self.background.is_background(grey[box.within(chunk.reach)]))
-        # Asked of the device once, not tile by tile.
-        certain = torch.stack(answers).tolist()
+        tiles = [grey[box.within(chunk.reach)] for box in boxes]
+        certain = self.background.are_background(tiles, cancel).tolist()
         parted: tuple[list[Box], list[Box]] = ([], [])
         for box, is_background in zip(boxes, certain, strict=True):
             parted[is_background].append(box)
@@ -162,11 +163,15 @@ class ChunkPredictor:
         self.network_seconds += time.perf_counter() - started
         return shares
 
-    def _tiles_at_once(self, tile: torch.Tensor) -> int:
-        """How many tiles go through the network together; tried with one tile on a card."""
+    def fit_batch(self, grey: torch.Tensor) -> None:
+        """Find out how many tiles go through a card together, by one tile of a chunk's `grey`.
+
+        Done once, while nothing else takes memory of the card: what is read beside it would count.
+        """
         import torch
 
         if self.batch is None:
+            tile = grey[tuple(slice(n) for n in self.plan.tile_shape)]
             try:
                 memory = CardMemory(self.predictor.device)
                 peak = memory.peak_of(lambda: self._predict(tile[None, None]))
@@ -174,7 +179,14 @@ class ChunkPredictor:
                 self.batch = int(max(1, min(MOST_TILES_AT_ONCE, room // max(1, peak))))
             except torch.OutOfMemoryError:
                 self.batch = 1
-        return self.batch
+
+    def _tiles_at_once(self, left: int) -> int:
+        """How many of the tiles that are left go through the network together: a power of two.
+
+        A card prepares itself for every new number of tiles, which takes longer than some tiles.
+        """
+        assert self.batch is not None
+        return 1 << (min(self.batch, left).bit_length() - 1)
 
     def _take_smaller_batch(self, progress: Progress) -> None:
         import torch
@@ -209,6 +221,7 @@ class NetworkStage:
         self.chunks = ChunkPredictor(
             self.plan, self.scan, self.scaling, self.predictor, self.background
         )
+        self._closing = CardStream(self.predictor.device)
 
     def run(self, progress: Progress, cancel: CancelToken) -> ClassPieces:
         """Predict all chunks that are missing; a later call goes on where this one ended.
@@ -223,15 +236,17 @@ class NetworkStage:
             for position, chunk in enumerate(missing):
                 assert upcoming is not None
                 grey = upcoming.result()
+                self.chunks.fit_batch(grey)
                 following = position + 1 < len(missing)
                 upcoming = (
                     reader.submit(self.chunks.read, missing[position + 1]) if following else None
                 )
                 sums, background = self.chunks.sums(chunk, grey, progress, cancel)
+                predicted = mark(self.predictor.device)
                 if written is not None:
                     written.result()
                 # In order, so that every earlier chunk is predicted and this one can be closed.
-                written = writer.submit(self._finish, chunk, sums, background)
+                written = writer.submit(self._finish, chunk, sums, background, predicted)
                 del grey, sums
             if written is not None:
                 written.result()
@@ -241,10 +256,17 @@ class NetworkStage:
             self.files.close(self.plan.chunks[index])
         return self.files.pieces
 
-    def _finish(self, chunk: Chunk, sums: torch.Tensor, background: int) -> None:
+    def _finish(
+        self,
+        chunk: Chunk,
+        sums: torch.Tensor,
+        background: int,
+        predicted: torch.cuda.Event | None,
+    ) -> None:
         self.files.note_background(chunk, background)
-        self.files.hand_on(chunk, sums)
-        self.files.close(chunk, sums)
+        with self._closing.work(after=predicted):
+            self.files.hand_on(chunk, sums)
+            self.files.close(chunk, sums)
 
 
 def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:

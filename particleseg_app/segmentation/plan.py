@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
-from particleseg_app.models import ModelCard
+from particleseg_app.models import Device, ModelCard
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import Chunk, plan_chunks, tile_shape_for
 from particleseg_app.segmentation.working_scale import working_shape
@@ -17,6 +17,10 @@ OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.5}
 MIRRORING = {"fast": False, "standard": False, "best": True}
 # Along each axis. More mean fewer seams, but a chunk's sums and grey values lie in memory.
 MOST_TILES_PER_CHUNK = 4
+# A graphics card is done with a tile sooner than its seams are written: with fewer of them it waits
+# less. A chunk of as many tiles takes a card seconds, and at most this share of its free memory.
+MOST_TILES_PER_CHUNK_ON_CARD = 7
+_SHARE_OF_CARD = 0.25
 # Grey values (4) and sums (12) of the chunk the network works on, grey values of the next one,
 # sums of the one before while it is written, and its classes.
 _BYTES_PER_CHUNK_VOXEL = 36
@@ -48,10 +52,12 @@ def plan_network_run(
     card: ModelCard,
     tiles_per_chunk: int | None = None,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    device: Device | None = None,
 ) -> NetworkPlan:
     """The plan for a run with a model; raises `InvalidValueError` for impossible sizes.
 
-    `tiles_per_chunk` (along each axis) is as many as `memory_limit_bytes` allows where it is None.
+    `tiles_per_chunk` (along each axis) is as many as `memory_limit_bytes` allows where it is None,
+    and on a graphics card as many as its own memory allows, too.
     """
     factor = scale_factor(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
@@ -60,7 +66,8 @@ def plan_network_run(
     tile = tile_shape_for(volume, card.patch_shape)
     overlap = OVERLAP[settings.preset]
     if tiles_per_chunk is None:
-        tiles_per_chunk = _tiles_that_fit(tile, overlap, memory_limit_bytes)
+        card_bytes = device.memory_bytes if device and device.id.startswith("cuda") else None
+        tiles_per_chunk = _tiles_that_fit(tile, overlap, memory_limit_bytes, card_bytes)
     return NetworkPlan(
         scale_factor=factor,
         scan_shape=scan_shape,
@@ -80,10 +87,16 @@ def network_bytes(plan: NetworkPlan) -> int:
     return chunk_voxels * _BYTES_PER_CHUNK_VOXEL + tile_voxels * _BYTES_PER_TILE_VOXEL
 
 
-def _tiles_that_fit(tile: Shape, overlap: float, memory_limit_bytes: int) -> int:
-    """Tiles of a chunk along each axis, so that working on it stays within the limit."""
-    room = bytes_for_pieces(memory_limit_bytes) - math.prod(tile) * _BYTES_PER_TILE_VOXEL
-    for tiles in range(MOST_TILES_PER_CHUNK, 1, -1):
+def _tiles_that_fit(
+    tile: Shape, overlap: float, memory_limit_bytes: int, card_bytes: int | None
+) -> int:
+    """Tiles of a chunk along each axis, so that working on it stays within the limits."""
+    room: float = bytes_for_pieces(memory_limit_bytes) - math.prod(tile) * _BYTES_PER_TILE_VOXEL
+    most = MOST_TILES_PER_CHUNK
+    if card_bytes is not None:
+        room = min(room, _SHARE_OF_CARD * card_bytes)
+        most = MOST_TILES_PER_CHUNK_ON_CARD
+    for tiles in range(most, 1, -1):
         reach = [edge * (1 + (tiles - 1) * (1 - overlap)) for edge in tile]
         if math.prod(reach) * _BYTES_PER_CHUNK_VOXEL <= room:
             return tiles

@@ -138,20 +138,22 @@ def _segment(
     if settings.method == "nnunet":
         progress.start("Loading the model")
         entry = find_model(settings.model)
+        if workers is None:
+            device = choose_device(settings.device)
+        else:
+            device = device_of_workers(workers, settings.device, cancel)
         # The chunks of an earlier attempt stay as they are.
         tiles_per_chunk = tiles_per_chunk or _tiles_per_chunk_before(run_folder)
+        # Workers of a cluster share the chunks, so these stay small.
+        own_card = device if workers is None else None
         plan = plan_network_run(
-            scan.shape, settings, entry.card, tiles_per_chunk, memory_limit_bytes
+            scan.shape, settings, entry.card, tiles_per_chunk, memory_limit_bytes, own_card
         )
         origin = {
             "scan_shape": list(scan.shape),
             "model_fingerprint": entry.fingerprint(),
             "tiles_per_chunk": plan.tiles_per_chunk,
         }
-        if workers is None:
-            device = choose_device(settings.device)
-        else:
-            device = device_of_workers(workers, settings.device, cancel)
         inference = None
         if make_predictor is None:
             check_same_settings(run_folder, settings)

@@ -120,6 +120,11 @@ def try_network(
     chunks = ChunkPredictor(plan, scan, scaling, predictor)
     with _trial_folder() as folder:
         files = ChunkSums(folder, replace(plan, chunks=(chunk,)))
+        if device_id.startswith("cuda"):
+            # A card prepares itself for every new number of tiles: once in a run, not each time.
+            warming = time.perf_counter()
+            chunks.sums(chunk, chunks.read(chunk), Progress(), cancel)[0].amax().item()
+            to_begin += time.perf_counter() - warming
         began = time.perf_counter()
         grey = chunks.read(chunk)
         was_read = time.perf_counter()

@@ -182,9 +182,11 @@ class SimulatedCard:
 
 
 @pytest.mark.parametrize(
-    ("free_bytes", "expected"), [(10_000, 7), (10**9, 16), (100, 1), (2_900, 2)]
+    ("free_bytes", "expected"), [(10_000, 4), (12_000, 8), (10**9, 16), (100, 1), (2_900, 2)]
 )
-def test_as_many_tiles_at_once_as_fit_the_card(tmp_path, monkeypatch, free_bytes, expected):
+def test_as_many_tiles_at_once_as_fit_the_card_in_powers_of_two(
+    tmp_path, monkeypatch, free_bytes, expected
+):
     monkeypatch.setattr(network_stage, "CardMemory", SimulatedCard(free_bytes, 1000))
     volume = scan((40, 60, 80))
     whole = make_stage(tmp_path / "one", volume, SmallNetwork(), 3)
