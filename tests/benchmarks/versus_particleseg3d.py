@@ -1,7 +1,9 @@
-"""The whole run against particleseg3d 0.2.16 on the processor: same image, weights and mirroring.
+"""The whole run against particleseg3d 0.2.16: same image, weights and mirroring.
 
     pip install --no-deps -r tests/benchmarks/particleseg3d_requirements.txt
     python -m tests.benchmarks.versus_particleseg3d [--size 56] [--diameter 18] [--stated 54]
+    python -m tests.benchmarks.versus_particleseg3d --device cuda --size 192 --diameter 32
+        --stated 60 --folds 5 --batch 6
 
 Two comparisons. *Same weights*: a network of its own class and size (nnU-Net's 32…320 channels,
 31 million weights, patches of 128³, enlarged to 60 voxels a particle, eight mirrored copies), read
@@ -20,6 +22,9 @@ at the same one, and their particles can be compared.
 
 Each side runs in a process of its own, watched from outside. The image lies ready for each; loading
 the model counts for both. Our conversion of the model for the processor, once per model, does not.
+
+On a graphics card particleseg3d computes in float16 and ours in what it takes by itself; neither
+side is charged for making the card and its libraries ready.
 """
 
 from __future__ import annotations
@@ -31,6 +36,8 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,11 +186,12 @@ def _stated(choice: argparse.Namespace) -> float:
 def run_peer(folder: Path, choice: argparse.Namespace) -> None:
     from tests.benchmarks.particleseg3d_peer import prepare
 
-    prepare()
+    prepare(choice.device)
     import zarr
     from particleseg3d.inference.inference import predict_cases, setup_model
 
-    with step():
+    _wake(choice.device)
+    with step() as found:
         trainer, model, config = setup_model(
             str(folder / "same"), list(range(choice.folds)), _TRAINER
         )
@@ -191,6 +199,7 @@ def run_peer(folder: Path, choice: argparse.Namespace) -> None:
             str(folder / "peer"), str(folder / "peer_out"), None, trainer, model, config,
             _TARGET_DIAMETER, 0.1, choice.batch, choice.processes, 0.005, (_MEAN, _STD),
         )  # fmt: skip
+        found["card_bytes"] = _card_bytes(choice.device)
     labels = zarr.open(str(folder / "peer_out" / "scan" / "scan.zarr"), mode="r")
     np.save(folder / "peer.npy", np.rint(labels[...]).astype(np.uint32))
 
@@ -198,23 +207,24 @@ def run_peer(folder: Path, choice: argparse.Namespace) -> None:
 def run_ours(
     folder: Path, choice: argparse.Namespace, model: str, preset: str, exact: bool = False
 ) -> None:
-    """`exact`: OpenVINO in float32, which is what particleseg3d computes in on a processor."""
-    from particleseg_app.models import Inference, open_predictor
+    """`exact`: in float32, which is what particleseg3d computes in on a processor."""
     from particleseg_app.segmentation import RunSettings, segment
     from particleseg_app.units import Box
     from particleseg_app.volumes import open_labels, open_scan
 
     settings = RunSettings(
-        _VOXEL_UM, _stated(choice) * _VOXEL_UM, model=model, preset=preset, device="cpu"
+        _VOXEL_UM, _stated(choice) * _VOXEL_UM, model=model, preset=preset, device=choice.device
     )
-    name, predictor = model, None
+    name, predictor, engine = model, None, ""
     if exact:
         name = f"{model}_float32"
-        predictor = functools.partial(open_predictor, inference=Inference("openvino", "float32"))
+        predictor, engine = _in_float32()
+    _wake(choice.device)
     with open_scan(folder / "scan.h5") as scan:
         if choice.warm and not exact:
-            # Converts the model and compiles what is compiled.
-            segment(folder / f"warm_{model}", scan, settings, Progress(), CancelToken())
+            # Converts the model and compiles what is compiled; on a card the latter only.
+            warming = settings if choice.device == "cpu" else replace(settings, model="default")
+            segment(folder / f"warm_{model}", scan, warming, Progress(), CancelToken())
         clock = StageClock()
         with step() as found:
             result = segment(
@@ -222,12 +232,48 @@ def run_ours(
                 make_predictor=predictor,
             )  # fmt: skip
             found["particles"] = result.particle_count
-    engine = "OpenVINO, float32" if exact else result.summary["inference"]
-    print(f"    computed by {engine}")
+            found["card_bytes"] = _card_bytes(choice.device)
+    print(f"    computed by {engine or result.summary['inference']}")
     for stage, (wall, cpu, count) in clock.seconds().items():
         print(f"    {f'{stage} ({count})':44}{wall:10.2f}{cpu:10.2f}")
     with open_labels(result.labels_path) as labels:
         np.save(folder / f"{name}.npy", labels.read(Box.whole(labels.shape)))
+
+
+def _in_float32() -> tuple[Callable[..., Any], str]:
+    """What opens a model in float32, and its engine: OpenVINO where it is installed."""
+    from particleseg_app.models import Inference, Predictor, open_predictor
+    from particleseg_app.models.converted_models import openvino_version
+
+    if openvino_version() is not None:
+        exact = Inference("openvino", "float32")
+        return functools.partial(open_predictor, inference=exact), "OpenVINO, float32"
+
+    def plain(*arguments: Any) -> Predictor:
+        predictor = Predictor(*arguments)
+        predictor._reduced = None
+        return predictor
+
+    return plain, "PyTorch, float32"
+
+
+def _wake(device: str) -> None:
+    """Make a graphics card and the library for its convolutions ready."""
+    import torch
+
+    if device != "cpu":
+        with torch.inference_mode(), torch.autocast("cuda", torch.float16):
+            layer = torch.nn.Conv3d(1, 8, 3, device=device)
+            layer(torch.zeros((1, 1, 16, 16, 16), device=device))
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _card_bytes(device: str) -> int:
+    """The most memory of the card that torch used at one time."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if device != "cpu" else 0
 
 
 def main() -> None:
@@ -240,6 +286,7 @@ def main() -> None:
         help="diameter that both sides are told, in voxels (default: the true one); a larger one "
         "makes the same image cheaper, and puts more particles into a patch",
     )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--folds", type=int, default=1, help="how many networks are joined")
     parser.add_argument("--features", type=int, default=32)
     parser.add_argument("--pools", type=int, default=5)
@@ -282,21 +329,23 @@ def _compare(choice: argparse.Namespace, folder: Path) -> None:
     print(
         f"{choice.size}³ voxels, particles of {choice.diameter:g} voxels, network of "
         f"{choice.features} channels, patches of {choice.patch}³, {choice.folds} fold(s), "
-        f"{machine()}\n\n{'':48}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}{'particles':>11}",
+        f"{machine()}\n\n{'':48}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}{'particles':>11}"
+        f"{'card MB':>10}",
         flush=True,
     )
     same = _row("ours, same weights, eight mirrored copies", apart("same"))
-    exact = _row("ours, the same in float32", apart("same_float32"))
+    sides = [("same weights", same, "same")]
+    if choice.device == "cpu":
+        # particleseg3d computes in half precision on a card, and so does ours.
+        exact = _row("ours, the same in float32", apart("same_float32"))
+        sides.append(("same weights, float32", exact, "same_float32"))
     default = _row("ours, default model and preset", apart("default"))
     peer = apart("peer")
     peer["particles"] = int(np.count_nonzero(np.unique(np.load(folder / "peer.npy"))))
     _row(f"particleseg3d, eight mirrored copies, {choice.folds} fold(s)", peer)
     print()
-    for title, ours, name in (
-        ("same weights", same, "same"),
-        ("same weights, float32", exact, "same_float32"),
-        ("our default model against these folds", default, "default"),
-    ):
+    sides.append(("our default model against these folds", default, "default"))
+    for title, ours, name in sides:
         print(
             f"{title}: {peer['wall_s'] / ours['wall_s']:.1f} × as fast "
             f"({peer['cpu_s'] / ours['cpu_s']:.1f} × in processor seconds), memory "
@@ -305,7 +354,7 @@ def _compare(choice: argparse.Namespace, folder: Path) -> None:
             flush=True,
         )
     print("\nF1_match against the true particles of the image:")
-    for name in ("peer", "same", "same_float32", "default"):
+    for name in ("peer", *(name for _, _, name in sides)):
         print(f"    {name:16}{_agreement(folder, 'truth', name):.4f}", flush=True)
 
 
@@ -319,7 +368,8 @@ def _agreement(folder: Path, reference: str, name: str) -> float:
 def _row(title: str, found: dict[str, Any]) -> dict[str, Any]:
     print(
         f"{title:48}{found['wall_s']:10.2f}{found['cpu_s']:10.2f}"
-        f"{found['peak_bytes'] / 1e6:10.0f}{found.get('particles', 0):11}",
+        f"{found['peak_bytes'] / 1e6:10.0f}{found.get('particles', 0):11}"
+        f"{found.get('card_bytes', 0) / 1e6:10.0f}",
         flush=True,
     )
     return found
