@@ -207,7 +207,7 @@ def test_methods_measured_apart_share_one_table(tmp_path, monkeypatch):
     rows = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("| three")]
     assert rows == ["default 1", "light 1", "ThreshWater"]
     assert "Measured 2026-01-02" in text and ": light 1." in text
-    assert ": default 1; ThreshWater (kept: scans and method are the same since)." in text
+    assert ": default 1; ThreshWater (taken over from then)." in text
     versions["threshwater"] = "t2"
     text, panels = write("default")
     assert "ThreshWater" not in text

@@ -29,7 +29,7 @@ from PIL import Image
 
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.models.model_card import CARD_NAME
-from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases
+from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases, scan_version
 from tests.benchmarks.accuracy_checks import misjudged_table, sizes_table
 from tests.benchmarks.accuracy_methods import (
     FIGURES,
@@ -50,7 +50,6 @@ from tests.benchmarks.accuracy_record import (
     Measured,
     Record,
     read_record,
-    scan_digest,
     when_measured,
     why_not_kept,
     write_record,
@@ -164,7 +163,7 @@ def in_order(methods: list[Method]) -> list[Method]:
 def kept_methods(
     cases: dict[str, MakeCase], measured_now: list[Method], record: Record
 ) -> tuple[dict[str, Measured], dict[str, str]]:
-    """Recorded methods that may stand beside those measured now, and the digest of each case.
+    """Recorded methods that may stand beside those measured now, and the version of each case.
 
     Says of the others why not.
     """
@@ -172,7 +171,7 @@ def kept_methods(
     for key, make in cases.items():
         case = make()
         if case is not None:
-            scans[key] = scan_digest(case)
+            scans[key] = scan_version(key, case)
     kept = {}
     for name, measured in record.methods.items():
         if name in {method.name for method in measured_now}:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import tests.independent_scans
 from particleseg_app.durable_files import write_bytes
 from particleseg_app.volumes import read_label_file
+from tests.benchmarks.accuracy_record import code_version, scan_digest, without_comments
 from tests.benchmarks.slice_network import cache_folder
 from tests.independent_scans import ALL, REAL, LabelledScan
 
@@ -32,12 +33,29 @@ def bundled_sample() -> LabelledScan:
     return LabelledScan("bundled sample", grey, labels, SAMPLE_DIAMETER, "the demo's scan")
 
 
+def _generator_sources() -> list[Path]:
+    folder = Path(tests.independent_scans.__path__[0])
+    others = ("cases.py", "real.py", "__init__.py")
+    return [path for path in sorted(folder.glob("*.py")) if path.name not in others]
+
+
 def _generator_version() -> str:
     digest = hashlib.sha256()
-    for source in sorted(Path(tests.independent_scans.__path__[0]).glob("*.py")):
-        if source.name not in ("cases.py", "real.py", "__init__.py"):
-            digest.update(source.read_bytes())
+    for source in _generator_sources():
+        digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def scan_version(key: str, case: LabelledScan) -> str:
+    """What tells whether figures on a case still hold: how it is made, or its voxels if it is read.
+
+    Not the voxels of simulated cases: another processor rounds some of them otherwise.
+    """
+    for make in ALL:
+        if make.__name__ == key:
+            sources = (s for s in _generator_sources() if s.name != "labelled_scan.py")
+            return code_version(sources, without_comments(inspect.getsource(make)))
+    return scan_digest(case)
 
 
 # Of the sources as they were imported, not as they may be by the time a case is made.

@@ -1,8 +1,8 @@
 """What the accuracy benchmark has measured, so that a method need not be measured with every other.
 
-A method's figures are taken over into a new table only where all of its scans are the same, voxel
-for voxel, and the method itself is: its version is a digest of its weights and of the code that its
-result depends on, comments and docstrings aside.
+A method's figures are taken over into a new table only where its scans and the method itself are
+the same. The version of a simulated scan is a digest of the code that makes it, that of a method
+of its weights and the code that its result depends on, comments and docstrings aside.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Measured:
 
 @dataclass
 class Record:
-    """`scans`: digest of each case; `panels`: the methods in the pictures, from left to right."""
+    """`scans`: version of each case; `panels`: the methods in the pictures, from left to right."""
 
     scans: dict[str, str] = field(default_factory=dict)
     methods: dict[str, Measured] = field(default_factory=dict)
@@ -71,13 +71,18 @@ def code_version(modules: Iterable[ModuleType | Path], *more: str) -> str:
     digest = hashlib.sha256(repr(more).encode())
     for module in modules:
         path = module if isinstance(module, Path) else Path(str(module.__file__))
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_text(body[0]):
-                body[0] = ast.Pass()
-        digest.update(ast.unparse(tree).encode())
+        digest.update(without_comments(path.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:16]
+
+
+def without_comments(source: str) -> str:
+    """Python source with neither comments nor docstrings, laid out in one way."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -93,7 +98,7 @@ def why_not_kept(
 ) -> str:
     """Why a recorded method cannot stand in a new table; empty where it can.
 
-    `scans`: digests of the cases as they are now; `version`: of the method now, None without it.
+    `scans`: versions of the cases as they are now; `version`: of the method now, None without it.
     """
     if version is None:
         return "it is not there any more"
@@ -115,6 +120,6 @@ def when_measured(methods: Iterable[Measured], today: str) -> list[str]:
     lines = []
     for (date, machine), titles in sorted(groups.items(), reverse=True):
         which = f": {'; '.join(titles)}" if len(groups) > 1 else ""
-        kept = "" if date == today else " (kept: scans and method are the same since)"
+        kept = "" if date == today else " (taken over from then)"
         lines.append(f"Measured {date}, {machine}{which}{kept if which else ''}.")
     return lines
