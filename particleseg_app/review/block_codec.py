@@ -69,10 +69,10 @@ def blocks_of(box: Box) -> Iterator[BlockIndex]:
 
 def encode_block(labels: np.ndarray) -> bytes:
     """Pack the labels of one block."""
-    flat = labels.ravel()
-    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
-    lengths = np.diff(np.append(starts, flat.size))
-    return zlib.compress(np.stack((lengths, flat[starts])).astype(_NUMBER).tobytes(), _LEVEL)
+    from particleseg_app.review.run_kernels import equal_runs
+
+    runs = equal_runs(np.ascontiguousarray(labels).ravel())
+    return zlib.compress(runs.astype(_NUMBER, copy=False).tobytes(), _LEVEL)
 
 
 def decode_block(blob: bytes, shape: Shape) -> NDArray[np.uint32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from particleseg_app.review.block_codec import (
     encode_difference,
 )
 from particleseg_app.review.changes import LabelChange
+from particleseg_app.review.slabs import in_threads
 from particleseg_app.units import Box, Shape
 
 AS_SEGMENTED = b""  # in the place of a packed block: as the segmentation has it
@@ -52,24 +54,27 @@ class Gesture:
         self._unpacked: OrderedDict[BlockIndex, np.ndarray] = OrderedDict()
         self._packed: dict[BlockIndex, bytes] = {}
         self._as_segmented: set[BlockIndex] = set()
+        self._lock = threading.Lock()
 
     def add(self, change: LabelChange) -> None:
         """Take the voxels that differ; raise `InvalidValueError` for a preview out of date."""
+        from particleseg_app.review.run_kernels import differ, take_changes
+
         if any(b > n for b, n in zip(change.box.stop, self._shape, strict=True)):
             raise ValueError(f"{change.box} is not inside a volume of {self._shape}")
         if change.brings_new_labels and change.next_label != self._next_label:
             raise _out_of_date()  # another mend took these numbers meanwhile
+        before, after = (np.ascontiguousarray(v) for v in (change.before, change.after))
         for index in blocks_of(change.box):
             whole = block_box(index, self._shape)
             part = whole.intersection(change.box)
-            before, after = (v[part.within(change.box)] for v in (change.before, change.after))
-            differs = before != after
-            if not differs.any():
+            in_change = _offset(part, change.box)
+            if not differ(before, after, in_change, part.shape):
                 continue
-            if not np.array_equal(self._present(index)[part.within(whole)], before):
+            present = np.ascontiguousarray(self._present(index))
+            new, in_block = self._new_labels(index), _offset(part, whole)
+            if not take_changes(present, before, after, new, in_block, in_change, part.shape):
                 raise _out_of_date()
-            new = self._new_labels(index)
-            np.copyto(new[part.within(whole)], after, where=differs)
 
     def put_as_segmented(self, index: BlockIndex, labels: np.ndarray) -> None:
         """Give a whole block the labels of the segmentation."""
@@ -80,14 +85,12 @@ class Gesture:
         """Compare the new blocks with the present ones and pack what differs."""
         made = MadeGesture()
         traces: dict[int, LabelTrace] = {}
-        for index in sorted({*self._packed, *self._unpacked}):
-            after = self._new_labels(index)
-            runs = difference_runs(self._present(index), after)
-            if not runs.size:
+        for changed in in_threads(self._pack, sorted({*self._packed, *self._unpacked})):
+            if changed is None:
                 continue
-            made.differences[index] = encode_difference(runs)
-            as_segmented = index in self._as_segmented
-            made.blocks[index] = AS_SEGMENTED if as_segmented else encode_block(after)
+            index, runs, difference, block = changed
+            made.differences[index] = difference
+            made.blocks[index] = block
             made.voxels += int(runs[1].sum())
             box = box_of_runs(runs, block_box(index, self._shape))
             made.box = box if made.box is None else bounding_box(made.box, box)
@@ -95,6 +98,16 @@ class Gesture:
             _trace(traces, runs[3], box, before=False)
         made.traces = [traces[label] for label in sorted(traces)]
         return made
+
+    def _pack(self, index: BlockIndex) -> tuple[BlockIndex, np.ndarray, bytes, bytes] | None:
+        """A block's runs that differ, packed, and its new labels, packed; None if none do."""
+        with self._lock:
+            before, after = self._present(index), self._new_labels(index)
+        runs = difference_runs(before, after)
+        if not runs.size:
+            return None
+        block = AS_SEGMENTED if index in self._as_segmented else encode_block(after)
+        return index, runs, encode_difference(runs), block
 
     def _present(self, index: BlockIndex) -> np.ndarray:
         """A block before the gesture; the last ones are kept, since each is asked for thrice."""
@@ -112,7 +125,7 @@ class Gesture:
             return labels
         packed = self._packed.pop(index, None)
         if packed is None:
-            labels = self._present(index).copy()
+            labels = self._present(index).copy(order="C")
         else:
             labels = decode_block(packed, block_box(index, self._shape).shape)
         self._keep(index, labels)
@@ -123,6 +136,12 @@ class Gesture:
         while len(self._unpacked) > _UNPACKED_BLOCKS:
             oldest, content = self._unpacked.popitem(last=False)
             self._packed[oldest] = encode_block(content)
+
+
+def _offset(part: Box, whole: Box) -> Shape:
+    """Where `part` begins in `whole`."""
+    z, y, x = (a - b for a, b in zip(part.start, whole.start, strict=True))
+    return z, y, x
 
 
 def _out_of_date() -> InvalidValueError:

@@ -138,9 +138,12 @@ def smooth(labels: np.ndarray, label: int, new_label: int, *, radius: int = 2) -
     if not 1 <= radius <= 10:
         raise InvalidValueError(f"A radius of {radius} voxels is not possible.", "Enter 1 to 10.")
     _present(labels, (label,))
-    counted = votes(labels, label)
-    sum_boxes(counted, (radius + 1) // 2)
-    sum_boxes(counted, max(1, radius // 2))
+    radii = (radius + 1) // 2, max(1, radius // 2)
+    most = (2 * radii[0] + 1) ** 3 * (2 * radii[1] + 1) ** 3
+    counted = np.empty(labels.shape, np.int16 if most <= np.iinfo(np.int16).max else np.int32)
+    votes(labels, label, counted)
+    for one in radii:
+        sum_boxes(counted, one)
     after = labels.copy()
     follow_votes(after, counted, label)
     if not (after == label).any():
@@ -175,10 +178,11 @@ def grow_shrink_to_edge(
     edge = (own + around) / 2
     # The surface must not reach the faces of the array: only then a margin is put around it.
     margin = 1 if _comes_near_a_face(inside, reach + 1) else 0
-    after = labels.copy()
+    after, shade = labels.copy(), np.ascontiguousarray(grey)
     if margin:
         after = np.pad(after, margin, constant_values=np.iinfo(np.uint32).max)
-    move_surface(after, np.ascontiguousarray(grey), edge, own > around, label, reach, margin)
+        shade = np.pad(shade, margin)
+    move_surface(after, shade, edge, own > around, label, reach)
     if margin:
         after = np.ascontiguousarray(after[1:-1, 1:-1, 1:-1])
     if not (after == label).any():
@@ -201,26 +205,33 @@ def _comes_near_a_face(inside: np.ndarray, distance: int) -> bool:
 def prepare(grey_dtype: np.dtype) -> None:
     """Compile what the tools need, so that the first mend does not wait for it (about 10 s, once
     a computer). Meant for a background thread; `grey_dtype` is that of the scan."""
-    from particleseg_app.review.block_codec import difference_runs
+    from particleseg_app.review.changes import LabelChange
+    from particleseg_app.review.gesture import Gesture
     from particleseg_app.review.part_kernels import grey_landscape, spread_parts, thinned
+    from particleseg_app.units import Box
 
     labels = np.zeros((12, 12, 20), np.uint32)
     labels[3:9, 3:9, 3:17] = 1
     grey = (labels * 100).astype(grey_dtype)
     ends = (6, 6, 5), (6, 6, 14)
+    halves = (labels * (1 + (np.arange(20) > 9))).astype(np.int32)
+    split_by_cut(labels, 1, halves, 2)
     split_by_markers(labels, None, 1, ends, 2)
     split_by_markers(labels, grey, 1, ends, 2, by="grey")
     split_by_border_stroke(labels, 1, np.array([(6, 2, 10), (6, 10, 10)]), *ends, 2)
-    smooth(labels, 1, 2)
+    for radius in (2, 5):  # sums of both sizes
+        smoothed = smooth(labels, 1, 2, radius=radius)
     grow_shrink_to_edge(labels, grey, 1, 2)
     inside = np.pad((labels == 1).astype(np.uint8), 1)
     cells = thinned(inside, 2)
-    grey_landscape(grey, inside, cells, 2, 0.0, 1.0)
-    spread_parts(cells.astype(np.int32), inside, 2)
+    grey_landscape(grey, inside, cells, 2, 0.0, 1.0, np.zeros(0, np.uint8))
+    spread_parts(cells.astype(np.int8), inside, 2)
     stored = labels.copy()
     stored.setflags(write=False)  # as the blocks that the journal keeps
-    for before in (labels, stored):
-        difference_runs(before, labels)
+    for present in (labels, stored):
+        gesture = Gesture(labels.shape, 2, lambda _index, present=present: present)  # type: ignore[misc]
+        gesture.add(LabelChange(Box.whole(labels.shape), labels, smoothed))
+        gesture.finish()
 
 
 def _levels(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from particleseg_app.review.slabs import in_slabs
+
 
 @njit(cache=True, nogil=True)
 def particle_mask(labels: np.ndarray, label: int) -> tuple[np.ndarray, int]:
@@ -26,16 +28,15 @@ def particle_mask(labels: np.ndarray, label: int) -> tuple[np.ndarray, int]:
 
 
 @njit(cache=True, nogil=True)
-def parts_with_margin(parts: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """`parts` (no margin) as int32 with the margin of `inside`; -1 outside the particle."""
-    placed = np.full(inside.shape, -1, np.int32)
+def parts_with_margin(parts: np.ndarray, inside: np.ndarray, placed: np.ndarray) -> None:
+    """Write `parts` (no margin) into `placed`, which has the margin of `inside`, in the particle;
+    `placed` keeps what it has outside."""
     depth, height, width = parts.shape
     for z in range(depth):
         for y in range(height):
             for x in range(width):
                 if inside[z + 1, y + 1, x + 1]:
                     placed[z + 1, y + 1, x + 1] = max(0, parts[z, y, x])
-    return placed
 
 
 @njit(cache=True, nogil=True)
@@ -61,7 +62,6 @@ def write_parts(labels: np.ndarray, parts: np.ndarray, numbers: np.ndarray) -> N
                     labels[z, y, x] = numbers[part - 1]
 
 
-@njit(cache=True, nogil=True)
 def grey_landscape(
     grey: np.ndarray,
     inside: np.ndarray,
@@ -69,40 +69,71 @@ def grey_landscape(
     factor: int,
     around: float,
     highest: float,
+    nearness: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """How near the grey values are to `around`: 0 (at least `highest` away) to 255, with a margin.
 
     `inside` has a margin, `grey` has none; 255 outside the particle. Also the means over the
-    particle's voxels of each cell of `factor`³, float32 of the shape of `cells`.
+    particle's voxels of each cell of `factor`³, float32 of the shape of `cells`. `nearness`
+    (uint8) gives it for each grey value that there can be; empty: it is computed.
     """
     landscape = np.full(inside.shape, 255, np.uint8)
-    sums = np.zeros(cells.shape, np.float32)
-    counts = np.zeros(cells.shape, np.int32)
+    means = np.zeros(cells.shape, np.float32)
+
+    def fill(start: int, stop: int) -> None:
+        _fill_landscape(
+            grey, inside, factor, around, highest, nearness, landscape, means, start, stop
+        )
+
+    in_slabs(fill, grey.shape[0], factor)
+    return landscape, means
+
+
+@njit(cache=True, nogil=True)
+def _fill_landscape(
+    grey: np.ndarray,
+    inside: np.ndarray,
+    factor: int,
+    around: float,
+    highest: float,
+    nearness: np.ndarray,
+    landscape: np.ndarray,
+    means: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """The layers from `start` (the first of its cells) to `stop` of `grey_landscape`."""
+    known = nearness.size > 0
     scale = 255.0 / highest
-    depth, height, width = grey.shape
-    for z in range(depth):
+    _, height, width = grey.shape
+    first_cell, last_cell = start // factor + 1, (stop - 1) // factor + 1
+    counts = np.zeros((last_cell - first_cell + 1, *means.shape[1:]), np.int32)
+    for z in range(start, stop):
         i = z // factor + 1
         for y in range(height):
             j = y // factor + 1
             # Cell by cell along the row, without a division for each voxel.
-            for k in range(1, cells.shape[2] - 1):
+            for k in range(1, means.shape[2] - 1):
                 total = np.float32(0)
                 count = 0
                 first = (k - 1) * factor
                 for x in range(first, min(first + factor, width)):
                     if inside[z + 1, y + 1, x + 1]:
-                        away = abs(grey[z, y, x] - around) * scale
-                        near = np.uint8(max(0.0, 255.0 - away))
+                        if known:
+                            near = nearness[np.intp(grey[z, y, x])]
+                        else:
+                            away = abs(grey[z, y, x] - around) * scale
+                            near = np.uint8(max(0.0, 255.0 - away))
                         landscape[z + 1, y + 1, x + 1] = near
                         total += near
                         count += 1
-                sums[i, j, k] += total
-                counts[i, j, k] += count
-    flat, number = sums.reshape(-1), counts.reshape(-1)
-    for at in range(flat.size):
-        if number[at]:
-            flat[at] /= number[at]
-    return landscape, sums
+                means[i, j, k] += total
+                counts[i - first_cell, j, k] += count
+    for i in range(first_cell, last_cell + 1):
+        for j in range(means.shape[1]):
+            for k in range(means.shape[2]):
+                if counts[i - first_cell, j, k]:
+                    means[i, j, k] /= counts[i - first_cell, j, k]
 
 
 @njit(cache=True, nogil=True)
@@ -131,35 +162,57 @@ def thinned(inside: np.ndarray, factor: int) -> np.ndarray:
     return cells
 
 
-@njit(cache=True, nogil=True)
 def spread_parts(cells: np.ndarray, inside: np.ndarray, factor: int) -> np.ndarray:
     """Parts of cells brought back to voxels; 0 near where parts meet, -1 outside the particle."""
-    sure = cells.copy()
-    for z in range(1, cells.shape[0] - 1):
-        for y in range(1, cells.shape[1] - 1):
-            for x in range(1, cells.shape[2] - 1):
-                part = cells[z, y, x]
-                if part <= 0:
-                    sure[z, y, x] = 0
-                    continue
-                for i in range(-1, 2):
-                    for j in range(-1, 2):
-                        for k in range(-1, 2):
-                            other = cells[z + i, y + j, x + k]
-                            if other > 0 and other != part:
-                                sure[z, y, x] = 0
-    depth, height, width = inside.shape
-    parts = np.full(inside.shape, -1, np.int32)
-    for z in range(1, depth - 1):
-        i = (z - 1) // factor + 1
-        for y in range(1, height - 1):
-            j = (y - 1) // factor + 1
-            for k in range(1, cells.shape[2] - 1):
-                if cells[i, j, k] < 0:
-                    continue  # no voxel of the cell is the particle's
-                part = sure[i, j, k]
-                first = (k - 1) * factor + 1
-                for x in range(first, min(first + factor, width - 1)):
-                    if inside[z, y, x]:
-                        parts[z, y, x] = part
+    parts = np.full(inside.shape, -1, cells.dtype)
+
+    def spread(start: int, stop: int) -> None:
+        _spread(cells, inside, factor, parts, start, stop)
+
+    in_slabs(spread, inside.shape[0] - 2, factor)
     return parts
+
+
+@njit(cache=True, nogil=True)
+def _spread(
+    cells: np.ndarray,
+    inside: np.ndarray,
+    factor: int,
+    parts: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """The layers from `start` (the first of its cells) to `stop`, without the margin."""
+    _, height, width = inside.shape
+    sure = np.zeros(cells.shape[1:], cells.dtype)
+    for i in range(start // factor + 1, (stop - 1) // factor + 2):
+        for j in range(1, cells.shape[1] - 1):
+            for k in range(1, cells.shape[2] - 1):
+                part = cells[i, j, k]
+                sure[j, k] = max(0, part)
+                if part > 0 and _meets_another(cells, i, j, k):
+                    sure[j, k] = 0
+        for z in range((i - 1) * factor + 1, min(i * factor, stop) + 1):
+            for y in range(1, height - 1):
+                j = (y - 1) // factor + 1
+                for k in range(1, cells.shape[2] - 1):
+                    if cells[i, j, k] < 0:
+                        continue  # no voxel of the cell is the particle's
+                    part = sure[j, k]
+                    first = (k - 1) * factor + 1
+                    for x in range(first, min(first + factor, width - 1)):
+                        if inside[z, y, x]:
+                            parts[z, y, x] = part
+
+
+@njit(cache=True, nogil=True)
+def _meets_another(cells: np.ndarray, i: int, j: int, k: int) -> bool:
+    """Whether a cell of another part is beside this one, over corners too."""
+    part = cells[i, j, k]
+    for z in range(i - 1, i + 2):
+        for y in range(j - 1, j + 2):
+            for x in range(k - 1, k + 2):
+                other = cells[z, y, x]
+                if other > 0 and other != part:
+                    return True
+    return False

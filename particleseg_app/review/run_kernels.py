@@ -30,3 +30,66 @@ def changed_runs(before: np.ndarray, after: np.ndarray) -> np.ndarray:
                 runs[3, run] = after[at]
             runs[1, run] += 1
     return runs
+
+
+@njit(cache=True, nogil=True)
+def take_changes(
+    present: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    new: np.ndarray,
+    in_block: tuple[int, int, int],
+    in_change: tuple[int, int, int],
+    size: tuple[int, int, int],
+) -> bool:
+    """Write the voxels of `after` that differ from `before` into `new`.
+
+    `present` and `new` are a block, `before` and `after` a change; what they share, of `size`,
+    begins at `in_block` and `in_change`. False where `present` is not as `before`: then the change
+    is out of date. (Whole arrays and offsets, because every layout of array is compiled anew.)
+    """
+    for z in range(size[0]):
+        for y in range(size[1]):
+            for x in range(size[2]):
+                i, j, k = in_change[0] + z, in_change[1] + y, in_change[2] + x
+                u, v, w = in_block[0] + z, in_block[1] + y, in_block[2] + x
+                if present[u, v, w] != before[i, j, k]:
+                    return False
+                if after[i, j, k] != before[i, j, k]:
+                    new[u, v, w] = after[i, j, k]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def differ(
+    before: np.ndarray,
+    after: np.ndarray,
+    start: tuple[int, int, int],
+    size: tuple[int, int, int],
+) -> bool:
+    """Whether two arrays (z, y, x) of one shape differ in the box of `size` at `start`."""
+    for z in range(start[0], start[0] + size[0]):
+        for y in range(start[1], start[1] + size[1]):
+            for x in range(start[2], start[2] + size[2]):
+                if before[z, y, x] != after[z, y, x]:
+                    return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def equal_runs(flat: np.ndarray) -> np.ndarray:
+    """Lengths and values (2, n) uint32 of the runs of equal values in a flat array."""
+    count = 1
+    for at in range(1, flat.size):
+        count += flat[at] != flat[at - 1]
+    runs = np.empty((2, count), np.uint32)
+    run, first = 0, 0
+    for at in range(1, flat.size):
+        if flat[at] != flat[at - 1]:
+            runs[0, run] = at - first
+            runs[1, run] = flat[first]
+            run += 1
+            first = at
+    runs[0, run] = flat.size - first
+    runs[1, run] = flat[first]
+    return runs

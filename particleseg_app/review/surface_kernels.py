@@ -9,16 +9,15 @@ import numpy as np
 from numba import njit
 
 from particleseg_app.review.flood_kernels import neighbour_offsets
+from particleseg_app.review.slabs import in_slabs
 
 
 @njit(cache=True, nogil=True)
-def votes(labels: np.ndarray, label: int) -> np.ndarray:
-    """int32: 1 for the particle's voxels, -1 for background, 0 for other particles."""
-    found = np.empty(labels.shape, np.int32)
+def votes(labels: np.ndarray, label: int, found: np.ndarray) -> None:
+    """Into `found`: 1 for the particle's voxels, -1 for background, 0 for other particles."""
     flat, given = labels.reshape(-1), found.reshape(-1)
     for at in range(flat.size):
         given[at] = 1 if flat[at] == label else (-1 if flat[at] == 0 else 0)
-    return found
 
 
 @njit(cache=True, nogil=True)
@@ -33,12 +32,22 @@ def follow_votes(labels: np.ndarray, counted: np.ndarray, label: int) -> None:
             flat[at] = label
 
 
-@njit(cache=True, nogil=True)
 def sum_boxes(values: np.ndarray, radius: int) -> None:
-    """Sums over cubes of 2 `radius` + 1 voxels an edge, in place; int32, outside is 0."""
-    depth, height, width = values.shape
-    line = np.zeros(width + 1, np.int32)
-    for z in range(depth):
+    """Sums over cubes of 2 `radius` + 1 voxels an edge, in place; outside is 0.
+
+    The type of `values` must hold every sum (on the way they may wrap around: the differences come
+    out right all the same).
+    """
+    in_slabs(lambda start, stop: _sum_in_layers(values, radius, start, stop), values.shape[0])
+    in_slabs(lambda start, stop: _sum_through_layers(values, radius, start, stop), values.shape[1])
+
+
+@njit(cache=True, nogil=True)
+def _sum_in_layers(values: np.ndarray, radius: int, start: int, stop: int) -> None:
+    """Sums along x and y in the layers from `start` to `stop`."""
+    _, height, width = values.shape
+    line = np.zeros(width + 1, values.dtype)
+    for z in range(start, stop):
         for y in range(height):
             row = values[z, y]
             total = 0
@@ -47,9 +56,13 @@ def sum_boxes(values: np.ndarray, radius: int) -> None:
                 line[x + 1] = total
             for x in range(width):
                 row[x] = line[min(width, x + radius + 1)] - line[max(0, x - radius)]
-    for z in range(depth):
         _sum_rows(values[z], radius)
-    for y in range(height):
+
+
+@njit(cache=True, nogil=True)
+def _sum_through_layers(values: np.ndarray, radius: int, start: int, stop: int) -> None:
+    """Sums along z in the rows from `start` to `stop` of all layers."""
+    for y in range(start, stop):
         _sum_rows(values[:, y], radius)
 
 
@@ -58,8 +71,8 @@ def _sum_rows(plane: np.ndarray, radius: int) -> None:
     """Sums along the first axis of a plane, whole rows at a time; the last rows are kept aside."""
     count, width = plane.shape
     edge = 2 * radius + 1
-    kept = np.zeros((edge, width), np.int32)
-    total = np.zeros(width, np.int32)
+    kept = np.zeros((edge, width), plane.dtype)
+    total = np.zeros(width, plane.dtype)
     for i in range(min(radius, count)):
         kept[i % edge] = plane[i]
         total += plane[i]
@@ -76,7 +89,6 @@ def _sum_rows(plane: np.ndarray, radius: int) -> None:
         plane[i] = total
 
 
-@njit(cache=True, nogil=True)
 def move_surface(
     labels: np.ndarray,
     grey: np.ndarray,
@@ -84,24 +96,45 @@ def move_surface(
     bright: bool,
     label: int,
     reach: int,
-    margin: int,
 ) -> None:
     """Move the free surface of `label` to where its grey values end, in place.
 
     Like the particle is what is above `edge` (below it, unless `bright`). First at most `reach`
     layers of unlike voxels go, then at most `reach` layers of like background come. Layers go over
-    faces and over corners by turns, which is nearest to a ball. `labels` has a margin of
-    `margin` voxels that holds a number that is no label (0 where the particle stays further than
-    `reach` from all faces); `grey` has none.
+    faces and over corners by turns, which is nearest to a ball. Where the particle comes as near
+    as `reach` to a face of the arrays, both have a margin there, in `labels` of a number that is no
+    label.
     """
+    found: dict[int, np.ndarray] = {}
+
+    def search(start: int, stop: int) -> None:
+        found[start] = _free_surface(labels, label, start, stop)
+
+    in_slabs(search, labels.shape[0])
+    surface = np.concatenate([found[start] for start in sorted(found)])
+    _move(labels, grey, edge, bright, label, reach, surface)
+
+
+@njit(cache=True, nogil=True)
+def _move(
+    labels: np.ndarray,
+    grey: np.ndarray,
+    edge: float,
+    bright: bool,
+    label: int,
+    reach: int,
+    surface: np.ndarray,
+) -> None:
     flat = labels.reshape(-1)
+    shade = grey.reshape(-1)
     faces = neighbour_offsets(labels.shape, False)
     corners = neighbour_offsets(labels.shape, True)
-    front = _free_surface(flat, labels.shape, label)
     gone = np.zeros(flat.size, np.bool_)
+    front = [np.int64(0) for _ in range(0)]
     removed = [np.int64(0) for _ in range(0)]
-    for here in front:
-        if not _alike(grey, labels.shape, here, edge, bright, margin):
+    for here in surface:
+        front.append(here)
+        if not _alike(shade[here], edge, bright):
             removed.append(here)
             gone[here] = True
     for layer in range(reach):
@@ -113,7 +146,7 @@ def move_surface(
             for k in range(offsets.size):
                 beside = here + offsets[k]
                 if flat[beside] == label and not gone[beside]:
-                    if _alike(grey, labels.shape, beside, edge, bright, margin):
+                    if _alike(shade[beside], edge, bright):
                         front.append(beside)  # the surface now
                     else:
                         gone[beside] = True
@@ -129,38 +162,26 @@ def move_surface(
                 continue
             for k in range(offsets.size):
                 beside = here + offsets[k]
-                if (
-                    flat[beside] == 0
-                    and not gone[beside]
-                    and _alike(grey, labels.shape, beside, edge, bright, margin)
-                ):
+                if flat[beside] == 0 and not gone[beside] and _alike(shade[beside], edge, bright):
                     flat[beside] = label
                     following.append(beside)
         front = following
 
 
 @njit(cache=True, nogil=True)
-def _alike(
-    grey: np.ndarray,
-    shape: tuple[int, ...],
-    at: np.int64,
-    edge: float,
-    bright: bool,
-    margin: int,
-) -> bool:
-    x = at % shape[2] - margin
-    y = at // shape[2] % shape[1] - margin
-    z = at // (shape[2] * shape[1]) - margin
-    value = grey[z, y, x]
+def _alike(value: float, edge: float, bright: bool) -> bool:
     return value > edge if bright else value < edge
 
 
 @njit(cache=True, nogil=True)
-def _free_surface(flat: np.ndarray, shape: tuple[int, ...], label: int) -> list[np.int64]:
-    """The voxels of a particle that have a face in common with background."""
-    row, layer = shape[2], shape[1] * shape[2]
-    found = [np.int64(0) for _ in range(0)]
-    for at in range(layer, flat.size - layer):
+def _free_surface(labels: np.ndarray, label: int, start: int, stop: int) -> np.ndarray:
+    """Flat indices of a particle's voxels that have a face in common with background, in the layers
+    from `start` to `stop` (not in the first and last layer of the array)."""
+    flat = labels.reshape(-1)
+    row, layer = labels.shape[2], labels.shape[1] * labels.shape[2]
+    found = np.empty(4096, np.int64)
+    count = 0
+    for at in range(max(1, start) * layer, min(stop, labels.shape[0] - 1) * layer):
         if flat[at] == label and (
             flat[at - 1] == 0
             or flat[at + 1] == 0
@@ -169,5 +190,10 @@ def _free_surface(flat: np.ndarray, shape: tuple[int, ...], label: int) -> list[
             or flat[at - layer] == 0
             or flat[at + layer] == 0
         ):
-            found.append(np.int64(at))
-    return found
+            if count == found.size:
+                longer = np.empty(2 * count, np.int64)
+                longer[:count] = found
+                found = longer
+            found[count] = at
+            count += 1
+    return found[:count].copy()

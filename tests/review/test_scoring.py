@@ -73,7 +73,7 @@ def test_the_words_name_the_loudest_evidence_first():
         {"neck_ratio": 0.42, "solidity": 0.71, "relative_size": 1.1},
         {"neck_ratio": 2.0, "solidity": 0.9, "relative_size": -0.4},
     )
-    assert text.index("42%") < text.index("71%")
+    assert text.index("42\u00a0%") < text.index("71\u00a0%")
     assert "median" not in text
     assert in_words("splitter", {}, {}) == "May be one particle: little speaks for it."
 
