@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +15,14 @@ import pytest
 import reviewed_run as run
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
-from review_driver import Reviewer
+from review_driver import LONG_MS, Reviewer
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.review.review_flow import estimate_text
 from particleseg_app.projects import Project
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.review.cases import ReviewCase, case_id, read_cases, write_cases
+from particleseg_app.review.error_rates import EstimatedErrorRates, EstimatedRate
 from particleseg_app.review.missed import pack_region
 from particleseg_app.units import Box
 
@@ -227,3 +234,94 @@ def test_doubts_about_a_particle_that_was_split_are_about_what_is_left(
     reviewer.wait(lambda: reviewer.mends() == 2)
     labels = reviewer.labels()
     assert sorted((labels[run.FIRST] == 0, labels[run.SECOND] == 0)) == [False, True]
+
+
+def test_the_estimate_is_told_in_sensible_figures() -> None:
+    def rates(joined: EstimatedRate, cut: EstimatedRate) -> EstimatedErrorRates:
+        return EstimatedErrorRates(joined, cut, joined, joined)
+
+    few = EstimatedRate(0.0319, 0.0, 0.1684)
+    assert estimate_text(rates(few, EstimatedRate(0.112, 0.014, 1.05))) == (
+        "Of 100 particles, about 3.2 (0 to 17) are joined and about 11 (1 to more than 100) "
+        "cut in pieces."
+    )
+    assert "will help more" in estimate_text(rates(few, EstimatedRate(1.4, 0.2, 27.0)))
+
+
+def test_nothing_is_asked_while_cases_are_looked_for(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cases = cases_of(reviewer)
+    path.unlink()
+    go_on = threading.Event()
+
+    def find(*_arguments: object) -> list[ReviewCase]:
+        go_on.wait(LONG_MS / 1000)
+        return cases
+
+    monkeypatch.setattr("particleseg_app.review.queue.find_cases", find)
+    reviewer.window.actions_.review_action.trigger()
+    page = reviewer.page
+    reviewer.wait(lambda: page.card.question.text() == "Looking for doubtful particles")
+    assert not page.card.next_button.isVisible() and not page.tools.isVisible()
+    page.left_wanted.emit()  # and back, amid the search
+    reviewer.window.actions_.review_action.trigger()
+    assert page.card.question.text() == "Looking for doubtful particles"
+    assert not page.find_button.isEnabled()
+    go_on.set()
+    reviewer.wait(lambda: reviewer.controller.number == 0)
+    reviewer.wait_for_proposal()
+    assert page.tools.isVisible() and page.find_button.isEnabled()
+
+
+KILLED = """
+import sys, time
+sys.path[:0] = {paths!r}
+import reviewed_run
+from pathlib import Path
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+from particleseg_app.gui.main_window import MainWindow
+
+app = QApplication([])
+window = MainWindow()
+window.show()
+assert window.session.open_project(Path({project!r}))
+def wait(condition):
+    while not condition():
+        QTest.qWait(5)
+wait(lambda: window.session.shown is not None and window.session.shown.table is not None)
+window.actions_.review_action.trigger()
+page = window.review_page
+for mends in (1, 2, 3):
+    wait(lambda: page.controller.changes is not None and not page.controller.busy)
+    QTest.keyClick(page.slices.view("xy"), Qt.Key.Key_Return)
+    wait(lambda: page.queue._tabs.button(1).text() == f"History ({{mends}})")
+    print(mends, flush=True)
+wait(lambda: False)
+"""
+
+
+@pytest.mark.parametrize("shown", [1, 3])
+def test_what_the_window_showed_as_done_outlives_a_kill(
+    tmp_path: Path, own_settings: Path, shown: int
+) -> None:
+    project, run_id = run.make_project(tmp_path)
+    script = KILLED.format(paths=[str(Path(__file__).parent)], project=str(project))
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == str(shown):
+                process.send_signal(signal.SIGKILL)
+        process.wait(20)
+    with Project.open(project) as again, open_review(again, run_id) as review:
+        assert review.journal.mend_count in (shown, shown + 1)  # the gesture in progress may count
+        states = list(review.journal.case_states().values())
+        assert states == ["accepted"] * review.journal.mend_count
+        for _ in range(review.journal.mend_count):
+            assert review.journal.undo() is not None
+        assert np.array_equal(review.labels.read(Box.whole(run.SHAPE)), run.found_labels())

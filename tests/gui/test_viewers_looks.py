@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.viewers.appearance import BY_SCORE
+from particleseg_app.gui.viewers.particle_picking import first_hit_on_ray
 from particleseg_app.units import Box
 
 LONG_MS = 25_000
@@ -137,3 +138,13 @@ def test_a_mend_reaches_every_view_and_hidden_ones_stay_hidden(
         qtbot.waitUntil(lambda: view.ready, timeout=LONG_MS)
         assert view._particles is not None
         assert {int(n) for n in np.unique(view._particles.surfaces.labels)} == left - {0}
+
+
+def test_a_ray_gives_a_point_well_inside_what_it_meets() -> None:
+    labels = np.zeros((20, 20, 20), np.uint32)
+    labels[5:11, 8:12, 8:12] = 3
+    labels[11:15, 8:12, 8:12] = 4  # right behind it
+    down = np.array([0.0, 0.0, 1.0])
+    label, point = first_hit_on_ray(labels, 2.0, np.array([20.0, 20.0, -30.0]), down)
+    assert label == 3 and point == pytest.approx((16.0, 20.0, 20.0), abs=1.0)
+    assert first_hit_on_ray(labels, 2.0, np.array([2.0, 2.0, -30.0]), down) == (0, None)

@@ -495,7 +495,7 @@ def test_the_cut_opens_the_scene_and_can_be_clicked_into(
     ellipsoids_ = crowd._particles.ellipsoids
     assert ellipsoids_ is not None
     pixel = crowd._scene.project(ellipsoids_.centres[front - 1][None])[0]
-    assert crowd._label_under((float(pixel[0]), float(pixel[1]))) not in (front,)
+    assert crowd._hit_under((float(pixel[0]), float(pixel[1])))[0] not in (front,)
     crowd.set_cut(None)
     qtbot.waitUntil(lambda: crowd.ready and not crowd._motion_end.isActive(), timeout=20_000)
     assert colour_of_ball(crowd, front) == whole
@@ -530,7 +530,7 @@ def test_a_mend_keeps_camera_and_selection_and_never_shows_nothing(
     volume = MemoryLabels(values)
     crowd.set_labels(volume, changed=[Box.whole(volume.shape)])
     assert not crowd._scene.particles.empty
-    assert crowd._label_under((230.0, 200.0)) > 0
+    assert crowd._hit_under((230.0, 200.0))[0] > 0
     qtbot.waitUntil(lambda: crowd.ready, timeout=20_000)
     assert crowd._selected == other and crowd._scene._camera.azimuth == -20.0
     assert crowd._particles is not None and crowd._particles.ellipsoids is not None

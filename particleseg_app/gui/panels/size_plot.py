@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from particleseg_app.gui import theme
@@ -17,6 +17,7 @@ from particleseg_app.units import format_micrometres
 MARKS = (("D10", 10.0), ("D50", 50.0), ("P80", 80.0), ("D90", 90.0))
 # The histogram's highest bar reaches this share of the height, so that the curve stays in front.
 BAR_HEIGHT = 62.0
+NAME_HEIGHT = 13.0  # pixels
 TOP = 120.0  # room above 100 % for the name of the particle chosen
 
 
@@ -142,6 +143,7 @@ class SizePlot(pg.PlotWidget):
         margin = 0.04 * max(0.1, edges[-1] - edges[0])
         self.setXRange(edges[0] - margin, edges[-1] + margin, padding=0)
         self.setYRange(0, TOP, padding=0)
+        self._place_names()
 
     def mark_particle(self, label: int | None, diameter_um: float | None) -> None:
         """A line at the size of one particle; None takes it away."""
@@ -153,13 +155,24 @@ class SizePlot(pg.PlotWidget):
             self._particle.setValue(x)
             low, high = self.getPlotItem().viewRange()[0]
             middle = (x - low) / (high - low) if high > low else 0.5
-            self._particle_name.setAnchor((min(1.0, max(0.0, middle)), 0))
+            # Beside the line, on the side with more room.
+            self._particle_name.setAnchor((1.06, 0) if middle > 0.5 else (-0.06, 0))
             self._particle_name.setText(f"Particle {label}: {format_micrometres(diameter_um)}")
             self._particle_name.setPos(x, TOP)
 
     @property
     def _per_percent(self) -> float:
         return self._share_axis.units_per_percent
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._place_names()
+
+    def _place_names(self) -> None:
+        """Leave P80 unnamed where its name would lie on that of D90; the figures stand below."""
+        if hasattr(self, "_distribution"):  # Qt resizes the plot while it is being made
+            apart = self.getPlotItem().getViewBox().height() * (90 - 80) / TOP
+            self._names[2].setVisible(self._distribution is not None and apart >= NAME_HEIGHT)
 
     def _on_mouse(self, place: QPointF) -> None:
         found = self._distribution

@@ -135,12 +135,16 @@ class CaseCard(Card):
         proposal: bool,
         beside: Sequence[ReviewCase] = (),
         read_only: bool = False,
+        nothing: str = "",
     ) -> None:
         """Show a case, `who` it is about, and what was decided; None when there is none.
 
         `proposal`: whether there is something that can be accepted. `beside`: other doubts about
-        the same particles, to be judged in the same picture.
+        the same particles, to be judged in the same picture. `nothing`: what to say where there
+        is neither case nor particle.
         """
+        for step in (self.previous_button, self.next_button):
+            step.setVisible(case is not None)
         self.beside.setText(beside_text(beside))
         self.beside.setVisible(bool(beside) and case is not None)
         for widget in (self._bar, self._likelihood, self._evidence, self.reject_button):
@@ -151,7 +155,7 @@ class CaseCard(Card):
         self.state.setText(said)
         self.state.setVisible(bool(said))
         if case is None:
-            self.question.setText("Mend a particle" if who else "Nothing left to look at")
+            self.question.setText("Mend a particle" if who else nothing)
             self.accept_button.hide()
             return
         self.question.setText(QUESTIONS[case.kind])

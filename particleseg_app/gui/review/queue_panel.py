@@ -245,6 +245,8 @@ class QueuePanel(QWidget):
         self._bar.setRange(0, max(1, len(cases)))
         self._bar.setValue(done)
         self._done.setText(f"{format_count(done)} of {format_count(len(cases))}")
+        for widget in (self._bar, self._done):
+            widget.setVisible(bool(cases))
 
     def show_finding(self, finding: bool) -> None:
         """Say that the cases are being looked for."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATCH_FOLDER = "last/patch_folder"
+HOPELESS = 0.5  # errors a particle from which on a run is better made anew
 
 
 class ReviewFlow(QObject):
@@ -201,21 +202,23 @@ def _prepare(dtype: np.dtype[Any]) -> None:
 
 def estimate_text(rates: EstimatedErrorRates) -> str:
     """The error rates of a run, estimated without a reference, in a sentence."""
+    joined, cut = rates.merger_ratio, rates.splitter_ratio
+    if joined.expected + cut.expected > HOPELESS:
+        return (
+            "Most particles of this run are joined or cut in pieces. Another run, with another "
+            "method or diameter, will help more than mending."
+        )
     return (
-        f"Of 100 particles, about {_rate(rates.merger_ratio)} are joined "
-        f"and about {_rate(rates.splitter_ratio)} cut in pieces."
+        f"Of 100 particles, about {_rate(joined)} are joined and about {_rate(cut)} cut in pieces."
     )
 
 
 def _rate(rate: EstimatedRate) -> str:
     """An expected number of errors in 100 particles and its range: 3.2 (0 to 17)."""
-    low, high = (f"{100 * value:.0f}" for value in (rate.low, rate.high))
-    expected = 100 * rate.expected
-    return (
-        f"{expected:.0f} ({low} to {high})"
-        if expected >= 10
-        else f"{expected:.1f} ({low} to {high})"
-    )
+    expected, low, high = (100 * value for value in (rate.expected, rate.low, rate.high))
+    figure = f"{expected:.0f}" if expected >= 10 else f"{expected:.1f}"
+    most = f"{high:.0f}" if high <= 100 else "more than 100"
+    return f"{figure} ({low:.0f} to {most})"
 
 
 def _guarded(make: Callable[[], str]) -> str:

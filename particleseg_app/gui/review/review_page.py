@@ -53,6 +53,7 @@ class ReviewPage(QWidget):
         super().__init__(parent)
         self.controller: ReviewController | None = None
         self._diameters: dict[int, float] = {}
+        self._finding = False
         self._mended: tuple[int, ...] = ()  # the particles that the tools work on
         self.queue = QueuePanel()
         self.view = CaseView()
@@ -240,8 +241,10 @@ class ReviewPage(QWidget):
 
     def set_finding(self, finding: bool) -> None:
         """Whether doubtful particles are being looked for."""
+        self._finding = finding
         self.find_button.setEnabled(not finding)
         self.queue.show_finding(finding)
+        self._show_case()
 
     def say_saved(self, text: str) -> None:
         """Where a training patch was saved; empty for nothing."""
@@ -289,6 +292,7 @@ class ReviewPage(QWidget):
             proposal=self._has_proposal() and controller.answerable,
             beside=controller.doubts_beside,
             read_only=controller.journal.read_only,
+            nothing=self._nothing_text(controller),
         )
         self.card.reject_button.setEnabled(controller.answerable and controller.state != "rejected")
         self._show_steps()
@@ -298,10 +302,18 @@ class ReviewPage(QWidget):
             self.tools.as_new.setChecked(False)
         place = case is not None or bool(particles)
         self.tools.set_available(bool(particles), not controller.journal.read_only, place)
+        self.tools.setVisible(place)
+        for widget in (self.keys_text, self.patch_button):
+            widget.setVisible(place)
         if self.tools.chosen != controller.tool:
             self._take_tool(controller.tool)
         if case is None and not particles:
             self.view.clear()
+
+    def _nothing_text(self, controller: ReviewController) -> str:
+        if self._finding:
+            return "Looking for doubtful particles"
+        return "Nothing left to look at" if controller.cases else "No doubtful particles yet"
 
     def _has_proposal(self) -> bool:
         controller = self.controller

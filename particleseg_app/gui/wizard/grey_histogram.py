@@ -8,6 +8,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.formats import format_count
 from particleseg_app.volumes import GreyStatistics
 
 AXIS_HEIGHT = 20
@@ -78,6 +79,11 @@ class GreyHistogram(QWidget):
         painter.setPen(theme.colour(theme.current().muted))
         below = QRectF(area.left(), area.bottom() + 3, area.width(), AXIS_HEIGHT - 3)
         flags = Qt.AlignmentFlag
-        painter.drawText(below, flags.AlignLeft, f"{self._low:.5g}")
-        painter.drawText(below, flags.AlignRight, f"{self._high:.5g}")
+        painter.drawText(below, flags.AlignLeft, _end_text(self._low))
+        painter.drawText(below, flags.AlignRight, _end_text(self._high))
         painter.drawText(below, flags.AlignHCenter, "grey value")
+
+
+def _end_text(value: float) -> str:
+    """An end of the axis; grey values are counts as a rule, and their fractions say nothing."""
+    return format_count(round(value)) if abs(value) >= 100 else f"{value:.4g}"
