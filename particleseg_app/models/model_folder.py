@@ -149,8 +149,11 @@ def find_model(name_or_folder: str) -> ModelEntry:
     )
 
 
-def build_network(entry: ModelEntry) -> torch.nn.Module:
-    """The untrained network that `plans.json` describes (1 input channel, 3 classes)."""
+def build_network(entry: ModelEntry, initialise: bool = True) -> torch.nn.Module:
+    """The untrained network that `plans.json` describes (1 input channel, 3 classes).
+
+    `initialise` draws the weights that nnU-Net begins a training with.
+    """
     architecture = _checked_architecture(entry)
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -161,6 +164,7 @@ def build_network(entry: ModelEntry) -> torch.nn.Module:
             architecture["_kw_requires_import"],
             input_channels=1,
             output_channels=len(CLASSES),
+            allow_init=initialise,
             deep_supervision=False,
         )
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
@@ -171,21 +175,31 @@ def build_network(entry: ModelEntry) -> torch.nn.Module:
 
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Network weights of one fold, loaded without executing anything in the file."""
+    """Network weights of one fold as they are stored, without executing anything in the file."""
     content = load_checkpoint(checkpoint)
     try:
-        return {str(key): value.float() for key, value in content["network_weights"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+        # Stored one after another, however they lay in the memory they were saved from.
+        return {str(key): value.contiguous() for key, value in content["network_weights"].items()}
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ModelError(f"{checkpoint} holds no network.", "Copy the model anew.") from error
 
 
 def load_network(entry: ModelEntry) -> list[torch.nn.Module]:
-    """One network with weights per fold, in evaluation mode, on the CPU; raises `ModelError`."""
+    """One network with weights per fold, in evaluation mode, on the CPU; raises `ModelError`.
+
+    The weights are float32 however they are stored.
+    """
+    import torch
+
     networks = []
     for checkpoint in entry.checkpoints():
-        network = build_network(entry)
+        # Without memory: drawing random weights, which the stored ones replace, takes longer than
+        # all the rest. What is stored becomes the weights itself, and is complete by `strict`.
+        with torch.device("meta"):
+            network = build_network(entry, initialise=False)
         try:
-            network.load_state_dict(load_weights(checkpoint), strict=True)
+            network.load_state_dict(load_weights(checkpoint), strict=True, assign=True)
+            network.float()
         except RuntimeError as error:
             raise ModelError(
                 f"The weights in {checkpoint} do not fit the network in plans.json.",

@@ -46,6 +46,26 @@ def test_the_network_predicts_probabilities_of_three_classes(tmp_path):
     torch.testing.assert_close(shares.sum(1), torch.ones(2, 32, 32, 32))
 
 
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+def test_weights_are_loaded_whole_however_they_are_stored(tmp_path, stored):
+    entry = write_tiny_model(tmp_path / "m")
+    content = torch.load(checkpoint_of(entry), weights_only=True)
+    weights = {key: value.to(stored) for key, value in content["network_weights"].items()}
+    # Stored as it lay in the memory of a network in another order of its axes.
+    turned = {
+        key: value.contiguous(memory_format=torch.channels_last_3d) if value.ndim == 5 else value
+        for key, value in weights.items()
+    }
+    torch.save({"network_weights": turned}, checkpoint_of(entry))
+    (network,) = load_network(entry)
+    for key, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert value.is_contiguous()
+        assert torch.equal(value, weights[key].float())
+    assert all(weight.requires_grad for weight in network.parameters())
+    assert network(torch.zeros(1, 1, 32, 32, 32)).isfinite().all()
+
+
 def test_folds_are_averaged(tmp_path):
     both = write_tiny_model(tmp_path / "both", folds=2)
     tile = torch.randn(1, 1, 32, 32, 32)
