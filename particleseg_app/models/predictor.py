@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from particleseg_app.models.model_folder import ModelEntry, load_network
 from particleseg_app.progress import CancelToken
+from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +85,30 @@ class Predictor(FoldsAndFlips):
             for layer in network.modules():
                 if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
                     layer.register_forward_pre_hook(lambda *_: cancel.check())
+        # Whether bias and activation are one kernel; where not, only the time differs.
+        self.joined = self.device.type == "cuda" and self._join(entry.card.patch_shape)
+
+    def _join(self, shape: Shape) -> bool:
+        """Join bias and activation in every fold, tried on a random tile of `shape` each."""
+        import torch
+
+        # Not above: it imports torch.
+        from particleseg_app.models.joined_activation import join_bias_and_activation
+
+        noise = torch.randn((1, 1, *shape), generator=torch.Generator().manual_seed(0))
+
+        def answer(fold: int) -> torch.Tensor:
+            with torch.inference_mode():
+                return self._logits(fold, noise)
+
+        return all(
+            [
+                join_bias_and_activation(
+                    network, self._reduced or torch.float32, functools.partial(answer, fold)
+                )
+                for fold, network in enumerate(self._networks)
+            ]
+        )
 
     def _logits(self, fold: int, tiles: torch.Tensor) -> torch.Tensor:
         import torch

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from particleseg_app.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 # Batches of tiles a card is given before it has finished the first of them: enough to keep it busy,
 # few enough that the progress shown is true and a cancelled run ends soon.
 BATCHES_AHEAD = 2
+# Bytes of the buffer between a card and the program's memory.
+COPIED_AT_ONCE = 32 * 1024**2
 
 
 class CardStream:
@@ -66,6 +70,56 @@ def used_here(values: torch.Tensor) -> None:
 
     if values.is_cuda:
         values.record_stream(torch.cuda.current_stream(values.device))
+
+
+class HostCopies:
+    """Copies from a card to the program's memory, through one buffer that stays where it is.
+
+    A card writes into such memory by itself while it computes; any other it hands over piece by
+    piece, together with the program. The buffer is used again for every copy, by one thread at a
+    time, so that however much is copied it takes no more of the memory that cannot be moved.
+    Where there is none of it, copies go without.
+    """
+
+    def __init__(self, buffer: torch.Tensor | None = None) -> None:
+        # uint8; made when it is first needed.
+        self._buffer = buffer
+        self._without = False
+
+    def array(self, values: torch.Tensor) -> np.ndarray:
+        """The same values in the program's memory: what is there already is not copied."""
+        values = values.contiguous()
+        if not values.is_cuda:
+            array: np.ndarray = values.numpy()
+            return array
+        buffer = self._pinned()
+        return values.cpu().numpy() if buffer is None else self._through(buffer, values)
+
+    def _pinned(self) -> torch.Tensor | None:
+        import torch
+
+        if self._buffer is None and not self._without:
+            try:
+                self._buffer = torch.empty(COPIED_AT_ONCE, dtype=torch.uint8, pin_memory=True)
+            except RuntimeError:
+                self._without = True
+        return self._buffer
+
+    def _through(self, buffer: torch.Tensor, values: torch.Tensor) -> np.ndarray:
+        import torch
+
+        answer = torch.empty(values.shape, dtype=values.dtype)
+        source, target = (one.view(-1).view(torch.uint8) for one in (values, answer))
+        for first in range(0, len(source), len(buffer)):
+            part = source[first : first + len(buffer)]
+            arrived = buffer[: len(part)]
+            arrived.copy_(part, non_blocking=True)
+            event = mark(values.device)
+            if event is not None:
+                event.synchronize()
+            target[first : first + len(part)] = arrived
+        array: np.ndarray = answer.numpy()
+        return array
 
 
 class Pace:

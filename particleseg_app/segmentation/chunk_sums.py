@@ -21,6 +21,7 @@ import numpy as np
 
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import RunError
+from particleseg_app.segmentation.card_stream import HostCopies
 from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
@@ -36,6 +37,7 @@ class ChunkSums:
         self.folder = folder
         self.plan = plan
         self.pieces = class_pieces(folder, plan)
+        self._host = HostCopies()
 
     def predicted(self, index: int) -> bool:
         """Whether the network has nothing more to do for this chunk."""
@@ -79,8 +81,8 @@ class ChunkSums:
         sums = torch.as_tensor(sums)
         for target in self.targets[chunk.index]:
             shared = chunk.reach.intersection(self.plan.chunks[target].box)
-            part = sums[(slice(None), *shared.within(chunk.reach))].contiguous().cpu().numpy()
-            write_array(self._seam(chunk.index, target), part)
+            part = sums[(slice(None), *shared.within(chunk.reach))]
+            write_array(self._seam(chunk.index, target), self._host.array(part))
 
     def close(self, chunk: Chunk, sums: torch.Tensor | np.ndarray | None = None) -> None:
         """Decide the classes of a chunk that is ready, and remove what is no longer needed.
@@ -99,7 +101,7 @@ class ChunkSums:
             seam = self._read(self._seam(source, chunk.index), (3, *shared.shape))
             part = torch.from_numpy(seam).to(total.device)
             total[(slice(None), *shared.within(chunk.box))] += part
-        self.pieces.write(chunk.index, decided_classes(total).cpu().numpy())
+        self.pieces.write(chunk.index, self._host.array(decided_classes(total)))
         for source in self.sources[chunk.index]:
             self._seam(source, chunk.index).unlink(missing_ok=True)
         self._sums(chunk.index).unlink(missing_ok=True)

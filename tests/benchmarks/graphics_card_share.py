@@ -30,6 +30,8 @@ import tifffile
 import torch
 
 from particleseg_app.models import Predictor, choose_device, find_model
+from particleseg_app.models.joined_activation import join_bias_and_activation
+from particleseg_app.models.model_folder import load_network
 from particleseg_app.models.predictor import reduced_precision
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings
@@ -179,6 +181,7 @@ def measure(scan: Scan, options: argparse.Namespace, folder: Path) -> None:
         ("device", device.title),
         ("scan, working scale", f"{scan.shape} → {plan.working_shape}"),
         ("tiles; predicted; at once", f"{plan.tile_count}; {predicted}; {batch}"),
+        ("bias and activation in one kernel", "yes" if predictor.joined else "no"),
         ("chunks, tiles along each axis", f"{len(plan.chunks)}, {plan.tiles_per_chunk}"),
         ("stage, first time in the process", f"{first_seconds:.2f} s"),
         ("stage", f"{seconds:.2f} s, {1e3 * seconds / predicted:.2f} ms a tile"),
@@ -213,7 +216,8 @@ def measure(scan: Scan, options: argparse.Namespace, folder: Path) -> None:
     for name, spent in slowest[:_MOST_KERNELS]:
         print(f"  {spent:8.3f}  {name}")
     if options.variants:
-        _variants(predictor, tile, per_tile, peak, batch)
+        network = load_network(entry)[0].to(where)
+        _variants(network, tile, per_tile, peak, batch)
 
 
 def _percent(part: float, whole: float) -> str:
@@ -225,11 +229,11 @@ def _rate(flops: float, peak: float) -> str:
 
 
 def _variants(
-    predictor: Predictor, tile: torch.Tensor, per_tile: int, peak: float, batch: int
+    network: torch.nn.Module, tile: torch.Tensor, per_tile: int, peak: float, batch: int
 ) -> None:
     """The network alone in other forms, milliseconds a tile."""
     where = tile.device
-    network = predictor._networks[0]
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     reduced = reduced_precision(where) or torch.bfloat16
 
     def tiles(count: int) -> torch.Tensor:
@@ -263,10 +267,11 @@ def _variants(
         shape, (math.prod(shape[1:]), 1, shape[3] * shape[4], shape[4], 1)
     ).clone(memory_format=torch.preserve_format)
 
-    def bare(module: torch.nn.Module, values: torch.Tensor) -> Callable[[], object]:
-        def work() -> object:
+    def bare(module: torch.nn.Module, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        def work() -> torch.Tensor:
             with torch.inference_mode():
-                return module(values)
+                answer: torch.Tensor = module(values)
+                return answer
 
         return work
 
@@ -276,10 +281,8 @@ def _variants(
     run("  channels first", bare(plain, given), batch)
     fused = _copy_of(network, reduced, torch.channels_last_3d, where)
     if where.type == "cuda":
-        try:
-            _fuse_bias_and_activation(fused)
-        except Exception as error:
-            print(f"  bias and activation cannot be joined: {error}")
+        if not join_bias_and_activation(fused, reduced, bare(fused, given[:1])):
+            print("  bias and activation cannot be joined")
         run("  bias and activation in one kernel", bare(fused, given), batch)
     torch.backends.cudnn.benchmark = True
     run("  cuDNN looks for the fastest", bare(whole, given), batch)
@@ -294,34 +297,7 @@ def _copy_of(
 ) -> torch.nn.Module:
     import copy
 
-    made = copy.deepcopy(network)
-    for layer in made.modules():
-        layer._forward_pre_hooks.clear()
-    return made.to(where, precision).to(memory_format=order)  # type: ignore[call-overload, no-any-return]
-
-
-def _fuse_bias_and_activation(network: torch.nn.Module) -> None:
-    """Each convolution that a leaky ReLU follows hands its bias to it; one kernel does both."""
-    from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
-
-    kernel = torch.cuda.jiterator._create_jit_fn(
-        "template <typename T> T leak(T x, T b) { T y = x + b; return y > T(0) ? y : y * T(0.01); }"
-    )
-
-    class Leak(torch.nn.Module):
-        def __init__(self, bias: torch.Tensor) -> None:
-            super().__init__()
-            self.bias = bias.detach()[None, :, None, None, None].clone()
-
-        def forward(self, values: torch.Tensor) -> torch.Tensor:
-            answer: torch.Tensor = kernel(values, self.bias)
-            return answer
-
-    for block in network.modules():
-        if isinstance(block, ConvDropoutNormReLU) and not hasattr(block, "norm"):
-            leak = Leak(block.conv.bias)
-            block.conv.bias = None
-            block.all_modules = torch.nn.Sequential(block.conv, leak)
+    return copy.deepcopy(network).to(where, precision).to(memory_format=order)  # type: ignore[call-overload]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from particleseg_app.models.model_folder import ModelEntry
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings, card_stream
 from particleseg_app.segmentation.background import BackgroundTest
-from particleseg_app.segmentation.card_stream import Pace
+from particleseg_app.segmentation.card_stream import HostCopies, Pace
 from particleseg_app.segmentation.network_stage import NetworkStage
 from particleseg_app.segmentation.plan import NetworkPlan, plan_network_run
 from particleseg_app.segmentation.tiles import plan_chunks
@@ -117,6 +117,46 @@ def test_a_card_runs_a_few_batches_ahead_and_all_tiles_are_counted(monkeypatch):
         assert progress.snapshot().done == 10 * (len(marks) - len(waiting))
     pace.end()
     assert progress.snapshot().done == 50
+
+
+@pytest.mark.parametrize("size", [1, 100, 4096])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32])
+def test_what_goes_through_the_buffer_arrives_whole(kind, size):
+    copies = HostCopies(torch.zeros(size, dtype=torch.uint8))
+    for shape in ((3, 4, 5, 6), (2, 7, 1), (1,), (0, 4)):
+        values = torch.randint(0, 255, shape, dtype=kind)
+        arrived = copies._through(copies._buffer, values)
+        assert arrived.dtype == values.numpy().dtype
+        assert np.array_equal(arrived, values.numpy())
+
+
+def test_on_a_processor_nothing_is_copied_but_what_is_not_in_order():
+    values, copies = torch.arange(24, dtype=torch.int32).reshape(2, 3, 4), HostCopies()
+    assert copies.array(values).base is not None
+    assert np.shares_memory(copies.array(values), values.numpy())
+    assert np.array_equal(copies.array(values[:, 1:]), values[:, 1:].numpy())
+    assert copies._buffer is None
+
+
+def test_without_pinned_memory_copies_go_without(monkeypatch):
+    def refused(*_args, **_options):
+        raise RuntimeError("CUDA error: OS call failed or operation not supported on this OS")
+
+    copies = HostCopies()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "empty", refused)
+        assert copies._pinned() is None
+    assert copies._pinned() is None
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_copies_from_a_card_arrive_whole(monkeypatch):
+    monkeypatch.setattr(card_stream, "COPIED_AT_ONCE", 1000)
+    copies, values = HostCopies(), torch.arange(-3000, 3000, dtype=torch.int32, device="cuda")
+    parts = values.reshape(3, 20, 100)[:, 3:19, 5:]
+    assert np.array_equal(copies.array(parts), parts.cpu().numpy())
+    assert copies._buffer is not None and copies._buffer.is_pinned()
 
 
 def test_on_a_processor_every_tile_is_counted_at_once():

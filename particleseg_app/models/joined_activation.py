@@ -1,0 +1,118 @@
+"""Bias and activation behind a convolution in one pass over its answer, on a graphics card.
+
+In a network without normalisation a bias and a leaky ReLU follow nearly every convolution. torch
+does them in two passes, which take a card nearly half as long as the convolutions themselves. Here
+one kernel does both. The card's compiler, which comes with torch, makes it when it is first used.
+Where that fails, or the network then answers otherwise than before, it stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from particleseg_app.errors import Cancelled
+
+Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# How far the answers may lie apart: roundings to the network's precision, root mean square. One
+# pass rounds once where two round twice; a wrong slope or a bias left out is far beyond that.
+MOST_ROUNDINGS = 2
+# Kernels made at run time count bytes in 32 bits; what is larger is left to torch.
+MOST_BYTES = 2**31 - 1
+
+_log = logging.getLogger(__name__)
+
+
+def card_kernel(slope: float) -> Kernel:
+    """The kernel for a leaky ReLU of that slope: values and bias in, activated values out."""
+    code = (
+        "template <typename T> T bend(T x, T b) "
+        f"{{ T y = x + b; return y > T(0) ? y : y * T({slope!r}); }}"
+    )
+    kernel: Kernel = torch.cuda.jiterator._create_jit_fn(code)
+    return kernel
+
+
+class BiasAndActivation(torch.nn.Module):
+    """Adds a bias (channel,) to (batch, channel, z, y, x) and bends what is negative."""
+
+    def __init__(self, bias: torch.Tensor, slope: float, kernel: Kernel) -> None:
+        super().__init__()
+        self.bias = bias.detach().clone()[None, :, None, None, None]
+        self.slope = slope
+        self.kernel = kernel
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if values.numel() * values.element_size() > MOST_BYTES:
+            return functional.leaky_relu_(values.add_(self.bias), self.slope)
+        # Unlike an operation of torch, the kernel does not go to the card of its values by itself.
+        with torch.cuda.device_of(values):
+            return self.kernel(values, self.bias)
+
+
+def join_bias_and_activation(
+    network: torch.nn.Module,
+    precision: torch.dtype,
+    answer: Callable[[], torch.Tensor],
+    make_kernel: Callable[[float], Kernel] = card_kernel,
+) -> bool:
+    """Let one kernel do both behind every convolution where that can be; whether it does now.
+
+    `answer` is what the network says of some tile, computed in `precision`: it is asked before and
+    after, and a network that does not say the same is put back as it was. Raises only `Cancelled`.
+    """
+    blocks: list[Any] = [block for block in network.modules() if _can_join(block)]
+    if not blocks:
+        return False
+    before = [(block, block.conv.bias, block.all_modules) for block in blocks]
+    try:
+        plain = answer()
+        kernels = {slope: make_kernel(slope) for slope in map(_slope, blocks)}
+        for block, bias, _ in before:
+            both = BiasAndActivation(bias.to(precision), _slope(block), kernels[_slope(block)])
+            block.all_modules = torch.nn.Sequential(block.conv, both)
+            block.conv.bias = None
+        if _agree(answer(), plain, precision):
+            return True
+        _log.warning("Bias and activation in one kernel change what the network says: not used.")
+    except Cancelled:
+        raise
+    # Whatever is missing or broken, the network without the kernel does the same.
+    except Exception as error:
+        _log.info("Bias and activation are done one after the other (%s).", error)
+    for block, bias, modules in before:
+        block.conv.bias, block.all_modules = bias, modules
+    return False
+
+
+def _can_join(block: Any) -> bool:
+    """Whether it is a convolution with a bias, followed by a leaky ReLU and nothing else."""
+    from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
+
+    if not isinstance(block, ConvDropoutNormReLU) or len(block.all_modules) != 2:
+        return False
+    convolution, activation = block.all_modules
+    return (
+        isinstance(convolution, torch.nn.Conv3d)
+        and convolution is block.conv
+        and convolution.bias is not None
+        and isinstance(activation, torch.nn.LeakyReLU)
+        and math.isfinite(activation.negative_slope)
+    )
+
+
+def _slope(block: Any) -> float:
+    return float(block.nonlin.negative_slope)
+
+
+def _agree(joined: torch.Tensor, plain: torch.Tensor, precision: torch.dtype) -> bool:
+    """Whether two answers are equal but for rounding; what is no number never is."""
+    joined, plain = joined.double(), plain.double()
+    apart = (joined - plain).square().mean().sqrt()
+    return bool(apart <= MOST_ROUNDINGS * torch.finfo(precision).eps * plain.square().mean().sqrt())
