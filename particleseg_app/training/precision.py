@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 def training_precision(device: torch.device) -> torch.dtype | None:
     """The type of autocast on `device`, or None to train in float32.
 
-    bfloat16 where the hardware computes in it; older graphics cards have only float16, whose small
-    gradients need a `torch.GradScaler`.
+    bfloat16 where the hardware computes in it; older graphics cards only imitate it, slowly, and
+    train in float16, whose small gradients need a `torch.GradScaler`.
     """
     import torch
 
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        own = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if own else torch.float16
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return None
