@@ -46,16 +46,16 @@ def sum_boxes(values: np.ndarray, radius: int) -> None:
 def _sum_in_layers(values: np.ndarray, radius: int, start: int, stop: int) -> None:
     """Sums along x and y in the layers from `start` to `stop`."""
     _, height, width = values.shape
-    line = np.zeros(width + 1, values.dtype)
+    line = np.zeros(width + 2 * radius, values.dtype)
     for z in range(start, stop):
         for y in range(height):
             row = values[z, y]
-            total = 0
-            for x in range(width):
-                total += row[x]
-                line[x + 1] = total
-            for x in range(width):
-                row[x] = line[min(width, x + radius + 1)] - line[max(0, x - radius)]
+            line[radius : radius + width] = row
+            # Step by step for the whole row, so that many voxels are summed at once.
+            row[:] = line[:width]
+            for shift in range(1, 2 * radius + 1):
+                for x in range(width):
+                    row[x] += line[x + shift]
         _sum_rows(values[z], radius)
 
 
@@ -74,19 +74,25 @@ def _sum_rows(plane: np.ndarray, radius: int) -> None:
     kept = np.zeros((edge, width), plane.dtype)
     total = np.zeros(width, plane.dtype)
     for i in range(min(radius, count)):
-        kept[i % edge] = plane[i]
-        total += plane[i]
+        for x in range(width):
+            kept[i % edge, x] = plane[i, x]
+            total[x] += plane[i, x]
     for i in range(count):
         coming = i + radius
-        slot = kept[coming % edge]
-        if i > radius:
-            total -= slot  # row i - radius - 1, which had this place
+        # What was kept there is row i - radius - 1, or nothing yet.
+        slot, row = kept[coming % edge], plane[i]
         if coming < count:
-            slot[:] = plane[coming]
-            total += slot
+            following = plane[coming]
+            for x in range(width):
+                value = following[x]
+                total[x] += value - slot[x]
+                slot[x] = value
+                row[x] = total[x]
         else:
-            slot[:] = 0
-        plane[i] = total
+            for x in range(width):
+                total[x] -= slot[x]
+                slot[x] = 0
+                row[x] = total[x]
 
 
 def move_surface(
@@ -105,13 +111,11 @@ def move_surface(
     as `reach` to a face of the arrays, both have a margin there, in `labels` of a number that is no
     label.
     """
-    found: dict[int, np.ndarray] = {}
-
-    def search(start: int, stop: int) -> None:
-        found[start] = _free_surface(labels, label, start, stop)
-
-    in_slabs(search, labels.shape[0])
-    surface = np.concatenate([found[start] for start in sorted(found)])
+    marked = np.zeros(labels.shape, np.bool_)
+    in_slabs(
+        lambda start, stop: _mark_free_surface(labels, label, marked, start, stop), labels.shape[0]
+    )
+    surface = np.flatnonzero(marked)
     _move(labels, grey, edge, bright, label, reach, surface)
 
 
@@ -174,26 +178,18 @@ def _alike(value: float, edge: float, bright: bool) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _free_surface(labels: np.ndarray, label: int, start: int, stop: int) -> np.ndarray:
-    """Flat indices of a particle's voxels that have a face in common with background, in the layers
-    from `start` to `stop` (not in the first and last layer of the array)."""
-    flat = labels.reshape(-1)
-    row, layer = labels.shape[2], labels.shape[1] * labels.shape[2]
-    found = np.empty(4096, np.int64)
-    count = 0
-    for at in range(max(1, start) * layer, min(stop, labels.shape[0] - 1) * layer):
-        if flat[at] == label and (
-            flat[at - 1] == 0
-            or flat[at + 1] == 0
-            or flat[at - row] == 0
-            or flat[at + row] == 0
-            or flat[at - layer] == 0
-            or flat[at + layer] == 0
-        ):
-            if count == found.size:
-                longer = np.empty(2 * count, np.int64)
-                longer[:count] = found
-                found = longer
-            found[count] = at
-            count += 1
-    return found[:count].copy()
+def _mark_free_surface(
+    labels: np.ndarray, label: int, marked: np.ndarray, start: int, stop: int
+) -> None:
+    """Mark a particle's voxels that have a face in common with background, in the layers from
+    `start` to `stop` (not on the faces of the array)."""
+    depth, height, width = labels.shape
+    for z in range(max(1, start), min(stop, depth - 1)):
+        for y in range(1, height - 1):
+            row, marks = labels[z, y], marked[z, y]
+            before, after = labels[z - 1, y], labels[z + 1, y]
+            above, below = labels[z, y - 1], labels[z, y + 1]
+            for x in range(1, width - 1):
+                # Without branches, so that many voxels are done at once.
+                beside = (row[x - 1] == 0) | (row[x + 1] == 0) | (above[x] == 0) | (below[x] == 0)
+                marks[x] = (row[x] == label) & (beside | (before[x] == 0) | (after[x] == 0))
