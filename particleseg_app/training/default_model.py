@@ -1,6 +1,6 @@
 """How the default model is trained: on fresh simulated scans, going on from a smaller network.
 
-    python -m particleseg_app.training.default_model WORK --device cuda:0 --minutes 9
+    python -m particleseg_app.training.default_model WORK --device cuda:0 --minutes 8
 
 WORK holds the checkpoint, the log and the loss curve; the same command goes on. The model folder is
 made from it by `--export FOLDER`, after which class offsets are chosen and figures measured
@@ -34,7 +34,7 @@ FEATURES = (32, 64, 128, 256, 256)
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the default model.")
     parser.add_argument("work", type=Path)
-    parser.add_argument("--base", default="default", help="model to go on from")
+    parser.add_argument("--base", default="light", help="model to go on from")
     parser.add_argument("--features", type=int, nargs="+", default=list(FEATURES))
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--steps", type=int, default=None)
