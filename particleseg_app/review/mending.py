@@ -282,7 +282,7 @@ class Mending:
             raise InvalidValueError(
                 "The scan of this run is not there.", "Use a tool that needs no grey values."
             )
-        return self.scan.read(box)
+        return np.ascontiguousarray(self.scan.read(box))  # the tools pass over it voxel by voxel
 
     def _free(self) -> int:
         return self.journal.next_label()

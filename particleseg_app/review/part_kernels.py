@@ -44,6 +44,13 @@ def part_sizes(parts: np.ndarray, count: int) -> np.ndarray:
     """Voxels of the parts 1…`count`, from index 0 on."""
     sizes = np.zeros(count, np.int64)
     flat = parts.reshape(-1)
+    if count <= 4:  # passes without branches, which do many voxels at once
+        for part in range(count):
+            voxels = 0
+            for at in range(flat.size):
+                voxels += flat[at] == part + 1
+            sizes[part] = voxels
+        return sizes
     for at in range(flat.size):
         if flat[at] > 0:
             sizes[flat[at] - 1] += 1
@@ -136,22 +143,24 @@ def _fill_landscape(
                     means[i, j, k] /= counts[i - first_cell, j, k]
 
 
-@njit(cache=True, nogil=True)
 def thinned(inside: np.ndarray, factor: int) -> np.ndarray:
     """Cells of `factor`³ voxels, with a margin: uint8, 1 where any voxel of the cell is inside.
 
     Voxel (1, 1, 1) is the first of cell (1, 1, 1): the margins of both fit.
     """
-    depth, height, width = inside.shape
-    cells = np.zeros(
-        (
-            (depth - 2 + factor - 1) // factor + 2,
-            (height - 2 + factor - 1) // factor + 2,
-            (width - 2 + factor - 1) // factor + 2,
-        ),
-        np.uint8,
+    depth, height, width = (-(-(n - 2) // factor) + 2 for n in inside.shape)
+    cells = np.zeros((depth, height, width), np.uint8)
+    in_slabs(
+        lambda start, stop: _thin(inside, factor, cells, start, stop), inside.shape[0] - 2, factor
     )
-    for z in range(1, depth - 1):
+    return cells
+
+
+@njit(cache=True, nogil=True)
+def _thin(inside: np.ndarray, factor: int, cells: np.ndarray, start: int, stop: int) -> None:
+    """The layers from `start` (the first of its cells) to `stop`, without the margin."""
+    _, height, width = inside.shape
+    for z in range(start + 1, stop + 1):
         i = (z - 1) // factor + 1
         for y in range(1, height - 1):
             j = (y - 1) // factor + 1
@@ -159,7 +168,6 @@ def thinned(inside: np.ndarray, factor: int) -> np.ndarray:
                 first = (k - 1) * factor + 1
                 for x in range(first, min(first + factor, width - 1)):
                     cells[i, j, k] |= inside[z, y, x]
-    return cells
 
 
 def spread_parts(cells: np.ndarray, inside: np.ndarray, factor: int) -> np.ndarray:

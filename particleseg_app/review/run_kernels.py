@@ -12,12 +12,10 @@ def changed_runs(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
     A run ends where either value changes.
     """
-    count = 0
-    for at in range(before.size):
-        if before[at] != after[at] and (
-            at == 0 or before[at] != before[at - 1] or after[at] != after[at - 1]
-        ):
-            count += 1
+    count = int(before[0] != after[0])
+    for at in range(1, before.size):  # without branches, so that many places are done at once
+        begins = (before[at] != before[at - 1]) | (after[at] != after[at - 1])
+        count += (before[at] != after[at]) & begins
     runs = np.empty((4, count), np.int64)
     run = -1
     for at in range(before.size):
