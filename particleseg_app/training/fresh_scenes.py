@@ -7,11 +7,10 @@ count of processes nor an interruption changes a patch.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import tempfile
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -19,6 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+
+from particleseg_app.training.scene_processes import scene_processes
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -62,9 +63,7 @@ class FreshScenes:
         self._ahead = 2 * count
         needed = (2 * stream.window + self._ahead) * 4 * stream.edge**3  # bytes
         self._folder = Path(tempfile.mkdtemp(prefix="scenes_", dir=_folder_in_memory(needed)))
-        # Not forked: the process that trains has threads, and perhaps a graphics card.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_one_thread)
+        self._pool = scene_processes(count, self._folder)
         self._made: dict[int, Future[None]] = {}
         self._lock = Lock()
 
@@ -119,12 +118,6 @@ def _folder_in_memory(needed: int) -> Path | None:
     if memory.is_dir() and shutil.disk_usage(memory).free > 2 * needed:
         return memory
     return None
-
-
-def _one_thread() -> None:
-    """There are as many processes as cores: threads inside of them would only wait."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def _scene_path(folder: Path, number: int) -> Path:

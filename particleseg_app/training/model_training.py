@@ -25,6 +25,7 @@ from particleseg_app.training.patches import (
 )
 from particleseg_app.training.recipes import PAPER, Recipe
 from particleseg_app.training.scene_pool import SceneForm
+from particleseg_app.training.scene_processes import processes_beside
 from particleseg_app.training.simulated_source import SimulatedScans
 from particleseg_app.training.trainer import Trainer, TrainingSettings
 from particleseg_app.training.training_loop import BEST, CHECKPOINT
@@ -66,7 +67,7 @@ def train_model(
             lab_held_back = _lab_source(
                 replace(plan, touching=0.0), task, task.held_back_names, progress, cancel
             )
-    with _simulated_scans(plan, task, work, progress, cancel) as scans:
+    with _simulated_scans(plan, task, work, device, progress, cancel) as scans:
         simulated = None if scans is None else scans.source
         source: BatchSource | None = lab or simulated
         if lab is not None and simulated is not None:
@@ -113,15 +114,21 @@ def _lab_source(
 
 @contextmanager
 def _simulated_scans(
-    plan: TrainingPlan, task: TrainingTask, work: Path, progress: Progress, cancel: CancelToken
+    plan: TrainingPlan,
+    task: TrainingTask,
+    work: Path,
+    device: str,
+    progress: Progress,
+    cancel: CancelToken,
 ) -> Iterator[SimulatedScans | None]:
     if plan.simulated <= 0:
         yield None
         return
     form = SceneForm.for_diameter(task.diameter, task.normalisation)
     with SimulatedScans(
-        work, plan, form, task.border, task.edge, task.recipe.augmentation, progress, cancel
-    ) as scans:
+        work, plan, form, task.border, task.edge, task.recipe.augmentation, progress, cancel,
+        processes_beside(device),
+    ) as scans:  # fmt: skip
         yield scans
 
 

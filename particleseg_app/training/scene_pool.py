@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.border_core import labels_to_border_core
 from particleseg_app.training.contacts import contact_voxels
 from particleseg_app.training.resampling import resampled
+from particleseg_app.training.scene_processes import scene_processes
 from particleseg_app.training.scenes import DEFAULT_DIAMETER, simulate_scan
 from particleseg_app.units import Shape
 
@@ -112,21 +116,39 @@ def fill_pool(
     shape: Shape = (128, 128, 128),
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
+    processes: int = 1,
 ) -> None:
-    """Write scenes of `count` consecutive seeds into `folder`; those already there are kept."""
+    """Write scenes of `count` consecutive seeds into `folder`; those already there are kept.
+
+    `processes`: how many make them at once; with 1 this thread does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if progress is not None:
         progress.start("Simulating scans", count, "scans")
-    for seed in range(first_seed, first_seed + count):
+    seeds = range(first_seed, first_seed + count)
+    with ExitStack() as stack:
+        made: Iterator[None]
+        if processes > 1 and count > 1:
+            pool = scene_processes(min(processes, count))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            made = pool.map(_write_scene, repeat(folder), repeat(preset), seeds, repeat(shape))
+        else:
+            made = map(_write_scene, repeat(folder), repeat(preset), seeds, repeat(shape))
         if cancel is not None:
             cancel.check()
-        path = folder / f"{preset}_{seed:06d}.npz"
-        if not path.exists():
-            scan = simulate_scan(preset, seed, shape)
-            with part_file(path) as part, open(part, "wb") as file:
-                np.savez(file, grey=scan.grey, labels=scan.labels.astype(np.uint16))
-        if progress is not None:
-            progress.advance()
+        for _ in made:
+            if progress is not None:
+                progress.advance()
+            if cancel is not None:
+                cancel.check()
+
+
+def _write_scene(folder: Path, preset: str, seed: int, shape: Shape) -> None:
+    path = folder / f"{preset}_{seed:06d}.npz"
+    if not path.exists():
+        scan = simulate_scan(preset, seed, shape)
+        with part_file(path) as part, open(part, "wb") as file:
+            np.savez(file, grey=scan.grey, labels=scan.labels.astype(np.uint16))
 
 
 def load_scene(

@@ -41,8 +41,11 @@ class SimulatedScans:
         augmentation: Augmentation,
         progress: Progress,
         cancel: CancelToken,
+        processes: int = 1,
     ) -> None:
+        """`processes`: how many make scans at once, while the training goes on and before it."""
         self._plan, self._form = plan, form
+        self._processes = processes
         self._folder = work / f"scenes_{plan.preset}_{plan.seed}"
         self._held_back_folder = work / f"{self._folder.name}_held_back"
         self._seed = FIRST_SEED + plan.seed % SEED_GROUPS * SEEDS_APART
@@ -96,7 +99,10 @@ class SimulatedScans:
         cancel: CancelToken,
     ) -> None:
         plan = self._plan
-        fill_pool(folder, first_seed, count, plan.preset, plan.scene_shape, progress, cancel)
+        fill_pool(
+            folder, first_seed, count, plan.preset, plan.scene_shape, progress, cancel,
+            self._processes,
+        )  # fmt: skip
 
     def _most_scenes(self) -> int:
         import psutil

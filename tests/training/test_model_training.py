@@ -209,5 +209,5 @@ def test_full_folders_are_refused(tmp_path: Path, patches: Path) -> None:
 
 def test_the_default_model_can_be_trained_on() -> None:
     base = base_model(find_model("default"))
-    assert base.architecture["arch_kwargs"]["features_per_stage"] == [16, 32, 64, 128, 128]
+    assert base.architecture["arch_kwargs"]["features_per_stage"] == [32, 64, 128, 256, 256]
     assert all(value.dtype == torch.float32 for value in base.weights.values())
