@@ -92,7 +92,7 @@ def grey_landscape(
             grey, inside, factor, around, highest, nearness, landscape, means, start, stop
         )
 
-    in_slabs(fill, grey.shape[0], factor)
+    in_slabs(fill, grey.shape[0], grey.size, factor)
     return landscape, means
 
 
@@ -150,9 +150,11 @@ def thinned(inside: np.ndarray, factor: int) -> np.ndarray:
     """
     depth, height, width = (-(-(n - 2) // factor) + 2 for n in inside.shape)
     cells = np.zeros((depth, height, width), np.uint8)
-    in_slabs(
-        lambda start, stop: _thin(inside, factor, cells, start, stop), inside.shape[0] - 2, factor
-    )
+
+    def thin(start: int, stop: int) -> None:
+        _thin(inside, factor, cells, start, stop)
+
+    in_slabs(thin, inside.shape[0] - 2, inside.size, factor)
     return cells
 
 
@@ -177,7 +179,7 @@ def spread_parts(cells: np.ndarray, inside: np.ndarray, factor: int) -> np.ndarr
     def spread(start: int, stop: int) -> None:
         _spread(cells, inside, factor, parts, start, stop)
 
-    in_slabs(spread, inside.shape[0] - 2, factor)
+    in_slabs(spread, inside.shape[0] - 2, inside.size, factor)
     return parts
 
 

@@ -1,7 +1,8 @@
 """Shares compiled work on one crop among a few threads, slab by slab.
 
 The compiled loops let go of Python's lock, so that threads work side by side. Each voxel belongs
-to one slab, so the result does not depend on how many there are.
+to one slab, so the result does not depend on how many there are. Little work is done in the thread
+that asks for it: handing it on may wait milliseconds for Python's lock, which the window holds.
 """
 
 from __future__ import annotations
@@ -16,25 +17,34 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_THREADS = 4
-_SMALLEST = 16  # layers of a slab; less is not worth a thread
+_FEWEST_VOXELS = 3_000_000  # of a crop, and
+_FEWEST_ITEMS = 24  # blocks of a mend, that are worth a handing on
 
 
-def in_slabs(work: Callable[[int, int], object], count: int, step: int = 1) -> None:
+def in_slabs(work: Callable[[int, int], object], count: int, voxels: int, step: int = 1) -> None:
     """Call `work(start, stop)` for slabs that together are 0…`count`, begun at multiples of
-    `step`; returns when all are done."""
-    threads = _threads()
-    edge = max(_SMALLEST, -(-count // threads))
+    `step`; returns when all are done. `voxels`: of all of them."""
+    if voxels < _FEWEST_VOXELS:
+        work(0, count)
+        return
+    edge = -(-count // _threads())
     edge = -(-edge // step) * step
     slabs = [(start, min(start + edge, count)) for start in range(0, count, edge)]
-    in_threads(lambda slab: work(*slab), slabs)
+    _share(lambda slab: work(*slab), slabs)
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The results of `work` for each item, in their order."""
     waiting = list(items)
-    if len(waiting) < 2 or _threads() < 2:
+    if len(waiting) < _FEWEST_ITEMS:
         return [work(item) for item in waiting]
-    return list(_pool().map(work, waiting))
+    return _share(work, waiting)
+
+
+def _share(work: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    if _threads() < 2 or len(items) < 2:
+        return [work(item) for item in items]
+    return list(_pool().map(work, items))
 
 
 @cache

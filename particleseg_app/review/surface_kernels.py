@@ -38,8 +38,16 @@ def sum_boxes(values: np.ndarray, radius: int) -> None:
     The type of `values` must hold every sum (on the way they may wrap around: the differences come
     out right all the same).
     """
-    in_slabs(lambda start, stop: _sum_in_layers(values, radius, start, stop), values.shape[0])
-    in_slabs(lambda start, stop: _sum_through_layers(values, radius, start, stop), values.shape[1])
+    depth, height, _ = values.shape
+
+    def in_layers(start: int, stop: int) -> None:
+        _sum_in_layers(values, radius, start, stop)
+
+    def through_layers(start: int, stop: int) -> None:
+        _sum_through_layers(values, radius, start, stop)
+
+    in_slabs(in_layers, depth, values.size)
+    in_slabs(through_layers, height, values.size)
 
 
 @njit(cache=True, nogil=True)
@@ -112,9 +120,11 @@ def move_surface(
     label.
     """
     marked = np.zeros(labels.shape, np.bool_)
-    in_slabs(
-        lambda start, stop: _mark_free_surface(labels, label, marked, start, stop), labels.shape[0]
-    )
+
+    def mark(start: int, stop: int) -> None:
+        _mark_free_surface(labels, label, marked, start, stop)
+
+    in_slabs(mark, labels.shape[0], labels.size)
     surface = np.flatnonzero(marked)
     _move(labels, grey, edge, bright, label, reach, surface)
 

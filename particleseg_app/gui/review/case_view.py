@@ -14,6 +14,7 @@ from particleseg_app.gui.review.focus_look import focus_look
 from particleseg_app.gui.review.mending_work import Changes, shown_with
 from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
 from particleseg_app.gui.viewers import OrthosliceView
+from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class CaseView(QWidget):
         self._voxel_size_um: float | None = None
         self._window = (0.0, 1.0)
         self._whole: Shape | None = None
+        self._look = LabelLook.plain()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.slices)
@@ -85,6 +87,7 @@ class CaseView(QWidget):
             return
         before, self.shown = self.shown, found
         if before is None or before.box != found.box:
+            self.drawing.show_change(None, None)
             self.slices.set_scan(
                 CropScan(found.grey, self._statistics),
                 self._voxel_size_um,
@@ -92,14 +95,12 @@ class CaseView(QWidget):
                 self._whole,
             )
             self.slices.set_window(*self._window)
-            self._take_look(found, particles)
-            self.slices.set_labels(CropLabels(found.labels))
+            self._show_labels(found, particles)
             looked_at = _middle(found, particles) if centre is None else centre
             z, y, x = (c - a for c, a in zip(looked_at, found.box.start, strict=True))
             self.slices.go_to(z, y, x)
         else:
-            self._take_look(found, particles)
-            self.slices.set_labels(CropLabels(found.labels))
+            self._show_labels(found, particles)
         self._show_3d(found, particles)
 
     def show_changes(
@@ -109,25 +110,22 @@ class CaseView(QWidget):
         if found is None or self.shown is not found:
             return
         after = shown_with(found, changes)
-        self._take_look(after, particles)
-        self.slices.set_labels(CropLabels(after.labels))
+        self._show_labels(after, particles)
         if changes is None:
             self.drawing.show_change(None, None)
         else:
             self.drawing.show_change(found.labels, after.labels)
         self._show_3d(after, particles)
 
-    def _take_look(self, found: Neighbourhood, particles: Sequence[int]) -> None:
-        """Colour the particles asked about, and what a preview makes of them."""
+    def _show_labels(self, found: Neighbourhood, particles: Sequence[int]) -> None:
+        """Show labels with the particles asked about coloured, and what a preview makes of them."""
         base = self.shown
         made: set[int] = set()
         if base is not None and base is not found:
             changed = found.labels != base.labels
             made = set(np.unique(found.labels[changed]).tolist()) - {0}
-        look = focus_look(particles, made, int(found.labels.max(initial=0)))
-        self.slices.set_look(look)
-        if self.particles_3d is not None:
-            self.particles_3d.set_look(look)
+        self._look = focus_look(particles, made, int(found.labels.max(initial=0)))
+        self.slices.set_labels(CropLabels(found.labels), self._look)
 
     def _show_markers(self) -> None:
         if self.particles_3d is not None:
@@ -157,6 +155,7 @@ class CaseView(QWidget):
         if self._in_3d is None or self._in_3d is not found.grey:
             self._in_3d = found.grey
             view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
+        view.set_look(self._look)
         view.set_labels(CropLabels(found.only(wanted | beside)))
 
     def _make_3d(self) -> None:

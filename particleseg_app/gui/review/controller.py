@@ -42,10 +42,11 @@ BRUSHES = ("paint", "erase")  # stay in the hand after a stroke
 
 @dataclass(frozen=True)
 class _Step:
-    """A mend, undone or redone or not, and the particles that are there of those concerned."""
+    """A mend, undone or redone or not, and the particles that are there of those concerned; none
+    where nobody will ask, because the next case is shown."""
 
     entry: JournalEntry
-    alive: frozenset[int]
+    alive: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ class ReviewController(QObject):
         return bool(self.number)
 
     def _show(self, particles: tuple[int, ...], box: Box, tool: str | None = None) -> None:
+        if box != self._box:
+            self.neighbourhood = None  # so that nobody draws the old place anew
         self.particles, self._box = particles, box
         self._joined.clear()
         self.tool = tool
@@ -439,7 +442,7 @@ class ReviewController(QObject):
         def work() -> _Step:
             name, decided = ("", "mended") if case is None else (case.id, state)
             entry = self.mending.apply(changes, kind, text, case_id=name, case_state=decided)
-            return self._step_of(entry, shown)
+            return _Step(entry) if go_on else self._step_of(entry, shown)
 
         def done(step: _Step) -> None:
             self._forget_rejections()

@@ -149,8 +149,10 @@ class OrthosliceView(QWidget):
         self._show_places()
         self.voxel_size_changed.emit()
 
-    def set_labels(self, labels: SliceVolume | None) -> None:
-        """Show the particles of a label volume over the scan, or none."""
+    def set_labels(self, labels: SliceVolume | None, look: LabelLook | None = None) -> None:
+        """Show the particles of a label volume over the scan, or none; with another `look`."""
+        if look is not None:
+            self._look = look
         if self._scan is None:
             if labels is not None:
                 raise ValueError("labels need a scan to lie over")
