@@ -134,13 +134,12 @@ def fill_pool(
             made = pool.map(_write_scene, repeat(folder), repeat(preset), seeds, repeat(shape))
         else:
             made = map(_write_scene, repeat(folder), repeat(preset), seeds, repeat(shape))
-        if cancel is not None:
-            cancel.check()
-        for _ in made:
-            if progress is not None:
-                progress.advance()
+        for _ in seeds:
             if cancel is not None:
                 cancel.check()
+            next(made)
+            if progress is not None:
+                progress.advance()
 
 
 def _write_scene(folder: Path, preset: str, seed: int, shape: Shape) -> None:
