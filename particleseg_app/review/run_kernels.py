@@ -48,13 +48,18 @@ def take_changes(
     """
     for z in range(size[0]):
         for y in range(size[1]):
+            i, j, k = in_change[0] + z, in_change[1] + y, in_change[2]
+            u, v, w = in_block[0] + z, in_block[1] + y, in_block[2]
+            was, will = before[i, j, k : k + size[2]], after[i, j, k : k + size[2]]
+            there, made = present[u, v, w : w + size[2]], new[u, v, w : w + size[2]]
+            wrong = np.uint32(0)
+            for x in range(size[2]):  # without branches, so that many voxels are done at once
+                wrong |= there[x] ^ was[x]
+            if wrong:
+                return False
             for x in range(size[2]):
-                i, j, k = in_change[0] + z, in_change[1] + y, in_change[2] + x
-                u, v, w = in_block[0] + z, in_block[1] + y, in_block[2] + x
-                if present[u, v, w] != before[i, j, k]:
-                    return False
-                if after[i, j, k] != before[i, j, k]:
-                    new[u, v, w] = after[i, j, k]
+                if will[x] != was[x]:
+                    made[x] = will[x]
     return True
 
 
@@ -68,9 +73,13 @@ def differ(
     """Whether two arrays (z, y, x) of one shape differ in the box of `size` at `start`."""
     for z in range(start[0], start[0] + size[0]):
         for y in range(start[1], start[1] + size[1]):
-            for x in range(start[2], start[2] + size[2]):
-                if before[z, y, x] != after[z, y, x]:
-                    return True
+            was = before[z, y, start[2] : start[2] + size[2]]
+            will = after[z, y, start[2] : start[2] + size[2]]
+            different = np.uint32(0)
+            for x in range(size[2]):
+                different |= was[x] ^ will[x]
+            if different:
+                return True
     return False
 
 
