@@ -48,15 +48,18 @@ class Neighbourhood:
 
     def touching(self, particles: Iterable[int]) -> set[int]:
         """Particles with a voxel beside one of `particles`, without these."""
-        from scipy import ndimage
-
-        own = list(particles)
-        mask = np.isin(self.labels, own)
-        found: set[int] = set()
-        if mask.any():
-            shell = ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool)) & ~mask
-            found = {int(label) for label in np.unique(self.labels[shell]) if label}
-        return found
+        near = mask = np.isin(self.labels, list(particles))
+        if not mask.any():
+            return set()
+        # One axis after the other: much quicker than a dilation by a cube, which gives the same.
+        for axis in range(3):
+            low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+            high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+            wider = near.copy()
+            wider[high] |= near[low]
+            wider[low] |= near[high]
+            near = wider
+        return {int(label) for label in np.unique(self.labels[near & ~mask]) if label}
 
 
 def box_to_show(box: Box, shape: Shape, margin: int) -> Box:
