@@ -1,6 +1,7 @@
 """The main job from TIFF to CSV: seconds of every stage, peak memory, and the time foretold.
 
-    python -m tests.benchmarks.whole_job [--copies N] [--method METHOD] [--preset PRESET]
+    python -m tests.benchmarks.whole_job [--copies N] [--method METHOD] [--model MODEL]
+        [--preset PRESET]
 
 The scan is the bundled sample, mirrored to N copies along each axis (default 1; 2 is eight times
 the volume). Prints one table.
@@ -64,10 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of the main job.")
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--method", default="nnunet")
+    parser.add_argument("--model", default="default")
     parser.add_argument("--preset", default="standard")
     options = parser.parse_args()
     grey = mirrored(tifffile.imread(sorted(SAMPLE.glob("*.tif"))), options.copies)
-    settings = RunSettings(10, 180, method=options.method, preset=options.preset, device="cpu")
+    settings = RunSettings(
+        10, 180, method=options.method, model=options.model, preset=options.preset, device="cpu"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tifffile.imwrite(folder / "scan.tif", grey)
