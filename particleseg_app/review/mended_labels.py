@@ -14,6 +14,11 @@ from particleseg_app.review.journal import ReviewJournal
 from particleseg_app.review.journal_file import damaged
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes import LabelVolume, open_labels
+from particleseg_app.volumes.chunked_store import SMALLEST_CACHE_BYTES
+
+# A mend reads the particle's box when it is previewed and again when it is applied: enough for
+# unpacked labels of some 400³ voxels, the largest box of a tool.
+MENDING_CACHE_BYTES = 256 * 2**20
 
 
 class MendedLabels:
@@ -98,7 +103,8 @@ def open_mended_labels(
 
     Raises `ScanError` for bad labels and `ProjectError` for a bad journal.
     """
-    base = open_labels(labels_path)
+    least = SMALLEST_CACHE_BYTES if read_only else MENDING_CACHE_BYTES
+    base = open_labels(labels_path, least_cache_bytes=least)
     try:
         return MendedLabels(base, ReviewJournal.open(journal_path, base, read_only=read_only))
     except BaseException:

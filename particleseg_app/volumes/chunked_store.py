@@ -23,7 +23,7 @@ CHUNK_EDGE = 64
 LIBRARY_VERSIONS = ("v110", "v110")
 # HDF5 may bring down the process when it meets a full disk: stop while there is still this much.
 _SPARE_DISK_BYTES = 32 * 2**20
-_SMALLEST_CACHE_BYTES = 64 * 2**20
+SMALLEST_CACHE_BYTES = 64 * 2**20
 _LARGEST_CACHE_BYTES = 512 * 2**20
 
 
@@ -60,10 +60,17 @@ def stop_before_disk_is_full(folder: Path, wanted_bytes: int) -> None:
 class StoredVolume:
     """A read-only array (z, y, x) in an HDF5 file. Thread safe; a context manager."""
 
-    def __init__(self, path: Path, dataset: str, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dataset: str,
+        cache_bytes: int | None = None,
+        least_cache_bytes: int = SMALLEST_CACHE_BYTES,
+    ) -> None:
         """Open `dataset` in the file at `path`; raise `OSError` or `KeyError` if there is none.
 
-        `cache_bytes` are for unpacked chunks; where it is None, enough for a slice along any axis.
+        `cache_bytes` are the most for unpacked chunks; where it is None, enough for a slice along
+        any axis. `least_cache_bytes`: for who reads a larger box again and again.
         """
         self.path = Path(path)
         self.cache_bytes = cache_bytes
@@ -72,7 +79,7 @@ class StoredVolume:
         # Never changed once it is there, so no lock is needed (network drives often refuse one).
         self._file: h5py.File | None = h5py.File(self.path, "r", locking=False)
         try:
-            self._dataset = _open_with_cache(self._file, dataset, cache_bytes)
+            self._dataset = _open_with_cache(self._file, dataset, cache_bytes, least_cache_bytes)
             if self._dataset.ndim != 3:
                 raise KeyError(f"{dataset} has {self._dataset.ndim} axes instead of 3")
         except BaseException:
@@ -132,7 +139,9 @@ class StoredVolume:
         return f"<{type(self).__name__} {self.path} {self.shape} {self.dtype}>"
 
 
-def _open_with_cache(file: h5py.File, name: str, cache_bytes: int | None) -> h5py.Dataset:
+def _open_with_cache(
+    file: h5py.File, name: str, cache_bytes: int | None, least_bytes: int
+) -> h5py.Dataset:
     """Open a dataset with a cache that holds every chunk of one slice along any axis, or less."""
     found = file[name]
     if not isinstance(found, h5py.Dataset):
@@ -147,7 +156,7 @@ def _open_with_cache(file: h5py.File, name: str, cache_bytes: int | None) -> h5p
     wanted = per_slice * math.prod(chunks) * item_bytes
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     most = _LARGEST_CACHE_BYTES if cache_bytes is None else cache_bytes
-    cache_bytes = min(most, max(_SMALLEST_CACHE_BYTES, wanted))
+    cache_bytes = min(most, max(least_bytes, wanted))
     # A prime number of slots, about a hundred a chunk, so that chunks do not push each other out.
     access.set_chunk_cache(100_003, cache_bytes, 0.75)
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))

@@ -19,6 +19,7 @@ from particleseg_app.errors import ScanError
 from particleseg_app.units import Box, Shape, blocks
 from particleseg_app.volumes.chunked_store import (
     LIBRARY_VERSIONS,
+    SMALLEST_CACHE_BYTES,
     StoredVolume,
     chunk_shape,
     pack_chunk,
@@ -33,8 +34,13 @@ _WRITE_CACHE_BYTES = 64 * 2**20
 class LabelVolume(StoredVolume):
     """Labels (z, y, x) uint32, read only; may be read from several threads."""
 
-    def __init__(self, path: Path, cache_bytes: int | None = None) -> None:
-        super().__init__(path, LABEL_DATASET, cache_bytes)
+    def __init__(
+        self,
+        path: Path,
+        cache_bytes: int | None = None,
+        least_cache_bytes: int = SMALLEST_CACHE_BYTES,
+    ) -> None:
+        super().__init__(path, LABEL_DATASET, cache_bytes, least_cache_bytes)
         try:
             self.count = int(self._dataset.attrs["count"])
             if self.dtype != np.uint32:
@@ -47,16 +53,21 @@ class LabelVolume(StoredVolume):
         return open_labels, (self.path, self.cache_bytes)
 
 
-def open_labels(path: Path, cache_bytes: int | None = None) -> LabelVolume:
+def open_labels(
+    path: Path,
+    cache_bytes: int | None = None,
+    least_cache_bytes: int = SMALLEST_CACHE_BYTES,
+) -> LabelVolume:
     """Open a label volume written by `LabelWriter`; raise `ScanError` if it is not one.
 
     `cache_bytes` bounds the memory for unpacked chunks: who reads every box once needs little.
+    `least_cache_bytes` are kept for them even where a slice needs less.
     """
     path = Path(path)
     if not path.is_file():
         raise ScanError(f"There is no label volume at {path}.", "Run the segmentation again.")
     try:
-        return LabelVolume(path, cache_bytes)
+        return LabelVolume(path, cache_bytes, least_cache_bytes)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise ScanError(
             f"The label volume {path} is damaged or not a label volume.",

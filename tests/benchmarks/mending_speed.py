@@ -29,7 +29,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.review.changes import LabelChange
 from particleseg_app.review.journal import ReviewJournal
 from particleseg_app.review.label_boxes import LabelBoxes
-from particleseg_app.review.mended_labels import MendedLabels
+from particleseg_app.review.mended_labels import MENDING_CACHE_BYTES, MendedLabels
 from particleseg_app.review.mending import Changes, Mending
 from particleseg_app.units import Box
 from particleseg_app.volumes import LabelWriter, open_labels
@@ -121,7 +121,7 @@ def main() -> None:
         path = Path(folder) / "labels.h5"
         with LabelWriter(path, values.shape, int(values.max())) as writer:
             writer.write(Box.whole(values.shape), values)
-        base = open_labels(path)
+        base = open_labels(path, least_cache_bytes=MENDING_CACHE_BYTES)
         table = measure_particles(base, None, 1.0, Progress(), CancelToken())
         journal = ReviewJournal.open(Path(folder) / "review.sqlite", base)
         labels = MendedLabels(base, journal)
