@@ -52,14 +52,16 @@ def take_changes(
             u, v, w = in_block[0] + z, in_block[1] + y, in_block[2]
             was, will = before[i, j, k : k + size[2]], after[i, j, k : k + size[2]]
             there, made = present[u, v, w : w + size[2]], new[u, v, w : w + size[2]]
-            wrong = np.uint32(0)
+            wrong, differs = np.uint32(0), np.uint32(0)
             for x in range(size[2]):  # without branches, so that many voxels are done at once
                 wrong |= there[x] ^ was[x]
+                differs |= will[x] ^ was[x]
             if wrong:
                 return False
-            for x in range(size[2]):
-                if will[x] != was[x]:
-                    made[x] = will[x]
+            if differs:
+                for x in range(size[2]):
+                    if will[x] != was[x]:
+                        made[x] = will[x]
     return True
 
 
