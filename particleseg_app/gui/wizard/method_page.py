@@ -280,8 +280,13 @@ class MethodPage(WizardPage):
             return
         card = entry.card
         version = "" if card.version == "imported" else f"Version {card.version}."
-        parts = [card.purpose, version, card.made_from, card.limits]
-        self._model_text.setText(" ".join(part for part in parts if part))
+        # What one chooses by is in sight; where it comes from and what it cannot do, at a hover.
+        # (A model that does not say what it is for shows all it says.)
+        shown = [card.purpose, version] if card.purpose else [version, card.made_from, card.limits]
+        self._model_text.setText(" ".join(part for part in shown if part))
+        more = "\n\n".join(part for part in (card.made_from, card.limits) if part)
+        self._model_text.setToolTip(more)
+        self.model_chooser.box.setToolTip(more)
 
 
 def _find_models_and_devices(
