@@ -40,7 +40,8 @@ from pathlib import Path
 from particleseg_app.training.scene_processes import scene_processes
 if __name__ == "__main__":
     pool = scene_processes(2, Path({folder!r}))
-    print(*[pool.submit(time.sleep, 1) and 0 for _ in range(2)], flush=True)
+    for _ in range(2):
+        pool.submit(time.sleep, 1)  # so that both processes are there
     pool.submit(print, "begun", flush=True).result()
     time.sleep(600)
 """
