@@ -11,7 +11,7 @@ import pytest
 from made_up_results import write_scan
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QScrollArea
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.gui.icons import resources_folder
@@ -205,3 +205,15 @@ def test_two_bundled_models_say_what_each_is_for_and_what_it_costs(
 def test_closing_the_wizard_does_not_spoil_an_import(page: MethodPage, tmp_path: Path) -> None:
     page.model_chooser.import_path(write_tiny_model(tmp_path / "late").folder)
     assert page.model_chooser.busy  # the fixture closes the wizard and waits
+
+
+def test_nothing_of_the_page_is_cut_off_in_the_smallest_wizard(
+    page: MethodPage, qtbot: QtBot
+) -> None:
+    wizard = page.window()
+    wizard.resize(wizard.minimumSize())
+    scroll = page.findChild(QScrollArea)
+    assert scroll is not None
+    content = scroll.widget()
+    qtbot.waitUntil(lambda: page.isVisible())
+    assert content.minimumSizeHint().width() <= scroll.viewport().width()

@@ -85,7 +85,7 @@ class SegmentationWizard(QDialog):
             width = min(max(width, room.width() * 6 // 10), room.width() - 40, 1500)
             height = min(max(height, room.height() * 7 // 10), room.height() - 60, 1000)
         self.resize(width, height)
-        self.setMinimumSize(900, 620)
+        self.setMinimumSize(1000, 620)  # the last page needs that width
         self._current = -1
         self.go_to(0)
 
