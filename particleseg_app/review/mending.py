@@ -63,12 +63,22 @@ Changes = LabelChange | Iterable[LabelChange]
 
 
 class Mending:
-    """Previews and applies mends of one run. `scan` may be None; tools on grey values need it."""
+    """Previews and applies mends of one run. `scan` may be None; tools on grey values need it.
 
-    def __init__(self, labels: MendedLabels, scan: Greys | None, boxes: LabelBoxes) -> None:
+    `smallest_particle`: the fewest voxels that the run keeps as a particle; no split leaves less.
+    """
+
+    def __init__(
+        self,
+        labels: MendedLabels,
+        scan: Greys | None,
+        boxes: LabelBoxes,
+        smallest_particle: float = 0.0,
+    ) -> None:
         self.labels = labels
         self.scan = scan
         self.boxes = boxes
+        self.smallest_particle = smallest_particle
         self.journal = labels.journal
 
     def apply(
@@ -114,7 +124,10 @@ class Mending:
         placed = np.zeros(whole.shape, np.int32)
         placed[box.within(whole)] = parts
         return self._change(
-            whole, lambda crop: mends.split_by_cut(crop, label, placed, self._free())
+            whole,
+            lambda crop: mends.split_by_cut(
+                crop, label, placed, self._free(), smallest_particle=self.smallest_particle
+            ),
         )
 
     def preview_split_by_markers(
@@ -126,7 +139,15 @@ class Mending:
         grey = self._grey(box) if by == "grey" else None
         return self._change(
             box,
-            lambda crop: mends.split_by_markers(crop, grey, label, places, self._free(), by=by),
+            lambda crop: mends.split_by_markers(
+                crop,
+                grey,
+                label,
+                places,
+                self._free(),
+                by=by,
+                smallest_particle=self.smallest_particle,
+            ),
         )
 
     def preview_split_by_border_stroke(
@@ -138,7 +159,9 @@ class Mending:
         a, b = _inside((marker_a, marker_b), box)
         return self._change(
             box,
-            lambda crop: mends.split_by_border_stroke(crop, label, line, a, b, self._free()),
+            lambda crop: mends.split_by_border_stroke(
+                crop, label, line, a, b, self._free(), smallest_particle=self.smallest_particle
+            ),
         )
 
     def preview_merge(self, labels: Collection[int]) -> Iterable[LabelChange]:

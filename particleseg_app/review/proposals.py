@@ -21,20 +21,28 @@ from particleseg_app.units import Box, Shape
 
 
 def propose_cut(
-    labels: np.ndarray, label: int, new_label: int, markers: Sequence[Point] = ()
+    labels: np.ndarray,
+    label: int,
+    new_label: int,
+    markers: Sequence[Point] = (),
+    smallest_particle: float = 0.0,
 ) -> np.ndarray | None:
     """The labels of a crop (z, y, x) uint32 after the best cut of one particle, or None.
 
     `markers`: a point in each part, in voxels of the crop, as `ReviewCase.markers` has them for
     the whole volume; watershed from them, cut at the narrowest. Without markers the lobes of the
     distance map decide, two or more of them. None where the particle has no neck at all. The
-    largest part keeps the label, the others are numbered from `new_label`.
+    largest part keeps the label, the others are numbered from `new_label`. Every part is
+    connected, and none is a crumb of fewer voxels than the run keeps (`smallest_particle`) or than
+    `fragments.smallest_part` says; None where such a cut would leave one part.
     """
     if len(markers) >= 2:
         try:
-            return split_by_markers(labels, None, label, markers, new_label)
+            return split_by_markers(
+                labels, None, label, markers, new_label, smallest_particle=smallest_particle
+            )
         except InvalidValueError:
-            pass  # markers of labels that have been mended since
+            pass  # markers of labels that have been mended since, or all but one in crumbs
     inside = labels == label
     distance = distance_inside(inside)
     tree = merge_tree(distance, inside)
@@ -42,7 +50,12 @@ def propose_cut(
     if meeting is None:
         return None
     cuts = [meeting, *(k for k in necks(tree) if k != meeting)]
-    return split_by_cut(labels, label, tree.lobes(cuts), new_label)
+    try:
+        return split_by_cut(
+            labels, label, tree.lobes(cuts), new_label, smallest_particle=smallest_particle
+        )
+    except InvalidValueError:
+        return None  # what is cut off is a crumb
 
 
 def propose_union(labels: np.ndarray, pair: Sequence[int]) -> np.ndarray:
@@ -50,10 +63,13 @@ def propose_union(labels: np.ndarray, pair: Sequence[int]) -> np.ndarray:
     return merge(labels, pair)
 
 
-def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelChange | None:
+def proposed_change(
+    case: ReviewCase, labels: Volume, new_label: int, smallest_particle: float = 0.0
+) -> LabelChange | None:
     """What a case proposes, ready for preview and journal; None where nothing can be proposed.
 
-    `labels` as they are now (mended), `new_label` the first free number. Also None when a label
+    `labels` as they are now (mended), `new_label` the first free number, `smallest_particle` the
+    fewest voxels that the run keeps as a particle. Also None when a label
     of the case is gone or has grown beyond the case's box since, and for particles too large to
     be mended in one crop.
     """
@@ -71,7 +87,7 @@ def proposed_change(case: ReviewCase, labels: Volume, new_label: int) -> LabelCh
     if case.kind == "merger":
         start = box.start
         markers = [(z - start[0], y - start[1], x - start[2]) for z, y, x in case.markers]
-        after = propose_cut(before, case.labels[0], new_label, markers)
+        after = propose_cut(before, case.labels[0], new_label, markers, smallest_particle)
     elif case.kind == "splitter":
         after = propose_union(before, case.labels)
     else:

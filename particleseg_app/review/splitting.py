@@ -1,7 +1,9 @@
 """Splits a particle in two or more: by a given partition, by markers, by a drawn border.
 
 Pure functions on a crop that holds the whole particle. The largest part keeps the particle's
-number; the others get `new_label`, `new_label` + 1, … in the order of the parts.
+number; the others get `new_label`, `new_label` + 1, … in the order of the parts. Every part is
+26-connected, and none is a crumb (`fragments`; `smallest_particle`: the fewest voxels that the run
+keeps as a particle). `InvalidValueError` where fewer than two parts are left.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
+from particleseg_app.review.fragments import smallest_part, tidy_parts
 
 Point = Sequence[float]
 # Of cells (with a margin) and their factor: the landscape voxel by voxel, and its means over cells.
@@ -28,21 +31,29 @@ _SAMPLED = 100_000  # voxels that are enough for the median of grey values
 FLAT = np.zeros((1, 1, 1), np.uint8)  # a landscape without hills
 
 
-def split_by_cut(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
+def split_by_cut(
+    labels: np.ndarray,
+    label: int,
+    parts: np.ndarray,
+    new_label: int,
+    *,
+    smallest_particle: float = 0.0,
+) -> np.ndarray:
     """Split along a proposed cut. `parts` (z, y, x): a number above 0 for each part.
 
     Voxels of the particle that are in no part go to the part they are next to.
     """
     from particleseg_app.review.part_kernels import part_sizes, parts_with_margin
 
-    inside, _ = _particle(labels, label)
+    inside, count = _particle(labels, label)
     small = int(parts.max(initial=0)) <= _MOST_SMALL
     placed = np.full(inside.shape, -1, np.int8 if small else np.int32)
     parts_with_margin(parts, inside, placed)
     if np.count_nonzero(part_sizes(placed, int(placed.max()))) < 2:
         raise InvalidValueError("The proposed cut leaves the particle in one piece.")
     _fill(placed, FLAT)
-    return _numbered(labels, label, placed, new_label)
+    smallest = smallest_part(count, smallest_particle)
+    return _numbered(labels, label, placed, new_label, smallest)
 
 
 def split_by_markers(
@@ -53,6 +64,7 @@ def split_by_markers(
     new_label: int,
     *,
     by: Literal["shape", "grey"] = "shape",
+    smallest_particle: float = 0.0,
 ) -> np.ndarray:
     """Split by one marker (z, y, x) in each part, in voxels of the crop.
 
@@ -73,7 +85,8 @@ def split_by_markers(
             raise ValueError("no grey values")
         landscape = _grey_landscape(labels, label, grey, inside)
     parts = _partition(inside, count, seeds, lambda cells, _: _surface_distance(cells), landscape)
-    return _numbered(labels, label, parts, new_label)
+    smallest = smallest_part(count, smallest_particle)
+    return _numbered(labels, label, parts, new_label, smallest)
 
 
 def split_by_border_stroke(
@@ -83,6 +96,8 @@ def split_by_border_stroke(
     marker_a: Point,
     marker_b: Point,
     new_label: int,
+    *,
+    smallest_particle: float = 0.0,
 ) -> np.ndarray:
     """Split along a border drawn on a slice, with a marker on each side of it (000 §3.1).
 
@@ -109,7 +124,9 @@ def split_by_border_stroke(
         found[found >= _FARTHEST] = 0
         return found
 
-    return _numbered(labels, label, _partition(inside, count, seeds, distance, None), new_label)
+    parts = _partition(inside, count, seeds, distance, None)
+    smallest = smallest_part(count, smallest_particle)
+    return _numbered(labels, label, parts, new_label, smallest)
 
 
 def rasterised(stroke: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -246,15 +263,24 @@ def _grey_landscape(
     return of_cells
 
 
-def _numbered(labels: np.ndarray, label: int, parts: np.ndarray, new_label: int) -> np.ndarray:
-    """The crop with the parts (with a margin) as particles; the largest one keeps the label."""
+def _numbered(
+    labels: np.ndarray, label: int, parts: np.ndarray, new_label: int, smallest: int
+) -> np.ndarray:
+    """The crop with the parts (with a margin) as particles, tidied up in place: those of fewer
+    than `smallest` voxels go with others; the largest one keeps the label."""
     from particleseg_app.review.part_kernels import part_sizes, write_parts
 
+    if np.count_nonzero(part_sizes(parts, int(parts.max()))) < 2:
+        raise InvalidValueError(
+            "The particle stays in one piece.", "Move the markers further apart."
+        )
+    tidy_parts(parts, smallest)
     sizes = part_sizes(parts, int(parts.max()))
     present = np.flatnonzero(sizes)
     if present.size < 2:
         raise InvalidValueError(
-            "The particle stays in one piece.", "Move the markers further apart."
+            f"One part would have fewer than {smallest} voxels, too few for a particle.",
+            "Split it at another place.",
         )
     numbers = np.zeros(sizes.size, np.uint32)
     others = present[present != np.argmax(sizes)]

@@ -133,8 +133,11 @@ class Mend:
 class Oracle:
     """What to do about what a case shows, with the labels (`volume`) as they are now."""
 
-    def __init__(self, reference: np.ndarray, grey: np.ndarray) -> None:
+    def __init__(
+        self, reference: np.ndarray, grey: np.ndarray, smallest_particle: float = 0.0
+    ) -> None:
         self.reference, self.grey = reference, grey
+        self.smallest_particle = smallest_particle
         places = _boxes(reference)
         self._tops = {r: _top(reference, r, box) for r, box in places.items()}
         self._places = places
@@ -155,7 +158,7 @@ class Oracle:
         ]
         joined = case.kind == "splitter" and len(alive) < 2
         if (wrong or missed) and not joined and len(alive) == len(case.labels):
-            change = proposed_change(case, volume, new_label)
+            change = proposed_change(case, volume, new_label, self.smallest_particle)
             if change is not None:
                 yield Mend(case.kind, change, 0)
         for label in wrong:
@@ -188,16 +191,19 @@ class Oracle:
         reference, grey = self.reference[box.slices], self.grey[box.slices]
         inside = before == label
         markers = [_deepest(inside & (reference == one)) for one in held]
+        least = {"smallest_particle": self.smallest_particle}
         attempts = [
-            lambda: split_by_markers(before, None, label, markers, new_label),
-            lambda: split_by_markers(before, grey, label, markers, new_label, by="grey"),
+            lambda: split_by_markers(before, None, label, markers, new_label, **least),
+            lambda: split_by_markers(before, grey, label, markers, new_label, by="grey", **least),
         ]
         clicks = [len(markers)] * 2
         if len(held) == 2:
             stroke = _border(inside, reference, held)
             if stroke is not None:
                 attempts.append(
-                    lambda: split_by_border_stroke(before, label, stroke, *markers, new_label)
+                    lambda: split_by_border_stroke(
+                        before, label, stroke, *markers, new_label, **least
+                    )
                 )
                 clicks.append(3)
         for attempt, count in zip(attempts, clicks, strict=True):

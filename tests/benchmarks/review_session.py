@@ -64,7 +64,8 @@ def review(scan: SegmentedScan, queue: Sequence[ReviewCase] | None = None) -> Se
         session.gestures_to_target = 0
     now = Agreement(reference, scan.predicted())
     with scan.scan() as grey:
-        oracle = Oracle(reference, grey.read(Box.whole(reference.shape)))
+        smallest = scan.settings.min_relative_volume * scan.table()["volume_voxels"].mean()
+        oracle = Oracle(reference, grey.read(Box.whole(reference.shape)), float(smallest))
     became: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as folder, scan.labels() as base:
         journal = ReviewJournal.open(Path(folder) / "review.sqlite", base)

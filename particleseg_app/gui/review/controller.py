@@ -226,7 +226,9 @@ class ReviewController(QObject):
     def _proposed(self, case: ReviewCase) -> Changes | None:
         from particleseg_app.review.proposals import proposed_change
 
-        return proposed_change(case, self.labels, self.journal.next_label())
+        return proposed_change(
+            case, self.labels, self.journal.next_label(), self.mending.smallest_particle
+        )
 
     def _remember(self, case_id: str) -> None:
         if not self.journal.read_only:
