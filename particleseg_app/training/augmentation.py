@@ -1,50 +1,111 @@
 """Changes to training patches: orientation and the stronger grey-value changes of 000 §4.2.
 
-Two strengths: `vary_patch` for the compact recipe, whose simulated scans already differ in noise,
-blur and drift, and `vary_patch_as_published` with the figures of the published training
-(github.com/MIC-DKFZ/nnUNet, branch ParticleSeg3D, named in 000 §4.2). All changes depend on the
-given generator alone, so a training that was stopped sees the same patches again.
+Two strengths: `vary_patches` for the compact recipe, whose simulated scans already differ in noise,
+blur and drift, and `vary_patches_as_published` with the figures of the published training
+(github.com/MIC-DKFZ/nnUNet, branch ParticleSeg3D, named in 000 §4.2). Both work on the device that
+trains, and depend on the given `Randomness` alone, so a training that was stopped sees the same
+patches again. Each patch is changed by itself: a change befalls one in four at most, so that there
+is nothing to gain from making it in many at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particleseg_app.training.random_fields import log_uniform, smooth_noise
+from particleseg_app.training import grey_changes
+from particleseg_app.training.random_fields import coarse_noise, log_uniform
 
-# Generator, grey values and encoded target (both edge³) → changed copies of the two.
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Where random numbers come from: single ones here, those of whole volumes on the device.
+
+    The same seed gives the same numbers on one kind of device; noise differs between kinds.
+    """
+
+    numbers: np.random.Generator
+    voxels: torch.Generator
+
+    @staticmethod
+    def of(seed: Sequence[int], device: torch.device | str) -> Randomness:
+        import torch
+
+        numbers = np.random.default_rng(list(seed))
+        voxels = torch.Generator(device)
+        voxels.manual_seed(int(numbers.integers(2**62)))
+        return Randomness(numbers, voxels)
+
+    def noise(self, like: torch.Tensor) -> torch.Tensor:
+        """Independent normal values of the shape of `like`."""
+        import torch
+
+        return torch.randn(like.shape, generator=self.voxels, device=like.device)
+
+
+# Grey values (n, 1, z, y, x) and encoded target (n, z, y, x) → changed copies, float32 and uint8.
 Augmentation = Callable[
-    [np.random.Generator, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
+    [Randomness, "torch.Tensor", "torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]
 ]
 
 
-def random_orientation(rng: np.random.Generator, *volumes: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The same random mirroring and axis exchange for volumes of one cubic shape."""
-    axes = rng.permutation(3)
-    flips = rng.random(3) < 0.5
-    result = []
-    for volume in volumes:
-        turned = np.transpose(volume, axes)
-        turned = turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
-        result.append(np.ascontiguousarray(turned))
-    return tuple(result)
+@dataclass(frozen=True)
+class Orientation:
+    """One of the 48 ways to lay a cube on the axes: exchanged, then mirrored."""
+
+    axes: tuple[int, int, int]
+    mirrored: tuple[int, ...]
+
+    @staticmethod
+    def random(rng: np.random.Generator) -> Orientation:
+        z, y, x = (int(axis) for axis in rng.permutation(3))
+        flips = rng.random(3) < 0.5
+        return Orientation((z, y, x), tuple(int(axis) for axis in np.flatnonzero(flips)))
+
+    def of(self, volume: torch.Tensor) -> torch.Tensor:
+        """`volume`, whose last three axes are those of a cube, laid so."""
+        first = volume.ndim - 3
+        turned = volume.permute(*range(first), *(first + axis for axis in self.axes))
+        return turned.flip([first + axis for axis in self.mirrored])
+
+    def undone(self, cube: np.ndarray) -> np.ndarray:
+        """What `of` made of a cube (z, y, x), laid as it was before."""
+        return np.transpose(np.flip(cube, self.mirrored), np.argsort(self.axes))
+
+
+def random_orientations(
+    rng: np.random.Generator, grey: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each patch of a batch mirrored and its axes exchanged at random, grey and target alike."""
+    import torch
+
+    turns = [Orientation.random(rng) for _ in range(len(grey))]
+    return (
+        torch.stack([turn.of(one) for turn, one in zip(turns, grey, strict=True)]),
+        torch.stack([turn.of(one) for turn, one in zip(turns, target, strict=True)]),
+    )
 
 
 def turned_and_scaled(
     rng: np.random.Generator,
-    grey: np.ndarray,
-    target: np.ndarray,
+    grey: torch.Tensor,
+    target: torch.Tensor,
     most_degrees: float = 30.0,
     scales: tuple[float, float] = (0.7, 1.4),
-) -> tuple[np.ndarray, np.ndarray]:
-    """nnU-Net's rotation about the three axes and scaling, each with a chance of 0.2.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """nnU-Net's rotation about the three axes and scaling of one patch, each with a chance of 0.2.
 
-    Grey values by linear interpolation, the target by the nearest voxel; what comes in from beyond
-    the patch is its mirror image.
+    Cubes (z, y, x). Grey values by linear interpolation, the target by the nearest voxel; what
+    comes in from beyond the patch is its mirror image.
     """
-    from scipy import ndimage
+    import torch
+    from torch.nn import functional
 
     turn, scale = rng.random() < 0.2, rng.random() < 0.2
     if not turn and not scale:
@@ -59,193 +120,142 @@ def turned_and_scaled(
             matrix = matrix @ rotation
     if scale:
         matrix = matrix / log_uniform(rng, *scales)
-    centre = (np.array(grey.shape) - 1) / 2
-    offset = centre - matrix @ centre
-    grey = ndimage.affine_transform(
-        grey.astype(np.float32), matrix, offset, order=1, mode="reflect"
+    # torch names the axes x, y, z, and measures from the middle.
+    theta = np.concatenate([matrix[::-1, ::-1], np.zeros((3, 1))], axis=1)[None]
+    places = functional.affine_grid(
+        torch.from_numpy(theta.astype(np.float32)).to(grey.device, non_blocking=True),
+        [1, 1, *grey.shape],
+        align_corners=False,
     )
-    return grey, ndimage.affine_transform(target, matrix, offset, order=0, mode="reflect")
+
+    def moved(volume: torch.Tensor, mode: str) -> torch.Tensor:
+        return functional.grid_sample(
+            volume[None, None].float(), places, mode, "reflection", align_corners=False
+        )[0, 0]
+
+    return moved(grey, "bilinear"), moved(target, "nearest").to(target.dtype)
 
 
-def shift_brightness(patch: np.ndarray, amount: float) -> np.ndarray:
-    return patch + np.float32(amount)
-
-
-def scale_brightness(patch: np.ndarray, factor: float) -> np.ndarray:
-    return patch * np.float32(factor)
-
-
-def change_contrast(patch: np.ndarray, factor: float, keep_range: bool) -> np.ndarray:
-    """Distances from the mean times `factor`; `keep_range`: clipped to the former extremes."""
-    mean = np.float32(patch.mean())
-    changed = (patch - mean) * np.float32(factor) + mean
-    return np.clip(changed, patch.min(), patch.max()) if keep_range else changed
-
-
-def change_gamma(
-    patch: np.ndarray, power: float, inverted: bool, keep_statistics: bool
-) -> np.ndarray:
-    """Grey values, brought to 0…1, to the given power; `inverted`: those of the negative."""
-    values = -patch if inverted else patch
-    low, span = _range(values)
-    changed = ((values - low) / span) ** np.float32(power) * span + low
-    if keep_statistics:
-        spread = max(1e-7, float(changed.std()))
-        changed = (changed - changed.mean()) * np.float32(values.std() / spread) + values.mean()
-    return -changed if inverted else changed
-
-
-def random_spot(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A Gaussian bell at a random place in or near the patch; float32, its largest value 1.
+def random_bells(rng: np.random.Generator, shape: Sequence[int]) -> list[np.ndarray]:
+    """A Gaussian bell for each axis, the largest value of each 1, at a random place in or near it.
 
     Standard deviations between a sixth of the edge and the edge, the centre up to half an edge
     outside.
     """
-    spot = np.ones((1,) * len(shape), np.float32)
-    for axis, length in enumerate(shape):
+    bells = []
+    for length in shape:
         width = log_uniform(rng, max(1, length // 6), length)
         away = (np.arange(length) - rng.uniform(-0.5, 1.5) * length) / width
-        form = [1] * len(shape)
-        form[axis] = length
         # Exponents relative to the nearest voxel: a far bell must not vanish altogether.
-        bell = np.exp(-0.5 * (away**2 - (away**2).min()))
-        spot = spot * bell.reshape(form).astype(np.float32)
-    return spot
+        bells.append(np.exp(-0.5 * (away**2 - (away**2).min())))
+    return bells
 
 
-def add_brightness_gradient(
-    rng: np.random.Generator, patch: np.ndarray, strength: float
-) -> np.ndarray:
-    """A slow drift of the grey values: `strength` times a `random_spot`."""
-    return patch + np.float32(strength) * random_spot(rng, patch.shape)
-
-
-def change_gamma_locally(rng: np.random.Generator, patch: np.ndarray, power: float) -> np.ndarray:
-    """`change_gamma` in a `random_spot`, fading out around it."""
-    low, span = _range(patch)
-    unit = (patch - low) / span
-    spot = random_spot(rng, patch.shape)
-    return ((1 - spot) * unit + spot * unit ** np.float32(power)) * span + low
-
-
-def lower_resolution(patch: np.ndarray, zoom: float) -> np.ndarray:
-    """`patch` as sampled on a grid coarser by `zoom` < 1, at its former size."""
-    from scipy import ndimage
-
-    zoom = max(8, round(patch.shape[0] * zoom)) / patch.shape[0]
-    reduced = ndimage.zoom(patch, zoom, order=1, mode="nearest", grid_mode=True)
-    back = [n / m for n, m in zip(patch.shape, reduced.shape, strict=True)]
-    return ndimage.zoom(reduced, back, order=1, mode="nearest", grid_mode=True)
-
-
-def blur_one_axis(patch: np.ndarray, axis: int, sigma: float) -> np.ndarray:
-    """`patch` as a scanner shows it that resolves less along one axis, as helical ones do."""
-    from scipy import ndimage
-
-    return np.asarray(
-        ndimage.gaussian_filter1d(patch, sigma, axis=axis, mode="nearest", truncate=3.0)
-    )
-
-
-def counted_photons(patch: np.ndarray) -> np.ndarray:
-    """Strength of noise that grows with the root of the brightness, 1 on average."""
-    low, span = _range(patch)
-    strength = np.sqrt((patch - low) / span + np.float32(0.05))
-    return np.asarray(strength / strength.mean(), np.float32)
-
-
-def random_grey_values(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
-    """A normalised patch (float32, z y x) as another scanner might have shown it."""
-    from scipy import ndimage
-
-    patch = patch.astype(np.float32)
+def random_grey_values(random: Randomness, patch: torch.Tensor) -> torch.Tensor:
+    """A normalised patch (z, y, x) as another scanner might have shown it; float32."""
+    rng, patch = random.numbers, patch.float()
     if rng.random() < 0.12:
-        sigma = rng.uniform(0.4, 1.1)
-        patch = ndimage.gaussian_filter(patch, sigma, mode="nearest", truncate=3.0)
+        patch = grey_changes.blur(patch, rng.uniform(0.4, 1.1), truncate=3.0)
     if rng.random() < 0.1:
-        patch = lower_resolution(patch, rng.uniform(0.5, 0.9))
+        patch = grey_changes.lower_resolution(patch, rng.uniform(0.5, 0.9))
     if rng.random() < 0.1:
-        patch = blur_one_axis(patch, int(rng.integers(3)), rng.uniform(0.8, 2.5))
+        axis = int(rng.integers(3))
+        patch = grey_changes.blur_one_axis(patch, axis, rng.uniform(0.8, 2.5))
     if rng.random() < 0.25:
-        patch = change_gamma(patch, log_uniform(rng, 0.6, 1.7), rng.random() < 0.3, False)
+        power, inverted = log_uniform(rng, 0.6, 1.7), rng.random() < 0.3
+        patch = grey_changes.change_gamma(patch, power, inverted, False)
     if rng.random() < 0.15:
-        patch = add_brightness_gradient(rng, patch, rng.normal(0, 0.5))
+        strength, bells = rng.normal(0, 0.5), random_bells(rng, patch.shape)
+        patch = grey_changes.add_brightness_gradient(patch, bells, strength)
     if rng.random() < 0.1:
-        patch = change_gamma_locally(rng, patch, log_uniform(rng, 0.4, 2.5))
-    if rng.random() < 0.12:  # local brightness and contrast
-        field = smooth_noise(rng, patch.shape, rng.uniform(12, 40))
-        patch = patch * (1 + 0.15 * field) if rng.random() < 0.5 else patch + 0.15 * field
+        power, bells = log_uniform(rng, 0.4, 2.5), random_bells(rng, patch.shape)
+        patch = grey_changes.change_gamma_locally(patch, bells, power)
+    if rng.random() < 0.12:
+        field = coarse_noise(rng, patch.shape, rng.uniform(12, 40))
+        patch = grey_changes.vary_locally(patch, field, contrast=rng.random() < 0.5)
     if rng.random() < 0.25:
-        noise = rng.standard_normal(patch.shape, dtype=np.float32)
+        noise = random.noise(patch)
         if rng.random() < 0.3:
-            noise = ndimage.gaussian_filter(noise, rng.uniform(0.4, 0.9), mode="nearest")
-            noise /= noise.std()
+            noise = grey_changes.blur(noise, rng.uniform(0.4, 0.9))
+            noise = noise / noise.std(correction=0)
         if rng.random() < 0.3:
-            noise *= counted_photons(patch)
-        patch = patch + np.float32(rng.uniform(0, 0.3)) * noise
+            noise = noise * grey_changes.counted_photons(patch)
+        patch = patch + rng.uniform(0, 0.3) * noise
     # The statistics of a scan depend on how much air and wall are in the picture.
-    scale = np.exp(rng.normal(0, 0.25))
+    scale = float(np.exp(rng.normal(0, 0.25)))
     if rng.random() < 0.15:
         scale *= log_uniform(rng, 0.5, 1.5)
-    return shift_brightness(scale_brightness(patch, scale), rng.normal(0, 0.25)).astype(np.float32)
+    patch = grey_changes.scale_brightness(patch, scale)
+    return grey_changes.shift_brightness(patch, rng.normal(0, 0.25))
 
 
-def published_grey_values(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
+def published_grey_values(random: Randomness, patch: torch.Tensor) -> torch.Tensor:
     """Grey-value changes with the ranges and chances of the published training (000 §4.2).
 
     Noise, blur and lower resolution are nnU-Net's own; brightness, contrast, gamma, brightness
     gradient and local gamma are the stronger ones. float32, same shape.
     """
-    from scipy import ndimage
+    rng, patch = random.numbers, patch.float()
 
     def chance(share: float) -> bool:
         return bool(rng.random() < share)
 
-    patch = patch.astype(np.float32)
     if chance(0.1):
-        noise = rng.standard_normal(patch.shape, dtype=np.float32)
-        patch = patch + np.float32(rng.uniform(0, 0.1)) * noise
+        patch = patch + rng.uniform(0, 0.1) * random.noise(patch)
     if chance(0.2 * 0.5):
-        patch = ndimage.gaussian_filter(patch, rng.uniform(0.5, 1.0), mode="nearest")
+        patch = grey_changes.blur(patch, rng.uniform(0.5, 1.0))
     if chance(0.15):
-        patch = scale_brightness(patch, rng.uniform(0.75, 1.25))
+        patch = grey_changes.scale_brightness(patch, rng.uniform(0.75, 1.25))
     if chance(0.1 * 0.5):
-        patch = shift_brightness(patch, rng.normal(0, 0.5))
+        patch = grey_changes.shift_brightness(patch, rng.normal(0, 0.5))
     if chance(0.2 * 0.5):
         factor = rng.uniform(0.5, 1) if chance(0.5) else rng.uniform(1, 2)
-        patch = change_contrast(patch, factor, keep_range=chance(0.5))
+        patch = grey_changes.change_contrast(patch, factor, keep_range=chance(0.5))
     if chance(0.25 * 0.5):
-        patch = lower_resolution(patch, rng.uniform(0.5, 1))
+        patch = grey_changes.lower_resolution(patch, rng.uniform(0.5, 1))
     for _ in range(2):
         if chance(0.1):
             power = rng.uniform(0.7, 1) if chance(0.5) else rng.uniform(1, 1.5)
-            patch = change_gamma(patch, power, inverted=True, keep_statistics=True)
+            patch = grey_changes.change_gamma(patch, power, inverted=True, keep_statistics=True)
     if chance(0.3 * 0.5):
         strength = rng.uniform(1, 5) * (1 if chance(0.5) else -1)
-        patch = add_brightness_gradient(rng, patch, strength)
+        bells = random_bells(rng, patch.shape)
+        patch = grey_changes.add_brightness_gradient(patch, bells, strength)
     if chance(0.3 * 0.5):
         power = rng.uniform(0.01, 0.8) if chance(0.5) else rng.uniform(1.5, 4)
-        patch = change_gamma_locally(rng, patch, power)
-    return patch.astype(np.float32)
+        bells = random_bells(rng, patch.shape)
+        patch = grey_changes.change_gamma_locally(patch, bells, power)
+    return patch
 
 
-def vary_patch(
-    rng: np.random.Generator, grey: np.ndarray, target: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Orientation and grey values of the compact recipe; both volumes edge³."""
-    grey, target = random_orientation(rng, grey, target)
-    return random_grey_values(rng, grey), target
+def vary_grey_values(
+    random: Randomness, grey: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grey values of the compact recipe, for patches that already lie at random."""
+    import torch
+
+    return torch.stack([random_grey_values(random, one[0])[None] for one in grey]), target
 
 
-def vary_patch_as_published(
-    rng: np.random.Generator, grey: np.ndarray, target: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation, scaling, orientation and grey values of the paper's recipe; both volumes edge³."""
-    grey, target = turned_and_scaled(rng, grey, target)
-    grey, target = random_orientation(rng, grey, target)
-    return published_grey_values(rng, grey), target
+def vary_patches(
+    random: Randomness, grey: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orientation and grey values of the compact recipe."""
+    return vary_grey_values(random, *random_orientations(random.numbers, grey, target))
 
 
-def _range(values: np.ndarray) -> tuple[np.float32, np.float32]:
-    low, high = float(values.min()), float(values.max())
-    return np.float32(low), np.float32(max(1e-3, high - low))
+def vary_patches_as_published(
+    random: Randomness, grey: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotation, scaling, orientation and grey values of the paper's recipe."""
+    import torch
+
+    moved = [
+        turned_and_scaled(random.numbers, one[0].float(), wanted)
+        for one, wanted in zip(grey, target, strict=True)
+    ]
+    greys, targets = zip(*moved, strict=True)
+    grey, target = random_orientations(
+        random.numbers, torch.stack(greys)[:, None], torch.stack(targets)
+    )
+    return torch.stack([published_grey_values(random, one[0])[None] for one in grey]), target

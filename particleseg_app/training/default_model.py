@@ -2,22 +2,28 @@
 
     python -m particleseg_app.training.default_model WORK --device cuda:0 --minutes 8
 
-WORK holds the checkpoint, the log and the loss curve; the same command goes on. The model folder is
-made from it by `--export FOLDER`, after which class offsets are chosen and figures measured
-(docs/models.md).
+WORK holds the checkpoint, the log and the loss curve; the same command goes on. `--minutes` or
+`--steps` is the length of the whole training, `--stop-after` that of this call, so that a card that
+is lent for a short while can be used again and again. The model folder is made from it by `--export
+FOLDER`, after which class offsets are chosen and figures measured (docs/models.md).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
 
+from particleseg_app.errors import Cancelled
 from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.training.augmentation import vary_grey_values
 from particleseg_app.training.base_model import base_model
+from particleseg_app.training.device_scenes import DeviceScenes
 from particleseg_app.training.export import ModelFacts, export_model
-from particleseg_app.training.fresh_scenes import FreshScenes, Stream
+from particleseg_app.training.fresh_scenes import Stream
 from particleseg_app.training.trainer import Trainer, TrainingSettings
 from particleseg_app.training.training_loop import CHECKPOINT
 from particleseg_app.training.widening import widened
@@ -31,23 +37,8 @@ FIRST_SEED = 100_000_000  # far from the seeds of every other training and bench
 FEATURES = (32, 64, 128, 256, 256)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the default model.")
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--base", default="light", help="model to go on from")
-    parser.add_argument("--features", type=int, nargs="+", default=list(FEATURES))
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--edge", type=int, default=96)
-    parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--processes", type=int, default=None)
-    parser.add_argument("--steps-per-scene", type=float, default=2.0)
-    parser.add_argument("--window", type=int, default=48)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--export", type=Path, default=None)
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
     if options.export is not None:
         export_model(options.work / CHECKPOINT, options.export, ModelFacts())
         return
@@ -65,17 +56,70 @@ def main() -> None:
         learning_rate=options.rate,
         warm_up_steps=100,
         average_decay=0.998,
+        critical_weight=options.critical_weight,
         seed=options.seed,
         device=options.device,
         checkpoint_every=400,
     )
     stream = Stream(
-        PRESETS, FIRST_SEED, base.border_thickness, options.window, options.steps_per_scene
+        PRESETS,
+        FIRST_SEED,
+        base.border_thickness,
+        options.window,
+        options.steps_per_scene,
+        options.scene_edge,
+        min(options.first, options.window),
+        critical=options.critical_weight != 1 or options.hard_places > 0,
     )
-    trainer = Trainer(options.work, settings, weights)
-    with FreshScenes(stream, options.seed, options.processes) as source:
-        trainer.run(source, None, Progress(), CancelToken())
+    cancel = CancelToken()
+    with DeviceScenes(
+        stream, options.seed, options.device, options.processes, options.hard_places
+    ) as source:
+        learned = source.learned if options.hard_places > 0 else None
+        trainer = Trainer(options.work, settings, weights, vary_grey_values, learned)
+        timer = Timer(60 * options.stop_after, cancel.cancel) if options.stop_after else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            trainer.run(source, None, Progress(), cancel)
+        except Cancelled:
+            sys.stdout.write("Stopped; the same command goes on.\n")
+        finally:
+            if timer is not None:
+                timer.cancel()
     sys.stdout.write(f"{trainer.step} steps, {source.scene_count} scenes\n")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Train the default model.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("work", type=Path, help="folder of checkpoint and log")
+    add("--base", default="light", help="model to go on from")
+    add("--features", type=int, nargs="+", default=list(FEATURES), help="channels of each stage")
+    add("--minutes", type=float, default=None, help="length of the whole training")
+    add("--steps", type=int, default=None, help="the same in steps")
+    add("--stop-after", type=float, default=None, help="minutes after which this call ends")
+    add("--device", default="cpu", help="cpu, or cuda:0")
+    add("--batch", type=int, default=4, help="patches in a step")
+    add("--edge", type=int, default=96, help="of a patch, voxels")
+    add("--rate", type=float, default=8e-4, help="highest learning rate")
+    add("--processes", type=int, default=None, help="that make scenes; default: all cores but one")
+    add("--steps-per-scene", type=float, default=None,
+        help="after so many steps the next scene comes; default: when it is made")  # fmt: skip
+    add("--first", type=int, default=16, help="scenes that the training begins with")
+    add("--window", type=int, default=48, help="scenes on the device at most")
+    add("--scene-edge", type=int, default=128, help="of a scene, voxels")
+    add("--hard-places", type=float, default=0.0,
+        help="share of the patches drawn from where the network was wrong of late")  # fmt: skip
+    add("--critical-weight", type=float, default=1.0,
+        help="weight of mistakes that join or cut particles, 1: as any other")  # fmt: skip
+    add("--seed", type=int, default=1)
+    add("--export", type=Path, default=None, help="write the model of WORK to this folder")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

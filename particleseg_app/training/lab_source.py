@@ -13,7 +13,6 @@ from particleseg_app.errors import InvalidValueError
 from particleseg_app.models import GreyScaling, Normalisation
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.working_scale import working_shape
-from particleseg_app.training.augmentation import Augmentation, vary_patch
 from particleseg_app.training.lab_patches import (
     MAX_PATCH_VOXELS,
     LabPatch,
@@ -86,7 +85,7 @@ def labelled_volumes(
 
 
 class LabPatchSource(PatchSource):
-    """Batches of augmented patches from a folder of labelled ones, all of them in memory.
+    """Batches of patches cut from a folder of labelled ones, all of them in memory.
 
     `touching`: chance that a patch gets one more particle against one of its own (000 §3.2.4).
     `names`: the patches to draw from, else all of the folder.
@@ -104,7 +103,6 @@ class LabPatchSource(PatchSource):
         cancel: CancelToken | None = None,
         names: Sequence[str] | None = None,
         normalisation: Normalisation = SCAN_CLIPPED,
-        augmentation: Augmentation = vary_patch,
     ) -> None:
         self._names = names
         self._normalisation = normalisation
@@ -113,7 +111,7 @@ class LabPatchSource(PatchSource):
         self._progress, self._cancel = progress or Progress(), cancel or CancelToken()
         self._labels: dict[str, np.ndarray] = {}
         self._donors: list[Donor] = []
-        super().__init__(folder, border_thickness, seed, augmentation=augmentation, edge=edge)
+        super().__init__(folder, border_thickness, seed, edge=edge)
 
     def look_for_scenes(self, most_new: int = 10_000) -> None:
         """Load the patches of the folder, once: a training keeps those it was begun with."""

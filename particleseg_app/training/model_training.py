@@ -108,7 +108,7 @@ def _lab_source(
     assert plan.patches is not None
     return LabPatchSource(
         plan.patches, task.diameter, task.border, plan.seed, task.edge, plan.touching,
-        progress, cancel, names, task.normalisation, task.recipe.augmentation,
+        progress, cancel, names, task.normalisation,
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _simulated_scans(
         return
     form = SceneForm.for_diameter(task.diameter, task.normalisation)
     with SimulatedScans(
-        work, plan, form, task.border, task.edge, task.recipe.augmentation, progress, cancel,
+        work, plan, form, task.border, task.edge, progress, cancel,
         processes_beside(device),
     ) as scans:  # fmt: skip
         yield scans
@@ -150,7 +150,7 @@ def _train(
         assert task.steps is not None  # plan.check
         trainer = ParticleTrainer.begin(
             work, task.architecture, task.border, task.batch, task.edge, task.steps, device, seed,
-            weights,
+            weights, task.recipe.augmentation,
         )  # fmt: skip
         trainer.run(source, validation, progress, cancel)
         return trainer.trained_network()
@@ -171,7 +171,8 @@ def _train(
         validation_patches=16,
         validation_edge=task.edge,
     )
-    Trainer(work, settings, weights).run(source, validation, progress, cancel)
+    compact = Trainer(work, settings, weights, task.recipe.augmentation)
+    compact.run(source, validation, progress, cancel)
     best = work / BEST
     return network_of_checkpoint(best if best.exists() else work / CHECKPOINT)
 

@@ -26,12 +26,13 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
+from particleseg_app.training.augmentation import Augmentation, vary_patches_as_published
 from particleseg_app.training.export import CLASSES, TrainedNetwork, plans
 from particleseg_app.training.network import network_of
 from particleseg_app.training.patches import HeldBackPatches
 from particleseg_app.training.recipes import EPOCHS, ITERATIONS
 from particleseg_app.training.training_log import TrainingLog
-from particleseg_app.training.training_loop import CHECKPOINT, TrainingLoop
+from particleseg_app.training.training_loop import CHECKPOINT, TrainingLoop, Volumes
 
 CONFIGURATION = "3d_fullres"
 FINE_TUNING_RATE = 1e-3  # a tenth of the usual
@@ -68,11 +69,12 @@ class ParticleTrainer(TrainingLoop, nnUNetTrainer):
         device: str = "cuda",
         seed: int = 1,
         initial: dict[str, torch.Tensor] | None = None,
+        augmentation: Augmentation | None = vary_patches_as_published,
     ) -> ParticleTrainer:
         """Go on with the training in `folder`, or begin one there from the weights `initial`.
 
-        `network`: an `architecture` entry; patches of `edge`³ voxels. Raises `ModelError` for a
-        checkpoint of another network.
+        `network`: an `architecture` entry; patches of `edge`³ voxels, which `augmentation` changes
+        before they are learnt. Raises `ModelError` for a checkpoint of another network.
         """
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
@@ -85,6 +87,7 @@ class ParticleTrainer(TrainingLoop, nnUNetTrainer):
         trainer.architecture = network
         trainer.border_thickness = border_thickness
         trainer.planned_steps = steps
+        trainer.augmentation, trainer.seed = augmentation, seed
         trainer.num_iterations_per_epoch = min(ITERATIONS, steps)
         trainer.num_epochs = math.ceil(steps / trainer.num_iterations_per_epoch)
         trainer.initial_lr = 1e-2 if initial is None else FINE_TUNING_RATE
@@ -145,7 +148,7 @@ class ParticleTrainer(TrainingLoop, nnUNetTrainer):
         """The same as `run`, which takes what to train on."""
         self.run(*args)
 
-    def learn(self, grey: np.ndarray, target: np.ndarray) -> float:
+    def learn(self, grey: Volumes, target: Volumes) -> float:
         self.network.train()
         self.current_epoch = self.step // self.num_iterations_per_epoch
         self.lr_scheduler.step(self.current_epoch)
@@ -182,13 +185,14 @@ class ParticleTrainer(TrainingLoop, nnUNetTrainer):
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def _batch(self, grey: np.ndarray, target: np.ndarray) -> dict[str, Any]:
-        classes = torch.from_numpy((target & 3).astype(np.int16))
+    def _batch(self, grey: Volumes, target: Volumes) -> dict[str, Any]:
+        data, encoded = self.on_device(grey, target)
+        classes = (encoded & 3).to(torch.int16)
         if self._coarser is None:
-            return {"data": torch.from_numpy(grey), "target": classes[:, None]}
+            return {"data": data, "target": classes[:, None]}
         # It takes (channels, z, y, x); here the batch stands in the first place.
         levels = self._coarser._apply_to_segmentation(classes)
-        return {"data": torch.from_numpy(grey), "target": [level[:, None] for level in levels]}
+        return {"data": data, "target": [level[:, None] for level in levels]}
 
     def _plain_network(self) -> torch.nn.Module:
         return getattr(self.network, "_orig_mod", self.network)

@@ -5,28 +5,31 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.training.augmentation import Augmentation, vary_patch
 from particleseg_app.training.scene_pool import SIMULATED, SceneForm, TrainingScene, load_scene
 
 
 class BatchSource(Protocol):
-    """Where a training takes its batches from; may be asked from several threads.
+    """Where a training takes its batches from.
 
-    `state` is what the batches before `step` were drawn from, in plain lists, for a checkpoint;
-    `restore` makes a new source go on from there.
+    `prefetched`: may be asked from several threads, for steps ahead, and gives arrays; else it is
+    asked for one step after the other and gives tensors on the device that trains. Grey values are
+    float16, targets encoded in uint8. `state` is what the batches before `step` were drawn from,
+    for a checkpoint; `restore` makes a new source go on from there.
     """
+
+    @property
+    def prefetched(self) -> bool: ...
 
     @property
     def scene_count(self) -> int: ...
 
-    def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def batch(self, step: int, size: int, edge: int) -> tuple[Any, Any]: ...
 
     def state(self, step: int) -> list[Any]: ...
 
@@ -40,12 +43,13 @@ class HeldBackPatches(Protocol):
 
 
 class PatchSource:
-    """Batches of augmented patches; new scenes in the folder are taken up now and then.
+    """Batches of patches as they were cut; new scenes in the folder are taken up now and then.
 
     The batch of step n depends only on the seed, n and the scenes known at that time.
     """
 
     LOOK_EVERY = 25  # steps between looks for new scenes
+    prefetched = True
 
     def __init__(
         self,
@@ -54,7 +58,6 @@ class PatchSource:
         seed: int,
         most_scenes: int = 400,
         form: SceneForm = SIMULATED,
-        augmentation: Augmentation = vary_patch,
         edge: int = 0,
     ) -> None:
         """`edge`: of the patches; scenes that are shorter go on as their mirror image."""
@@ -64,7 +67,6 @@ class PatchSource:
         self._seed = seed
         self._most = most_scenes
         self._form = form
-        self._augment = augmentation
         self._scenes: dict[str, TrainingScene] = {}
         self._taken: list[tuple[int, list[str]]] = []  # at which look, and which scenes
         self._lock = threading.Lock()
@@ -122,13 +124,13 @@ class PatchSource:
         self._looked = self._taken[-1][0]
 
     def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
-        """Greys (size, 1, edge³) float32 and encoded targets (size, edge³) uint8 of one step."""
+        """Greys (size, 1, edge³) float16 and encoded targets (size, edge³) uint8 of one step."""
         names = self._known(step)
         rng = np.random.default_rng([self._seed, step])
         greys, targets = [], []
         for _ in range(size):
             scene = self._scenes[names[int(rng.integers(len(names)))]]
-            grey, target = self._augment(rng, *self._patch(rng, scene, edge))
+            grey, target = self._patch(rng, scene, edge)
             greys.append(grey)
             targets.append(target)
         return np.stack(greys)[:, None], np.stack(targets)
@@ -145,7 +147,7 @@ class PatchSource:
     def _patch(
         self, rng: np.random.Generator, scene: TrainingScene, edge: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Grey and encoded target (edge³) cut from a scene, before they are turned and changed."""
+        """Grey and encoded target (edge³) cut from a scene."""
         window = self._window(rng, scene, edge)
         return scene.grey[window], scene.target[window]
 
@@ -167,6 +169,8 @@ class PatchSource:
 
 class MixedSource:
     """Patches of two sources in one batch; on average `share` of them from the second."""
+
+    prefetched = True
 
     def __init__(self, first: BatchSource, second: BatchSource, share: float, seed: int) -> None:
         self._sources = (first, second)
@@ -206,30 +210,3 @@ class MixedHeldBack:
     def plain_patch(self, index: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
         source = self._sources[index % len(self._sources)]
         return source.plain_patch(index // len(self._sources), edge)
-
-
-class Prefetcher:
-    """Prepares the batches of the next `ahead` steps while the present one is trained on."""
-
-    def __init__(
-        self, source: BatchSource, sizes: tuple[tuple[int, int], ...], ahead: int = 1
-    ) -> None:
-        self._source = source
-        self._sizes = sizes
-        self._ahead = ahead
-        self._pool = ThreadPoolExecutor(ahead, thread_name_prefix="patches")
-        self._ready: dict[int, Future[tuple[np.ndarray, np.ndarray]]] = {}
-
-    def _make(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        size, edge = self._sizes[step % len(self._sizes)]
-        return self._source.batch(step, size, edge)
-
-    def get(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        self._ready = {n: batch for n, batch in self._ready.items() if n >= step}
-        for wanted in range(step, step + self._ahead + 1):
-            if wanted not in self._ready:
-                self._ready[wanted] = self._pool.submit(self._make, wanted)
-        return self._ready[step].result()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -51,19 +51,29 @@ def enlarged(field: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return full.reshape(tuple(shape))
 
 
-def smooth_noise(rng: np.random.Generator, shape: Sequence[int], length: float) -> np.ndarray:
-    """Gaussian random field of zero mean, unit deviation and correlation `length` in voxels.
+def coarse_noise(rng: np.random.Generator, shape: Sequence[int], length: float) -> np.ndarray:
+    """A Gaussian random field for `shape`, on a grid as coarse as its correlation length allows.
 
-    Long correlations are drawn on a coarser grid and enlarged linearly, which looks the same and
-    costs a fraction. Returns float32 of `shape` (any number of axes).
+    `length` in voxels of `shape`. Long correlations enlarged linearly look the same as drawn in
+    full, and cost a fraction. float32; mean and deviation are left to who enlarges it.
     """
     from scipy import ndimage
 
     step = max(1.0, length / 2.0)
     coarse = [max(4, int(np.ceil(size / step)) + 1) for size in shape]
     field = rng.standard_normal(coarse, dtype=np.float32)
-    field = ndimage.gaussian_filter(field, max(0.3, length / step * 0.7), mode="wrap", truncate=3.0)
-    if coarse != list(shape):
+    return np.asarray(
+        ndimage.gaussian_filter(field, max(0.3, length / step * 0.7), mode="wrap", truncate=3.0)
+    )
+
+
+def smooth_noise(rng: np.random.Generator, shape: Sequence[int], length: float) -> np.ndarray:
+    """Gaussian random field of zero mean, unit deviation and correlation `length` in voxels.
+
+    Returns float32 of `shape` (any number of axes).
+    """
+    field = coarse_noise(rng, shape, length)
+    if field.shape != tuple(shape):
         field = enlarged(field, shape)
     field -= field.mean()
     spread = float(field.std())

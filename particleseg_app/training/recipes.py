@@ -9,8 +9,8 @@ from typing import Any
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.training.augmentation import (
     Augmentation,
-    vary_patch,
-    vary_patch_as_published,
+    vary_patches,
+    vary_patches_as_published,
 )
 from particleseg_app.training.network import (
     PUBLISHED_FEATURES,
@@ -56,7 +56,7 @@ PAPER = Recipe(
     tile=None,
     steps=EPOCHS * ITERATIONS,
     minutes=None,
-    augmentation=vary_patch_as_published,
+    augmentation=vary_patches_as_published,
     common_z_score=True,
 )
 COMPACT = Recipe(
@@ -70,7 +70,7 @@ COMPACT = Recipe(
     tile=(96, 96, 96),
     steps=None,
     minutes=60.0,
-    augmentation=vary_patch,
+    augmentation=vary_patches,
     common_z_score=False,
 )
 RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT)}

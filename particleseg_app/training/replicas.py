@@ -7,6 +7,7 @@ wait hundreds of times, which is slow on a computer that does other work besides
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,30 @@ from particleseg_app.training.precision import training_precision
 if TYPE_CHECKING:
     import torch
 
+# Class scores (n, 3, z, y, x) and encoded targets (n, z, y, x) → something for each patch.
+Observer = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
 
 class Replicas:
     """`count` views of `network`: the same weights, their own gradients and batch statistics."""
 
-    def __init__(self, network: torch.nn.Module, count: int) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        count: int,
+        critical_weight: float = 1.0,
+        observe: Observer | None = None,
+    ) -> None:
+        """`critical_weight`: of the loss. `observe` gets the finest class scores and the targets of
+        every batch; what it makes of them is in `seen` after `gradients`.
+        """
+        import torch
+
         self._networks = [network]
+        self._critical_weight = critical_weight
+        self._observe = observe
+        self.seen: torch.Tensor | None = None
+        self._threads = torch.get_num_threads() if count == 1 else 1
         for _ in range(count - 1):
             replica = copy.deepcopy(network)
             for own, shared in zip(replica.parameters(), network.parameters(), strict=True):
@@ -54,18 +73,22 @@ class Replicas:
 
         precision = training_precision(grey.device)
 
-        def one(part: int) -> torch.Tensor:
-            if grey.device.type == "cpu" and len(self._networks) > 1:
-                torch.set_num_threads(1)
+        def one(part: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+            if grey.device.type == "cpu":
+                torch.set_num_threads(self._threads)  # of this thread
             images = grey[part :: len(self._networks)]
             images = images.contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast(grey.device.type, precision, enabled=precision is not None):
                 outputs = self._networks[part](images)
-            loss = deep_supervision_loss(outputs, target[part :: len(self._networks)])
+            wanted = target[part :: len(self._networks)]
+            loss = deep_supervision_loss(outputs, wanted, self._critical_weight)
             scaler.scale(loss).backward()
-            return loss.detach()
+            seen = None if self._observe is None else self._observe(outputs[0].detach(), wanted)
+            return loss.detach(), seen
 
-        losses = list(self._pool.map(one, range(len(self._networks))))
+        parts = list(self._pool.map(one, range(len(self._networks))))
+        losses = [loss for loss, _ in parts]
+        self.seen = _interleaved([seen for _, seen in parts if seen is not None])
         first = list(self._networks[0].parameters())
         for replica in self._networks[1:]:
             for own, shared in zip(replica.parameters(), first, strict=True):
@@ -76,3 +99,17 @@ class Replicas:
             if shared.grad is not None:
                 shared.grad /= len(self._networks)
         return torch.stack(losses).mean()
+
+
+def _interleaved(parts: list[torch.Tensor]) -> torch.Tensor | None:
+    """What each replica saw of every so-and-so-manieth patch, in the order of the batch."""
+    import torch
+
+    if not parts:
+        return None
+    joined = torch.empty(
+        (sum(map(len, parts)), *parts[0].shape[1:]), dtype=parts[0].dtype, device=parts[0].device
+    )
+    for number, part in enumerate(parts):
+        joined[number :: len(parts)] = part
+    return joined

@@ -14,14 +14,15 @@ import numpy as np
 from particleseg_app.durable_files import part_file
 from particleseg_app.models import GreyScaling, Normalisation
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.border_core import labels_to_border_core
+from particleseg_app.segmentation.border_core import CORE, labels_to_border_core
 from particleseg_app.training.contacts import contact_voxels
+from particleseg_app.training.critical_voxels import bridge_voxels, neck_voxels
 from particleseg_app.training.resampling import resampled
 from particleseg_app.training.scene_processes import scene_processes
 from particleseg_app.training.scenes import DEFAULT_DIAMETER, simulate_scan
 from particleseg_app.units import Shape
 
-CONTACT_BIT = 4
+CONTACT_BIT, BRIDGE_BIT, NECK_BIT = 4, 8, 16  # of an encoded target, beside its class
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 SCAN_CLIPPED = Normalisation("scan_clipped", LOW_PERCENTILE, HIGH_PERCENTILE)
 
@@ -80,10 +81,19 @@ def own_scaling(grey: np.ndarray, normalisation: Normalisation) -> GreyScaling:
     return GreyScaling(low, high, float(clipped.mean()), spread if spread > 0 else 1.0)
 
 
-def encoded_target(labels: np.ndarray, border_thickness: float) -> np.ndarray:
-    """Border-core class of each voxel with `CONTACT_BIT` set near contacts (uint8)."""
+def encoded_target(
+    labels: np.ndarray, border_thickness: float, critical: bool = False
+) -> np.ndarray:
+    """Border-core class of each voxel with `CONTACT_BIT` set near contacts (uint8).
+
+    `critical`: also `BRIDGE_BIT` and `NECK_BIT` (`critical_voxels.py`).
+    """
     target = labels_to_border_core(labels, border_thickness)
+    core = target == CORE
     target[contact_voxels(labels)] |= CONTACT_BIT
+    if critical:
+        target[bridge_voxels(labels, core, border_thickness)] |= BRIDGE_BIT
+        target[neck_voxels(labels, core)] |= NECK_BIT
     return target
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training.augmentation import Augmentation
 from particleseg_app.training.patches import PatchSource
 from particleseg_app.training.scene_pool import SceneForm, fill_pool, read_scene
 from particleseg_app.training.training_plan import SEEDS_APART, TrainingPlan
@@ -38,7 +37,6 @@ class SimulatedScans:
         form: SceneForm,
         border_thickness: float,
         edge: int,
-        augmentation: Augmentation,
         progress: Progress,
         cancel: CancelToken,
         processes: int = 1,
@@ -52,7 +50,7 @@ class SimulatedScans:
         self.held_back_count = held_back_scans(plan)
         self._make(self._folder, self._seed, min(FIRST_SCENES, plan.simulated), progress, cancel)
         self.source = PatchSource(
-            self._folder, border_thickness, plan.seed, self._most_scenes(), form, augmentation, edge
+            self._folder, border_thickness, plan.seed, self._most_scenes(), form, edge
         )
         self.held_back: PatchSource | None = None
         if self.held_back_count:

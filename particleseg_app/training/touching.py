@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from particleseg_app.training.augmentation import random_orientation
-
 ATTEMPTS = 8  # directions tried before the patch is left as it is
 
 
@@ -47,7 +45,7 @@ def add_touching_particle(
     present = present[present > 0]
     if len(present) == 0:
         return None
-    donor_grey, mask = random_orientation(rng, donor.grey, donor.mask)
+    donor_grey, mask = _turned(rng, donor)
     particle = labels == present[int(rng.integers(len(present)))]
     inside, body = np.argwhere(particle), np.argwhere(mask)
     for _ in range(ATTEMPTS):
@@ -62,6 +60,13 @@ def add_touching_particle(
             new_labels[placed] = labels.max() + 1
             return new_grey, new_labels
     return None
+
+
+def _turned(rng: np.random.Generator, donor: Donor) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values and mask of the donor, mirrored and its axes exchanged at random."""
+    axes = rng.permutation(3)
+    flips = tuple(slice(None, None, -1) if flip else slice(None) for flip in rng.random(3) < 0.5)
+    return np.transpose(donor.grey, axes)[flips], np.transpose(donor.mask, axes)[flips]
 
 
 def _moved_until_free(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
+from particleseg_app.training.augmentation import Augmentation, vary_patches
+from particleseg_app.training.hard_places import wrong_cells
 from particleseg_app.training.network import architecture, network_of
 from particleseg_app.training.patches import HeldBackPatches
 from particleseg_app.training.precision import training_precision
 from particleseg_app.training.replicas import Replicas
+from particleseg_app.training.scene_pool import CONTACT_BIT
 from particleseg_app.training.training_log import TrainingLog
 from particleseg_app.training.training_loop import BEST, CHECKPOINT, TrainingLoop
 
@@ -38,6 +42,7 @@ class TrainingSettings:
     warm_up_steps: int = 60
     freeze_at: float = 0.35  # share of the training after which statistics stay fixed
     average_decay: float = 0.998  # of the running average of the weights
+    critical_weight: float = 1.0  # of mistakes that join or cut particles; 1: as any other
     seed: int = 1
     device: str = "cpu"
     checkpoint_every: int = 200
@@ -58,12 +63,19 @@ class Trainer(TrainingLoop):
         folder: Path,
         settings: TrainingSettings,
         initial: dict[str, torch.Tensor] | None = None,
+        augmentation: Augmentation | None = vary_patches,
+        learned: Callable[[int, torch.Tensor], None] | None = None,
     ) -> None:
-        """Go on with the training in `folder`, or begin one there from the weights `initial`."""
+        """Go on with the training in `folder`, or begin one there from the weights `initial`.
+
+        `augmentation` changes every batch before it is learnt. `learned` gets the number of each
+        step and what `hard_places.wrong_cells` says of it.
+        """
         import torch
 
         self.folder = folder
         self.settings = settings
+        self.augmentation, self.seed = augmentation, settings.seed
         self.planned_steps, self.planned_minutes = settings.steps, settings.minutes
         self.batches = settings.batches
         self.checkpoint_every = settings.checkpoint_every
@@ -89,7 +101,11 @@ class Trainer(TrainingLoop):
             self._resume(folder / CHECKPOINT)
         self.best_score = _score_of(folder / BEST, self.step)
         self.log = TrainingLog(folder, self.step)
-        self.replicas = Replicas(self.network, settings.replicas)
+        self._learned = learned
+        self.replicas = Replicas(
+            self.network, settings.replicas, settings.critical_weight,
+            None if learned is None else wrong_cells,
+        )  # fmt: skip
 
     def learn(self, grey: Any, target: Any) -> torch.Tensor:
         import torch
@@ -99,14 +115,15 @@ class Trainer(TrainingLoop):
             group["lr"] = self.rate()
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.replicas.gradients(
-            torch.from_numpy(grey).to(self.device).float(),
-            torch.from_numpy(target).to(self.device),
+            *self.on_device(grey, target),
             self.scaler,
         )
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 3.0)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self._learned is not None and self.replicas.seen is not None:
+            self._learned(self.step, self.replicas.seen)
         self.step += 1
         self._update_average(min(self.settings.average_decay, 1 - 1 / (0.2 * self.step + 1)))
         return loss
@@ -157,7 +174,7 @@ class Trainer(TrainingLoop):
             ):
                 overlap[name] += int((a & b).sum())
                 total[name] += int(a.sum() + b.sum())
-            near = (target > 3) & (wanted != 1)
+            near = (target & CONTACT_BIT > 0) & (wanted != 1)
             touching += int(near.sum())
             wrong += int((near & (found == 1)).sum())
         scores = {f"{name} dice": 2 * overlap[name] / max(1, total[name]) for name in overlap}

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import RunError
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.training.patches import BatchSource, HeldBackPatches, Prefetcher
+from particleseg_app.training.augmentation import Augmentation, Randomness
+from particleseg_app.training.patches import BatchSource, HeldBackPatches
+from particleseg_app.training.prefetching import Prefetcher, pinned
+from particleseg_app.training.step_clock import StepClock
+from particleseg_app.training.threads import one_thread
 from particleseg_app.training.training_log import TrainingLog
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint_latest.pth"
 BEST = "checkpoint_best.pth"  # the averaged weights that did best on held-back data
+Volumes = Any  # a tensor or an array
 
 
 class TrainingLoop:
@@ -33,10 +38,12 @@ class TrainingLoop:
     log_every: int = 25
     checkpoint_every: int = 100
     validate_every: int = 500
+    augmentation: Augmentation | None = None  # of every batch before it is learnt
+    seed: int = 1  # of the augmentation
     source: BatchSource | None = None
     source_state: list[Any] | None = None  # of the checkpoint that is gone on from
 
-    def learn(self, grey: Any, target: Any) -> float | torch.Tensor:
+    def learn(self, grey: Volumes, target: Volumes) -> float | torch.Tensor:
         """One step on a batch of a `BatchSource`; returns its loss, which may lie on a card."""
         raise NotImplementedError
 
@@ -75,8 +82,7 @@ class TrainingLoop:
         if self.source_state is not None:
             source.restore(self.source_state)
         self.source = source
-        ahead = 1 if self.device.type == "cpu" else max(2, min(8, (os.cpu_count() or 2) - 1))
-        batches = Prefetcher(source, self.batches, ahead)
+        batches, clock = self._batches(source), StepClock(self.device)
         by_steps = self.planned_steps is not None
         planned = self.planned_steps or round(60 * (self.planned_minutes or 0))
         shown = self.step if by_steps else int(self.elapsed_s)
@@ -86,13 +92,19 @@ class TrainingLoop:
             while self.done < 1:
                 cancel.check()
                 began = time.monotonic()
-                losses.append(self.learn(*batches.get(self.step)))
+                with clock.part("data"):
+                    grey, target = batches.get(self.step)
+                    if self.device.type != "cpu" and source.prefetched:
+                        grey, target = self.varied(self.step, grey, target)
+                with clock.part("training"):
+                    losses.append(self.learn(grey, target))
                 self.elapsed_s += time.monotonic() - began
                 now = self.step if by_steps else int(self.elapsed_s)
                 progress.advance(now - shown)
                 shown = now
                 if self.step % self.log_every == 0 or self.done >= 1:
-                    self._note(float(sum(losses) / len(losses)), source.scene_count)
+                    loss = float(sum(losses) / len(losses))
+                    self._note(loss, source.scene_count, clock.means())
                     losses = []
                 due = self.step % self.validate_every == 0 or self.done >= 1
                 if validation is not None and due:
@@ -111,10 +123,43 @@ class TrainingLoop:
             if self.step:  # before the first step its settings may still be corrected
                 self.save()
 
-    def _note(self, loss: float, scenes: int) -> None:
+    def _batches(self, source: BatchSource) -> Prefetcher:
+        """Arrays are made ahead by other threads, tensors on the device when they are due.
+
+        On a processor the other threads vary them too; a graphics card does so itself, in turn.
+        """
+        if not source.prefetched:
+            return Prefetcher(source, self.batches, 0, self.varied)
+        if self.device.type == "cpu":
+            return Prefetcher(source, self.batches, 1, self.varied)
+        ahead = max(2, min(8, (os.cpu_count() or 2) - 1))
+        return Prefetcher(source, self.batches, ahead, pinned)
+
+    def on_device(self, grey: Volumes, target: Volumes) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch on the device that trains, float32 and uint8; does not wait for the device."""
+        import torch
+
+        return (
+            torch.as_tensor(grey).to(self.device, non_blocking=True).float(),
+            torch.as_tensor(target).to(self.device, non_blocking=True),
+        )
+
+    def varied(
+        self, step: int, grey: Volumes, target: Volumes
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of a step as it is learnt; the same step varies it in the same way."""
+        grey, target = self.on_device(grey, target)
+        if self.augmentation is None:
+            return grey, target
+        with one_thread(self.device):
+            randomness = Randomness.of((self.seed, step, 2), self.device)
+            return self.augmentation(randomness, grey, target)
+
+    def _note(self, loss: float, scenes: int, means: dict[str, float]) -> None:
         minutes = self.elapsed_s / 60
+        times = "  ".join(f"{part} {mean:.1f} ms" for part, mean in means.items())
         self.log.line(
             f"step {self.step}  loss {loss:.4f}  rate {self.rate():.2e}  "
-            f"scenes {scenes}  minutes {minutes:.1f}"
+            f"scenes {scenes}  minutes {minutes:.1f}  {times}"
         )
         self.log.loss(self.step, loss, self.rate(), minutes)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from particleseg_app.training import PatchSource
-from particleseg_app.training.patches import BatchSource, MixedSource, Prefetcher
+from particleseg_app.training.patches import BatchSource, MixedSource
+from particleseg_app.training.prefetching import Prefetcher
 
 STEPS = 80
 

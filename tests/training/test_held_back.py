@@ -140,6 +140,7 @@ def test_the_best_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     class Source:
         scene_count = 1
+        prefetched = True
 
         def batch(self, step: int, size: int, edge: int) -> tuple[np.ndarray, np.ndarray]:
             rng = np.random.default_rng(step)

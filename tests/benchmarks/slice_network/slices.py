@@ -6,9 +6,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.training.augmentation import random_grey_values
+from particleseg_app.training.augmentation import Randomness, random_grey_values
 from particleseg_app.training.scene_pool import TrainingScene, load_scene
 
 HELD_BACK_ONE_IN = 40  # scenes that choose the class offsets and are never trained on
@@ -62,7 +63,8 @@ class SliceSource:
             first = self._first_slice(rng, scene, axis)
             grey = np.moveaxis(scene.grey, axis, 0)[first : first + SLAB]
             target = np.moveaxis(scene.target, axis, 0)[first : first + SLAB]
-            grey = random_grey_values(rng, grey)
+            random = Randomness.of([self._seed, step, len(greys)], "cpu")
+            grey = random_grey_values(random, torch.from_numpy(grey)).numpy()
             for index in rng.choice(SLAB, slices, replace=False):
                 flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None)
                               for _ in range(2))  # fmt: skip
