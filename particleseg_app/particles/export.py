@@ -18,7 +18,7 @@ from particleseg_app import __version__
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ExportError
 from particleseg_app.particles.distribution import size_distribution
-from particleseg_app.particles.table import column_named
+from particleseg_app.particles.phases import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,9 @@ def _description(
     table: pd.DataFrame, file_name: str, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
     columns = []
+    known = {column.name: column for column in columns_of(table)}
     for name in table.columns:
-        column = column_named(name)
+        column = known.get(name)
         about = {"name": name}
         if column is not None:
             about |= {

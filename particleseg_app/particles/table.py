@@ -28,7 +28,7 @@ class Column:
     name: str
     title: str
     unit: str
-    kind: Literal["whole", "real", "yes_no"]
+    kind: Literal["whole", "real", "yes_no", "name"]
     digits: int
     group: str
     description: str
@@ -37,6 +37,8 @@ class Column:
         """`value` as a person reads it, without the unit; a dash where there is none."""
         if self.kind == "yes_no":
             return "yes" if value else "no"
+        if self.kind == "name":
+            return str(value)
         if value is None or not math.isfinite(value):
             return "–"
         if self.kind == "whole":
