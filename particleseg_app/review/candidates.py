@@ -17,10 +17,11 @@ from particleseg_app.review.evidence import (
     Found,
     Point,
     ScanFacts,
-    pair_evidence,
     particle_evidence,
 )
 from particleseg_app.review.missed import find_missed, pack_region
+from particleseg_app.review.pair_evidence import Touching, pair_evidence
+from particleseg_app.review.shared_crops import SharedCrops
 from particleseg_app.units import Box, Shape
 
 if TYPE_CHECKING:
@@ -105,37 +106,48 @@ def gather_evidence(
 
     solid: dict[int, float] = {}
 
+    crops = SharedCrops(labels, scan)
+
+    def span(row: int) -> Box:
+        first, second = (int(label) for label in contacts.pairs[row])
+        return _span(boxes[first], boxes[second])
+
     def pair(row: int) -> Candidate:
         first, second = (int(label) for label in contacts.pairs[row])
-        box = _span(boxes[first], boxes[second])
-        crop = read_crop(labels, scan, box.expanded(1, scan.shape))
-        evidence = pair_evidence(
-            crop,
-            (first, second),
-            (volumes[first], volumes[second]),
-            (solid[first], solid[second]),
-            int(contacts.faces[row]),
-            facts,
+        box = span(row)
+        one, other = (
+            Touching(label, boxes[label], volumes[label], solid[label]) for label in (first, second)
         )
+        shared = crops.get(box.expanded(1, scan.shape))
+        evidence = pair_evidence(shared, (one, other), int(contacts.faces[row]), facts)
         low, high = contacts.boxes[row, :3], contacts.boxes[row, 3:]
         z, y, x = ((low + high - 1) / 2).tolist()
         return _candidate((first, second), box, Found(evidence, (z, y, x)))
 
-    known = _pairs_of_table(contacts, boxes)
+    # Contacts of one large label one after the other, so that its crop is read once.
+    known = sorted(
+        _pairs_of_table(contacts, boxes), key=lambda row: (span(row).start, span(row).stop)
+    )
     # Neighbours one after the other, so that the same parts of the files are read.
     ordered = sorted(boxes, key=lambda label: (boxes[label].start[0] // 64, boxes[label].start))
     particles = list(
         _on_all_cores(particle, ordered, "Looking at particles", "particles", progress, cancel)
     )
     solid.update((found.labels[0], found.evidence["solidity"]) for found in particles)
-    pairs = _on_all_cores(pair, known, "Looking at contacts", "contacts", progress, cancel)
+    pairs = dict(
+        zip(
+            known,
+            _on_all_cores(pair, known, "Looking at contacts", "contacts", progress, cancel),
+            strict=True,
+        )
+    )
     smallest = smallest_share * float(table["volume_voxels"].mean())
     bodies = find_missed(scan, labels, facts, smallest, progress, cancel)
     missed = [
         Candidate((), body.box, body.evidence, body.place, region=pack_region(body.region))
         for body in bodies
     ]
-    return Evidence(particles, list(pairs), missed)
+    return Evidence(particles, [pairs[row] for row in sorted(pairs)], missed)
 
 
 def scan_facts(scan: GreyScan, table: pd.DataFrame) -> ScanFacts:

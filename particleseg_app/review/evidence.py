@@ -1,4 +1,4 @@
-"""Evidence for and against a merger, a splitter and a false particle: shape and grey values.
+"""Evidence for and against a merger and a false particle: shape and grey values.
 
 Every figure is free of units: lengths are divided by lengths, grey values by the contrast between
 particles and background, so that one set of weights serves all scans. docs/review.md describes
@@ -14,13 +14,13 @@ import numpy as np
 
 from particleseg_app.review.crops import Crop
 from particleseg_app.review.merge_tree import MergeTree, distance_inside, merge_tree
+from particleseg_app.review.solidity import solidity
 
 Point = tuple[float, float, float]
 
 SMALLEST_LOBE_SHARE = 0.03
 # A neck this wide, compared with the smaller lobe, still parts two lobes that may be particles.
 WIDEST_NECK = 0.8
-_HULL_EDGE = 40
 
 
 @dataclass(frozen=True)
@@ -104,46 +104,6 @@ def surroundings_evidence(crop: Crop, mask: np.ndarray, grey: np.ndarray) -> dic
     }
 
 
-def pair_evidence(
-    crop: Crop,
-    pair: tuple[int, int],
-    volumes: tuple[int, int],
-    solidities: tuple[float, float],
-    faces: int,
-    facts: ScanFacts,
-) -> dict[str, float]:
-    """Evidence about two particles in contact, from their shapes and grey values.
-
-    `volumes` (voxels) and `solidities` are those of the two alone, `faces` the voxel faces they
-    share.
-    """
-    first, second = crop.labels == pair[0], crop.labels == pair[1]
-    union = first | second
-    small, large = min(volumes), max(volumes)
-    whole = solidity(union)
-    apart = (solidities[0] * volumes[0] + solidities[1] * volumes[1]) / (small + large)
-    found = {
-        "contact_share": faces / small ** (2 / 3),
-        "size_ratio": math.log(small / large),
-        "smaller_size": math.log(small / facts.median_volume),
-        "union_size": math.log((small + large) / facts.median_volume),
-        "union_solidity": whole,
-        "solidity_gain": whole - apart,
-        "union_neck": 0.0,
-        "contact_grey_difference": 0.0,
-        "contact_grey_dip": 0.0,
-    }
-    contact = contact_between(first, second)
-    if contact is None:
-        return found
-    distance = distance_inside(union)
-    peaks = min(float(distance[first].max()), float(distance[second].max()))
-    found["union_neck"] = float(distance[contact.at].max()) / max(peaks, 1e-6)
-    grey = (crop.grey.astype(np.float32) - facts.background) / facts.contrast
-    found["contact_grey_difference"], found["contact_grey_dip"] = contact.greys(grey)
-    return found
-
-
 @dataclass(frozen=True)
 class Contact:
     """Where two bodies meet: `at` bool (z, y, x), voxels of either with the other beside them;
@@ -216,32 +176,3 @@ def best_meeting(tree: MergeTree, smallest_share: float = SMALLEST_LOBE_SHARE) -
     worth[share < smallest_share] = -1
     best = int(np.argmax(worth))
     return best if worth[best] > 0 else None
-
-
-def solidity(mask: np.ndarray) -> float:
-    """Volume over that of the convex hull of the voxels, corners included; 1 for a convex body."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    step = max(1, math.ceil(max(mask.shape) / _HULL_EDGE))
-    thin = mask[::step, ::step, ::step]
-    count = int(thin.sum())
-    if count < 2:
-        return 1.0
-    filled = thin.any(axis=2)
-    z, y = np.nonzero(filled)
-    rows = thin[z, y]
-    low = rows.argmax(axis=1)
-    high = thin.shape[2] - rows[:, ::-1].argmax(axis=1)
-    corners = np.concatenate(
-        [
-            np.stack([z + dz, y + dy, x], axis=1)
-            for dz in (0, 1)
-            for dy in (0, 1)
-            for x in (low, high)
-        ]
-    )
-    try:
-        hull = ConvexHull(np.unique(corners, axis=0))
-    except QhullError:  # pragma: no cover - voxel corners always span a volume
-        return 1.0
-    return float(min(1.0, count / hull.volume))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.review.crops import Crop, Volume
-from particleseg_app.review.evidence import Point, ScanFacts, solidity, surroundings_evidence
+from particleseg_app.review.evidence import Point, ScanFacts, surroundings_evidence
 from particleseg_app.review.merge_tree import distance_inside
+from particleseg_app.review.solidity import solidity
 from particleseg_app.units import Box, Shape, blocks
 
 if TYPE_CHECKING:
