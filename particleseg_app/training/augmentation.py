@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.training import grey_changes
+from particleseg_app.training.hand_over import handed_over
 from particleseg_app.training.random_fields import coarse_noise, log_uniform
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ def turned_and_scaled(
     Cubes (z, y, x). Grey values by linear interpolation, the target by the nearest voxel; what
     comes in from beyond the patch is its mirror image.
     """
-    import torch
     from torch.nn import functional
 
     turn, scale = rng.random() < 0.2, rng.random() < 0.2
@@ -123,7 +123,7 @@ def turned_and_scaled(
     # torch names the axes x, y, z, and measures from the middle.
     theta = np.concatenate([matrix[::-1, ::-1], np.zeros((3, 1))], axis=1)[None]
     places = functional.affine_grid(
-        torch.from_numpy(theta.astype(np.float32)).to(grey.device, non_blocking=True),
+        handed_over(theta, grey.device),
         [1, 1, *grey.shape],
         align_corners=False,
     )

@@ -7,14 +7,18 @@ processor, however wide the blur. Each matrix is what scipy makes of the unit ve
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from particleseg_app.training.hand_over import handed_over
 
 if TYPE_CHECKING:
     import torch
 
 
+@lru_cache(maxsize=4)  # all axes of a patch have one length
 def blur_matrix(length: int, sigma: float, truncate: float = 4.0) -> np.ndarray:
     """(length, length): scipy's `gaussian_filter1d`, faces continued by their own voxels."""
     from scipy import ndimage
@@ -24,6 +28,7 @@ def blur_matrix(length: int, sigma: float, truncate: float = 4.0) -> np.ndarray:
     )
 
 
+@lru_cache(maxsize=4)
 def resolution_matrix(length: int, coarse: int) -> np.ndarray:
     """(length, length): sampled linearly on `coarse` voxels and back, outer faces aligned."""
     return enlarging_matrix(coarse, length) @ enlarging_matrix(length, coarse)
@@ -45,8 +50,7 @@ def along_axis(volume: torch.Tensor, matrix: np.ndarray, axis: int) -> torch.Ten
     """`matrix` times each line of `volume` along `axis`; float32, on the volume's device."""
     import torch
 
-    # Not waited for: the few kilobytes are read before this returns.
-    values = torch.from_numpy(matrix.astype(np.float32)).to(volume.device, non_blocking=True)
+    values = handed_over(matrix, volume.device)
     if axis % volume.ndim == volume.ndim - 1:
         return torch.matmul(volume, values.T)
     if axis % volume.ndim == 0:

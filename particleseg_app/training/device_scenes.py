@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from particleseg_app.training.augmentation import Orientation
-from particleseg_app.training.fresh_scenes import COARSE, SceneMaker, Stream
+from particleseg_app.training.fresh_scenes import COARSE, FreshScene, SceneMaker, Stream
 from particleseg_app.training.hard_places import HardPlaces, check_edge
 
 if TYPE_CHECKING:
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 # Looks are taken into account so many steps later, when a graphics card is surely done with them:
 # nobody waits for it, and nothing depends on how far behind it is.
 LOOKS_LATER = 2
+
+
+class Maker(Protocol):
+    """Where scenes come from, as a `SceneMaker` has it."""
+
+    def begin_at(self, number: int) -> None: ...
+
+    def ready(self, number: int) -> bool: ...
+
+    def take(self, number: int) -> FreshScene: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -53,13 +65,18 @@ class DeviceScenes:
         device: str = "cpu",
         processes: int | None = None,
         hard_places: float = 0.0,
+        maker: Maker | None = None,
     ) -> None:
-        """`hard_places`: share of the patches that are drawn from where the network was wrong."""
+        """`hard_places`: share of the patches that are drawn from where the network was wrong.
+
+        `maker`: where the scenes come from, else `processes` make them.
+        """
         import torch
 
         self._stream, self._seed = stream, seed
         self._device = torch.device(device)
-        self._maker = SceneMaker(stream, processes, pin=self._device.type == "cuda")
+        pin = self._device.type == "cuda"
+        self._maker: Maker = maker or SceneMaker(stream, processes, pin)
         shape = (stream.window, *(stream.edge,) * 3)
         self._grey = torch.empty(shape, dtype=torch.float16, device=self._device)
         self._target = torch.empty(shape, dtype=torch.uint8, device=self._device)

@@ -17,6 +17,7 @@ from particleseg_app.training.axis_maps import (
     enlarging_matrix,
     resolution_matrix,
 )
+from particleseg_app.training.hand_over import handed_over
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def spot(patch: torch.Tensor, bells: list[np.ndarray]) -> torch.Tensor:
     for axis, bell in enumerate(bells):
         form = [1] * patch.ndim
         form[axis] = len(bell)
-        values = torch.from_numpy(bell.astype(np.float32)).to(patch.device, non_blocking=True)
+        values = handed_over(bell, patch.device)
         volume = volume * values.reshape(form)
     return volume
 
@@ -84,11 +85,9 @@ def change_gamma_locally(
 
 def vary_locally(patch: torch.Tensor, coarse: np.ndarray, contrast: bool) -> torch.Tensor:
     """Brightness, or `contrast`, that drifts by 15 % of a field given on a coarse grid."""
-    import torch
-
-    field = torch.from_numpy(np.asarray(coarse, np.float32)).to(patch.device, non_blocking=True)
     field = along_all_axes(
-        field, [enlarging_matrix(m, n) for m, n in zip(coarse.shape, patch.shape, strict=True)]
+        handed_over(coarse, patch.device),
+        [enlarging_matrix(m, n) for m, n in zip(coarse.shape, patch.shape, strict=True)],
     )
     field = (field - field.mean()) / field.std(correction=0).clamp(min=1e-7)
     return patch * (1 + 0.15 * field) if contrast else patch + 0.15 * field

@@ -68,7 +68,7 @@ class HardPlaces:
         self._totals[slot] = self.map[slot].sum()
 
     def draw(self, rng: np.random.Generator, slots: np.ndarray) -> tuple[int, np.ndarray]:
-        """Index of one of `slots` and a voxel of its scene (z, y, x), likelier where more was wrong."""
+        """Index into `slots` and a voxel of that scene (z, y, x), likelier where more was wrong."""
         size = self.map[0].size
         least = EVERYWHERE * self._totals[slots].mean() + 1e-6
         weights = self._totals[slots] + least

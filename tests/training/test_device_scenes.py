@@ -72,6 +72,7 @@ def test_a_step_knows_its_scenes() -> None:
 def test_processes_and_interruptions_do_not_change_a_patch() -> None:
     with DeviceScenes(STREAM, seed=3, processes=2) as source:
         unbroken = [source.batch(step, 2, 24) for step in range(7)]
+        assert isinstance(source._maker, SceneMaker)
         left = source._maker._folder
         state = source.state(5)
     assert not left.exists()
@@ -105,6 +106,7 @@ def test_scenes_that_are_waited_for_come_at_their_steps(made_up: type[MadeUpScen
             grey, _ = source.batch(step, 8, 16)
             assert numbers(grey) <= set(STREAM.scenes(step))
             assert source.scene_count == STREAM.scenes(step).stop
+        assert isinstance(source._maker, MadeUpScenes)
         taken = source._maker.taken
     assert taken == list(range(8))
 
