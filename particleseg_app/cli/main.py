@@ -14,6 +14,7 @@ from particleseg_app.cli import (
     about_commands,
     batch_command,
     model_commands,
+    phases_command,
     result_commands,
     review_command,
     segment_command,
@@ -35,6 +36,7 @@ app.command("segment")(segment_command.segment)
 app.command("batch")(batch_command.batch)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
+app.command("phases")(phases_command.phases)
 app.command("review-queue")(review_command.review_queue)
 app.command("simulate")(simulate_command.simulate)
 app.command("train")(train_command.train)

@@ -94,23 +94,23 @@ def count_phases_of(
     thresholds: Collection[float],
     boxes: Mapping[int, Box],
     cancel: CancelToken,
-) -> dict[int, np.ndarray]:
-    """The row that `count_phases` gives for each key of `boxes`, int64 (3, phases).
+) -> np.ndarray:
+    """The rows that `count_phases` gives for the keys of `boxes`, int64 (boxes, 3, phases).
 
     Each box must hold all voxels of its particle (it may be larger). Raises `Cancelled`.
     """
     from particleseg_app.particles.phase_kernels import count_phase_voxels
 
     limits = np.array(list(thresholds), np.float64)
-    found = {}
-    for label, box in boxes.items():
+    found = np.zeros((len(boxes), LEVELS, limits.size + 1), np.int64)
+    for row, (label, box) in enumerate(boxes.items()):
         counts = np.zeros((2, LEVELS, limits.size + 1), np.int64)
         for slab in _slabs(box):
             cancel.check()
             padded = (read_padded(labels, slab, 2) == label).astype(np.uint32)
             if padded[2:-2, 2:-2, 2:-2].any():
                 count_phase_voxels(padded, read_padded(scan, slab, 1), limits, counts)
-        found[label] = counts[1]
+        found[row] = counts[1]
     return found
 
 

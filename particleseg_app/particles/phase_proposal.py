@@ -33,6 +33,7 @@ SMALLEST_SHARE = 0.002  # of all voxels counted: less is no phase
 # darker ones were cut off, many where a whole phase was.
 SMALLEST_SHARE_AT_END = 0.05
 _END = 0.01  # of the range of grey values
+_GROUND = 0.05  # of a valley's depth: what is no higher is its ground
 _SURE = 3.0  # a valley must be deeper than this many deviations of its counts
 _OTSU_BINS = 96  # its time grows with the fourth power
 
@@ -110,22 +111,14 @@ def _deep_valleys(histogram: InteriorHistogram, smooth: np.ndarray) -> list[int]
     for here, (sign, after) in enumerate(pairwise(signs)):
         if sign != after:
             (peaks if sign > 0 else lows).append(int(turns[here] + turns[here + 1] - 1) // 2)
-    removed: list[int] = []
     while lows:
-        lower = np.minimum(smooth[peaks[:-1]], smooth[peaks[1:]])
-        dip = lower - smooth[lows]
-        depth = dip / np.maximum(lower, 1e-12)
-        depth[dip < _SURE * np.sqrt(lower)] = 0.0
-        limits = [float(histogram.edges[n + 1]) for n in lows]
-        shares = np.array(histogram.shares(limits), np.float64)
-        large_enough = shares >= SMALLEST_SHARE
-        for end, distance in ((0, peaks[0]), (-1, smooth.size - 1 - peaks[-1])):
-            if distance < _END * smooth.size:
-                large_enough[end] &= shares[end] >= SMALLEST_SHARE_AT_END
-        depth[~(large_enough[:-1] & large_enough[1:])] *= 0.01
+        depth, large_enough = _depths(histogram, smooth, peaks, lows)
         shallowest = int(depth.argmin())
-        if depth[shallowest] >= VALLEY_DEPTH or removed:
-            removed.append(lows[shallowest])
+        if depth[shallowest] >= VALLEY_DEPTH:
+            bottoms = [
+                _bottom(smooth, *ends, low) for ends, low in zip(pairwise(peaks), lows, strict=True)
+            ]
+            return [bottoms[number] for number in np.argsort(depth, kind="stable")]
         # Of the two peaks the one goes that is no phase, else the lower one.
         beside = [
             (bool(large_enough[n]), float(smooth[peaks[n]])) for n in (shallowest, shallowest + 1)
@@ -137,7 +130,37 @@ def _deep_valleys(histogram: InteriorHistogram, smooth: np.ndarray) -> list[int]
         other = gone - 1 if gone == shallowest else shallowest
         if 0 <= other < len(lows) and smooth[low] < smooth[lows[other]]:
             lows[other] = low
-    return removed
+    return []
+
+
+def _depths(
+    histogram: InteriorHistogram, smooth: np.ndarray, peaks: list[int], lows: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How deep each valley is, as a share of the lower peak beside it, and which peaks hold enough
+    voxels; valleys that are noise or part off too little are next to nothing."""
+    lower = np.minimum(smooth[peaks[:-1]], smooth[peaks[1:]])
+    dip = lower - smooth[lows]
+    depth = dip / np.maximum(lower, 1e-12)
+    depth[dip < _SURE * np.sqrt(lower)] = 0.0
+    limits = [float(histogram.edges[low + 1]) for low in lows]
+    shares = np.array(histogram.shares(limits), np.float64)
+    large_enough = shares >= SMALLEST_SHARE
+    for end, distance in ((0, peaks[0]), (-1, smooth.size - 1 - peaks[-1])):
+        if distance < _END * smooth.size:
+            large_enough[end] &= shares[end] >= SMALLEST_SHARE_AT_END
+    depth[~(large_enough[:-1] & large_enough[1:])] *= 0.01
+    return depth, large_enough
+
+
+def _bottom(smooth: np.ndarray, left: int, right: int, low: int) -> int:
+    """The middle of the ground of the valley between two peaks, of which `low` is the lowest place.
+
+    The ground is wide where phases are far apart; where exactly it is lowest is chance then.
+    """
+    lower = min(smooth[left], smooth[right])
+    ground = smooth[left:right] <= smooth[low] + _GROUND * (lower - smooth[low])
+    places = left + np.flatnonzero(ground)
+    return int(places[0] + places[-1]) // 2
 
 
 def _otsu(histogram: InteriorHistogram, count: int) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from particleseg_app.particles import (
     measure_particles,
     save_table,
 )
+from particleseg_app.particles.phase_files import COUNTED, load_phases
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import RunEntry, ScanEntry
 from particleseg_app.projects.project import Project
@@ -106,12 +107,14 @@ def run_table(
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
 ) -> pd.DataFrame:
-    """The particle table of a finished run with its mends; raises `ProjectError` and `Cancelled`.
+    """The particle table of a finished run with its mends and, if it has any, its phases.
 
-    Particles that no mend changed are not measured again.
+    Particles that no mend changed are not measured again. Raises `ProjectError` and `Cancelled`.
     """
     if not project.review_paths(run_id).journal.exists():
-        return load_table(project.run_folder(run_id) / TABLE)
+        folder = project.run_folder(run_id)
+        table, phases = load_table(folder / TABLE), load_phases(folder)
+        return table if phases is None else phases.table_with_phases(table)
     with open_review(project, run_id, read_only=True) as review:
         if not review.journal.mend_count:
             return review.segmented_table
@@ -122,7 +125,8 @@ def run_table(
 def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
     """Where the results of a finished run come from, for the description beside exports.
 
-    `mends` is how many mends the results contain now.
+    `mends` is how many mends the results contain now; `phases` their names, the grey values
+    between them and how voxels are counted, where the run has any.
     """
     path = project.run_folder(run_id) / PROVENANCE
     try:
@@ -135,6 +139,13 @@ def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
     if project.review_paths(run_id).journal.exists():
         with open_review(project, run_id, read_only=True) as review:
             provenance["mends"] = review.journal.mend_count
+    stored = load_phases(project.run_folder(run_id))
+    if stored is not None:
+        provenance["phases"] = {
+            "names": list(stored.phases.names),
+            "thresholds": list(stored.phases.thresholds),
+            "counted": COUNTED,
+        }
     return provenance
 
 
