@@ -179,7 +179,7 @@ class SecondLook:
 
 def _particles(classes: np.ndarray) -> np.ndarray:
     """Particles of the classes of a window, as a run makes them; 0 also where there is no core."""
-    from particleseg_app.segmentation.region_growth import NO_LABEL, BlockGrowth
+    from particleseg_app.segmentation.region_growth import BACKGROUND, BlockGrowth
 
     cores, count = connected_regions(classes == CORE, 6)
     ranks = np.arange(count + 2, dtype=np.uint32)
@@ -190,7 +190,7 @@ def _particles(classes: np.ndarray) -> np.ndarray:
     growth = BlockGrowth((classes.shape[0], classes.shape[1], classes.shape[2]), margin=0)
     growth.put(cores, ranks, (0, 0, 0))
     labels, _ = growth.grow()
-    return np.where(labels == NO_LABEL, 0, labels).astype(np.int32)
+    return np.where(labels >= BACKGROUND, 0, labels).astype(np.int32)
 
 
 def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from particleseg_app.segmentation.region_growth import NO_LABEL
+from particleseg_app.segmentation.region_growth import BACKGROUND, NO_LABEL
 
 
 def _offsets_nearer_than(distance: int) -> np.ndarray:
@@ -159,75 +159,67 @@ def take_labels(
 
 @njit(cache=True, nogil=True)
 def _settle(
-    cores: np.ndarray,
     grown: np.ndarray,
     lookup: np.ndarray,
     weights_z: np.ndarray,
     weights_y: np.ndarray,
     weights_x: np.ndarray,
     labels: np.ndarray,
-    most_names: int,
-) -> tuple[int, np.ndarray, np.ndarray]:
-    """See `settled`; returns 0 names where they do not fit `labels`.
+    names: np.ndarray,
+    volumes: np.ndarray,
+) -> int:
+    """See `settled`; returns how many names there are, or 0 where they do not fit `names`.
 
     Place 0 of `lookup` stands for NO_LABEL.
     """
-    names = np.zeros(256, np.uint32)
-    volumes = np.zeros(256, np.int64)
     count = 1
     nz, ny, nx = labels.shape
     for z in range(nz):
         for y in range(ny):
             weight = weights_z[z] * weights_y[y]
-            core_row, grown_row, label_row = cores[z, y], grown[z, y], labels[z, y]
-            x = 0
-            while x < nx:
-                if core_row[x] == 0:
-                    label_row[x] = 0
-                    x += 1
-                    continue
+            grown_row, label_row = grown[z, y], labels[z, y]
+            name, local, volume = BACKGROUND, np.int64(0), np.int64(0)
+            for x in range(nx):
+                now = grown_row[x]
                 # One look-up for all that follows of the same particle.
-                name = grown_row[x]
-                place = np.int64(0) if name == NO_LABEL else np.int64(name)
-                local = np.int64(lookup[place])
-                if local == 0:
-                    if count > most_names:
-                        return 0, names, volumes
-                    if count == names.size:
-                        names = np.append(names, np.zeros(count, np.uint32))
-                        volumes = np.append(volumes, np.zeros(count, np.int64))
-                    local = np.int64(count)
-                    lookup[place] = local
-                    names[local] = name
-                    count += 1
-                volume = np.int64(0)
-                while x < nx and core_row[x] != 0 and grown_row[x] == name:
-                    label_row[x] = local
-                    volume += weights_x[x]
-                    x += 1
-                volumes[local] += weight * volume
-    return count, names, volumes
+                if now != name:
+                    volumes[local] += weight * volume
+                    volume = np.int64(0)
+                    name, local = now, np.int64(0)
+                    if name != BACKGROUND:
+                        place = np.int64(0) if name == NO_LABEL else np.int64(name)
+                        local = np.int64(lookup[place])
+                        if local == 0:
+                            if count == names.size:
+                                return 0
+                            local = np.int64(count)
+                            lookup[place] = local
+                            names[local] = name
+                            count += 1
+                label_row[x] = local
+                volume += weights_x[x]
+            volumes[local] += weight * volume
+    return count
 
 
 def settled(
-    cores: np.ndarray,
-    grown: np.ndarray,
-    highest_label: int,
-    weights: tuple[np.ndarray, np.ndarray, np.ndarray],
+    grown: np.ndarray, highest_label: int, weights: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What is kept of the grown labels of a block, with numbers as small as they can be.
 
-    `cores` (z, y, x) is 0 in the background. `labels` (z, y, x): indices into `names`, which holds
-    the labels of the whole volume, 0 first, and NO_LABEL where foreground was not reached;
-    `volumes`, for each of `names` but the background, the sum of the product of the three axes'
-    `weights`.
+    `grown` (z, y, x) is what `BlockGrowth.grow` returns, with labels up to `highest_label`.
+    `labels` (z, y, x): indices into `names`, which holds the labels of the whole volume, 0 for the
+    background first, and NO_LABEL where foreground was not reached; `volumes`, for each of `names`
+    but the background, the sum of the product of the three axes' `weights`.
     """
     for labels_type in (np.uint16, np.uint32):
-        labels = np.empty(cores.shape, labels_type)
-        # Only what is touched of it takes memory.
+        labels = np.empty(grown.shape, labels_type)
+        # Only what is touched of these takes memory. The background and NO_LABEL are names, too.
         lookup = np.zeros(highest_label + 1, np.uint32)
-        most = np.iinfo(labels_type).max
-        count, names, volumes = _settle(cores, grown, lookup, *weights, labels, most)
+        most = min(np.iinfo(labels_type).max, grown.size, highest_label + 1) + 1
+        names, volumes = np.zeros(most, np.uint32), np.zeros(most, np.int64)
+        count = _settle(grown, lookup, *weights, labels, names, volumes)
         if count:
             break
-    return {"labels": labels, "names": names[:count], "volumes": volumes[:count]}
+    volumes[0] = 0
+    return {"labels": labels, "names": names[:count].copy(), "volumes": volumes[:count].copy()}

@@ -108,7 +108,7 @@ def _grow_one(
     growth.put(cores, ranks_of(number), (0, 0, 0))
     grown, layers = growth.grow()
     work.cancel.check()
-    kept = settled(cores, grown, core_count, scan_grid.weights(box))
+    kept = settled(grown, core_count, scan_grid.weights(box))
     labels = faces_of(kept["labels"])
     faces = {
         name: states(kept["names"][labels[name]], face) for name, face in faces_of(layers).items()

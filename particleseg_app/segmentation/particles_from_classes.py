@@ -41,8 +41,8 @@ from particleseg_app.volumes.labels import LabelWriter
 # few voxels lie at a side. Does not depend on the memory limit, so that a run goes on with another.
 BLOCK_SHAPE: Shape = (128, 128, 128)
 
-# Raised when finished pieces of an older version would lead to another result.
-_PIECES_VERSION = 4
+# Raised when finished pieces of an older version lead to another result or cannot be read.
+_PIECES_VERSION = 5
 
 
 def particles_from_classes(
