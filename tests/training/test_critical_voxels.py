@@ -40,7 +40,7 @@ def core_of(labels: np.ndarray) -> np.ndarray:
 def test_bridges_fill_the_gap_between_two_cores_and_nothing_else() -> None:
     labels = two_boxes()
     bridges = bridge_voxels(labels, core_of(labels), 2.0)
-    assert bridges[8:16, 8:16, 18:22].all()
+    assert bridges[8:16, 8:16, 19:21].all()
     assert not bridges[:, :, :16].any() and not bridges[:, :, 24:].any()
     assert not (bridges & core_of(labels)).any()
     one = np.where(labels > 0, 1, 0).astype(np.uint32)
