@@ -17,12 +17,10 @@ import torch
 from torch.nn import functional
 
 from particleseg_app.errors import Cancelled
+from particleseg_app.models.same_answer import same_but_for_rounding
 
 Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# How far the answers may lie apart: roundings to the network's precision, root mean square. One
-# pass rounds once where two round twice; a wrong slope or a bias left out is far beyond that.
-MOST_ROUNDINGS = 2
 # Kernels made at run time count bytes in 32 bits; what is larger is left to torch.
 MOST_BYTES = 2**31 - 1
 
@@ -78,7 +76,7 @@ def join_bias_and_activation(
             both = BiasAndActivation(bias.to(precision), _slope(block), kernels[_slope(block)])
             block.all_modules = torch.nn.Sequential(block.conv, both)
             block.conv.bias = None
-        if _agree(answer(), plain, precision):
+        if same_but_for_rounding(answer(), plain, precision):
             return True
         _log.warning("Bias and activation in one kernel change what the network says: not used.")
     except Cancelled:
@@ -109,10 +107,3 @@ def _can_join(block: Any) -> bool:
 
 def _slope(block: Any) -> float:
     return float(block.nonlin.negative_slope)
-
-
-def _agree(joined: torch.Tensor, plain: torch.Tensor, precision: torch.dtype) -> bool:
-    """Whether two answers are equal but for rounding; what is no number never is."""
-    joined, plain = joined.double(), plain.double()
-    apart = (joined - plain).square().mean().sqrt()
-    return bool(apart <= MOST_ROUNDINGS * torch.finfo(precision).eps * plain.square().mean().sqrt())
