@@ -111,7 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--steps-per-scene", type=float, default=None,
         help="after so many steps the next scene comes; default: when it is made")  # fmt: skip
     add("--first", type=int, default=16, help="scenes that the training begins with")
-    add("--window", type=int, default=48, help="scenes on the device at most")
+    add("--window", type=int, default=200, help="scenes on the device at most")
     add("--scene-edge", type=int, default=128, help="of a scene, voxels")
     add("--hard-places", type=float, default=0.0,
         help="share of the patches drawn from where the network was wrong of late")  # fmt: skip
