@@ -93,7 +93,9 @@ def test_a_rejection_is_undone_and_redone_in_its_turn(reviewer: Reviewer) -> Non
     for state in ({cases[0].id: "accepted"}, {}):
         assert reviewer.page.queue.undo_button.isEnabled()
         reviewer.key(Qt.Key.Key_Z, CONTROL)
-        reviewer.wait(lambda state=state: reviewer.controller.states == state)
+        reviewer.wait(
+            lambda state=state: reviewer.controller.states == state and not reviewer.controller.busy
+        )
     assert reviewer.mends() == 0 and not reviewer.page.queue.undo_button.isEnabled()
     reviewer.wait_for_number(0)
     for state in ({cases[0].id: "accepted"}, both):

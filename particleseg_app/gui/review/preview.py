@@ -1,0 +1,65 @@
+"""The change that is shown before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject, Signal
+
+from particleseg_app.errors import UserError
+from particleseg_app.gui.review.mending_work import Changes, changes_anything
+from particleseg_app.gui.review.worker import Worker
+
+PREVIEW = "preview"
+
+
+class Preview(QObject):
+    """The latest preview: `changes`, or a `remark` why there are none."""
+
+    changed = Signal()
+    failed = Signal(object)  # an exception that is a bug
+
+    def __init__(self, worker: Worker, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._worker = worker
+        self.changes: Changes | None = None
+        self.remark = ""
+
+    def make(self, work: Callable[[], Changes | None]) -> None:
+        """Work a change out in the worker, in place of one that is still being worked out."""
+
+        def checked() -> tuple[Changes | None, bool]:
+            changes = work()
+            return changes, changes is None or changes_anything(changes)
+
+        self._worker.do(checked, self._on_made, self.refuse, PREVIEW)
+
+    def clear(self) -> None:
+        """Show no change, and none that is still being worked out."""
+        self._worker.forget(PREVIEW)
+        self._set(None, "")
+
+    def say(self, remark: str) -> None:
+        """Show no change but a reason."""
+        self._set(None, remark)
+
+    def refuse(self, error: BaseException) -> None:
+        """A change that could not be worked out."""
+        if isinstance(error, UserError):
+            self.say(str(error))
+        else:
+            self.clear()
+            self.failed.emit(error)
+
+    def _on_made(self, outcome: tuple[Changes | None, bool]) -> None:
+        changes, any_change = outcome
+        if not any_change:
+            self.say("This would not change anything.")
+        elif changes is None:
+            self.clear()
+        else:
+            self._set(changes, "")
+
+    def _set(self, changes: Changes | None, remark: str) -> None:
+        self.changes, self.remark = changes, remark
+        self.changed.emit()
