@@ -41,6 +41,7 @@ class Actions(QObject):
         super().__init__(window)
         self._window = window
         self._reviewing = False
+        self._read_only = ""
         self._appearance: AppearanceBar | None = None
         make = self._make
         self.open_folder_action = make(
@@ -81,6 +82,10 @@ class Actions(QObject):
         overlay.addWidget(self.opacity)
         self._fill_menus()
         self._fill_toolbar()
+        changing = (
+            self.open_folder_action, self.open_file_action, self.new_run_action, self.mend_action,
+        )  # fmt: skip
+        self._tips = {action: action.toolTip() for action in changing}
 
     def add_appearance(self, bar: AppearanceBar) -> None:
         """Take in the controls of how particles look, beside those of their overlay."""
@@ -103,12 +108,25 @@ class Actions(QObject):
         self.opacity_changed.emit(opacity / 100)
 
     def show_state(
-        self, project: bool, scan: bool, result: bool, busy: bool, reviewing: bool = False
+        self,
+        project: bool,
+        scan: bool,
+        result: bool,
+        busy: bool,
+        reviewing: bool = False,
+        read_only: str = "",
     ) -> None:
-        """Enable what can be done now."""
+        """Enable what can be done now. `read_only`: why the project cannot be changed, if so."""
         self._reviewing = reviewing
+        self._read_only = read_only
+        for action, tip in self._tips.items():
+            action.setToolTip(read_only or tip)
+        for menu in self._menus:
+            menu.setToolTipsVisible(bool(read_only))
+        for opening in (self.open_folder_action, self.open_file_action):
+            opening.setEnabled(not read_only)
         self.close_project_action.setEnabled(project)
-        self.new_run_action.setEnabled(scan)
+        self.new_run_action.setEnabled(scan and not read_only)
         self.export_action.setEnabled(result)
         self.review_action.setEnabled(result)
         self.filter_action.setEnabled(result and not reviewing)
@@ -124,11 +142,13 @@ class Actions(QObject):
 
     def show_selection(self, particles: int) -> None:
         """Enable what can be done with the particles chosen."""
-        possible = self.review_action.isEnabled() and not self._reviewing
+        possible = self.review_action.isEnabled() and not self._reviewing and not self._read_only
         self.mend_action.setEnabled(particles > 0 and possible)
         self.mend_action.setText(
             f"Mend {particles} particles" if particles > 1 else "Mend this particle"
         )
+        if self._read_only:
+            self.mend_action.setToolTip(self._read_only)  # a new text brings its own
 
     def _make(
         self,
@@ -159,6 +179,7 @@ class Actions(QObject):
         file.addSeparator()
         file.addActions([self.close_project_action, self.quit_action])
         run = bar.addMenu("&Run")
+        self._menus = (file, run)
         run.addActions([self.new_run_action, self.stop_action])
         run.addSeparator()
         run.addActions([self.review_action, self.mend_action])

@@ -66,9 +66,11 @@ class ExportDialog(QDialog):
             choices.body.addWidget(name)
             if key != HDF5:
                 choices.body.addSpacing(8)
-        self.folder_edit = QLineEdit(str(settings().value("export/folder", project.folder)))
-        if not Path(self.folder_edit.text()).is_dir():
-            self.folder_edit.setText(str(project.folder))
+        usual = Path.home() if project.read_only else project.folder
+        self.folder_edit = QLineEdit(str(settings().value("export/folder", usual)))
+        chosen = Path(self.folder_edit.text())
+        if not chosen.is_dir() or (project.read_only and chosen.is_relative_to(project.folder)):
+            self.folder_edit.setText(str(usual))
         self.name_edit = QLineEdit(f"{scan.name}_{run.name}".replace(" ", "_"))
         form = QGridLayout()
         form.setHorizontalSpacing(12)

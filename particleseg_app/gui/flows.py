@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
 
-from particleseg_app.errors import UserError
+from particleseg_app.errors import ProjectError, UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.formats import plural
+from particleseg_app.gui.read_only import ReadOnlyQuestion
 from particleseg_app.gui.reveal import reveal_in_file_manager
 from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import proposed_projects_folder, settings
@@ -39,6 +40,8 @@ class Flows(QObject):
         self.new_project_dialog: NewProjectDialog | None = None
         self.wizard: SegmentationWizard | None = None
         self.export_dialog: ExportDialog | None = None
+        self.read_only_question: ReadOnlyQuestion | None = None
+        session.locked.connect(self._ask_to_read_only)
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
 
@@ -69,6 +72,28 @@ class Flows(QObject):
         if self._may_leave_project("Open the other project"):
             self._session.open_project(folder)
 
+    def open_for_changes(self) -> None:
+        """Try again whether the project that is open for reading only can be changed now."""
+        project = self._session.project
+        if project is not None:
+            self.open_project(project.folder)
+
+    def _ask_to_read_only(self, folder: Path, error: ProjectError) -> None:
+        """Another program has a project open: ask whether to look at it nevertheless."""
+        if self.read_only_question is not None:
+            return
+        box = ReadOnlyQuestion(folder.name, error, self._window)
+        self.read_only_question = box
+
+        def on_answer() -> None:
+            self.read_only_question = None
+            if box.clickedButton() is box.agree_button:
+                self._session.open_for_reading(folder, error)
+            box.deleteLater()
+
+        box.finished.connect(lambda _result: on_answer())
+        box.open()
+
     def close_project(self) -> None:
         if self._may_leave_project("Close the project"):
             self._session.close_project()
@@ -79,6 +104,15 @@ class Flows(QObject):
             self.open_project(paths[0])
             return
         if not paths or self._looking is not None:
+            return
+        if self._session.read_only and self._session.project is not None:
+            name = self._session.project.name
+            self._banner.show_error(
+                UserError(
+                    f"{name} is open for reading only, so no scan can be added to it.",
+                    "Close it to make a new project for the scan.",
+                )
+            )
             return
         settings().setValue("last/scan_folder", str(paths[0].parent))
         what = paths[0].name if len(paths) == 1 else plural(len(paths), "file")
@@ -115,7 +149,7 @@ class Flows(QObject):
     def start_wizard(self, scan_id: str) -> None:
         """Ask the questions for a new run of a scan."""
         project = self._session.project
-        if project is None or self.wizard is not None:
+        if project is None or self.wizard is not None or self._session.read_only:
             return
         from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
 

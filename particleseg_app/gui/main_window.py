@@ -17,6 +17,7 @@ from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
 from particleseg_app.gui.flows import Flows
 from particleseg_app.gui.icons import application_icon
 from particleseg_app.gui.project_page import ProjectPage
+from particleseg_app.gui.read_only import READ_ONLY, ReadOnlyLine
 from particleseg_app.gui.reveal import reveal_in_file_manager
 from particleseg_app.gui.review.review_flow import ReviewFlow
 from particleseg_app.gui.review.review_page import ReviewPage
@@ -40,6 +41,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(960, 620)
         self.session = Session(self)
         self.banner = Banner()
+        self.read_only_line = ReadOnlyLine()
         self.progress = ProgressPanel(margin=8)
         self.start_page = StartPage()
         self.project_page = ProjectPage()
@@ -56,6 +58,7 @@ class MainWindow(QMainWindow):
         self._layout = QVBoxLayout(centre)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
+        self._layout.addWidget(self.read_only_line)
         self._layout.addWidget(self.banner)
         self._layout.addWidget(self.pages, 1)
         self._layout.addWidget(self.progress)
@@ -89,6 +92,7 @@ class MainWindow(QMainWindow):
         start.folder_wanted.connect(flows.choose_folder)
         start.file_wanted.connect(flows.choose_file)
         start.project_wanted.connect(flows.choose_project)
+        self.read_only_line.changes_wanted.connect(flows.open_for_changes)
         start.recent_opened.connect(flows.open_project)
         start.recent_removed.connect(self._forget_recent)
         start.recent_revealed.connect(reveal_in_file_manager)
@@ -150,7 +154,9 @@ class MainWindow(QMainWindow):
         project = self.session.project
         self.banner.hide()
         self.pages.setCurrentWidget(self.start_page if project is None else self.project_page)
-        self.setWindowTitle(APPLICATION if project is None else f"{project.name} – {APPLICATION}")
+        self.setWindowTitle(APPLICATION)
+        self.read_only_line.show_reason(self.session.read_only)
+        self.project_page.projects.set_read_only(READ_ONLY if self.session.read_only else "")
         self._show_items()
         self._show_shown()
 
@@ -161,7 +167,8 @@ class MainWindow(QMainWindow):
             panel.set_project(project.name, self.session.items())
             if self.session.wanted is not None:
                 panel.choose(*self.session.wanted)
-            self.setWindowTitle(f"{project.name} – {APPLICATION}")
+            only = " (reading only)" if self.session.read_only else ""
+            self.setWindowTitle(f"{project.name}{only} – {APPLICATION}")
         self._show_actions()
 
     def _show_table(self) -> None:
@@ -210,6 +217,7 @@ class MainWindow(QMainWindow):
             result=shown is not None and shown.table is not None,
             busy=session.jobs.busy,
             reviewing=reviewing,
+            read_only=READ_ONLY if session.read_only else "",
         )
         self._show_marked()
 
@@ -282,7 +290,10 @@ class MainWindow(QMainWindow):
         self.start_page.drop_zone.set_active(True)
         project = self.session.project
         if project is not None:
-            self._veil.show_over(self.pages, f"Let go to add the scan to {project.name}")
+            text = f"Let go to add the scan to {project.name}"
+            if self.session.read_only:
+                text = f"{project.name} is open for reading only; only a project can be dropped"
+            self._veil.show_over(self.pages, text)
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802
         self._end_drag()

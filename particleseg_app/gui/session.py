@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from particleseg_app.errors import UserError
+from particleseg_app.errors import ProjectError, UserError
 from particleseg_app.gui.panels.project_panel import ScanItem
+from particleseg_app.gui.read_only import why_read_only
 from particleseg_app.gui.run_items import run_status, scan_items
 from particleseg_app.gui.tasks import EngineFunction, JobQueue, Task, when_ended
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.projects import Project, RecentProjects, RunEntry, ScanEntry
+from particleseg_app.projects import (
+    Project,
+    ProjectLockedError,
+    ProjectNotWritableError,
+    RecentProjects,
+    RunEntry,
+    ScanEntry,
+)
+from particleseg_app.projects.project import PROJECT_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from particleseg_app.projects.review_files import Review
+    from particleseg_app.review.cases import ReviewCase
     from particleseg_app.review.mended_labels import MendedLabels
     from particleseg_app.volumes import Scan, ScanSource
 
@@ -68,11 +78,14 @@ class Session(QObject):
     run_finished = Signal(str)
     recent_changed = Signal()
     failed = Signal(object)  # UserError, or an exception that is a bug
+    locked = Signal(object, object)  # folder and error: it can be opened for reading only
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.project: Project | None = None
         self.shown: Shown | None = None
+        self.read_only = ""  # why the project cannot be changed; empty where it can be
+        self.found_cases: dict[str, list[ReviewCase]] = {}  # by run, where none can be stored
         self.recent = RecentProjects()
         self.jobs = JobQueue(self)
         self.jobs.changed.connect(self.items_changed)
@@ -85,8 +98,31 @@ class Session(QObject):
     # --- the project ---------------------------------------------------------------------------
 
     def open_project(self, folder: Path) -> bool:
-        """Open a project in place of the present one; False (and `failed`) if it cannot be."""
-        return self._take(lambda: Project.open(folder))
+        """Open a project in place of the present one; False (and `failed`) if it cannot be.
+
+        One that another program has open is not opened: `locked` is emitted. One that may not be
+        written to is opened for reading only.
+        """
+        folder = folder.parent if folder.name == PROJECT_FILE else folder
+        try:
+            project = Project.open(folder)
+        except (ProjectLockedError, ProjectNotWritableError) as error:
+            again = self.project is not None and self.project.folder == folder.absolute()
+            if again and self.read_only:
+                self.failed.emit(error)  # it is shown already, and cannot be changed yet
+                return False
+            if isinstance(error, ProjectLockedError):
+                self.locked.emit(folder, error)
+                return False
+            return self.open_for_reading(folder, error)
+        except UserError as error:
+            self.failed.emit(error)
+            return False
+        return self._take(lambda: project)
+
+    def open_for_reading(self, folder: Path, why: ProjectError) -> bool:
+        """Open a project that cannot be changed, because of `why`."""
+        return self._take(lambda: Project.open(folder, read_only=True), why_read_only(why))
 
     def create_project(self, folder: Path, name: str) -> bool:
         return self._take(lambda: Project.create(folder, name))
@@ -99,6 +135,8 @@ class Session(QObject):
         self.project.close()
         self.project = None
         self._run_tasks.clear()
+        self.found_cases.clear()
+        self.read_only = ""
         self.project_changed.emit()
 
     def rename_project(self, name: str) -> None:
@@ -108,7 +146,7 @@ class Session(QObject):
             self.recent_changed.emit()
             self.items_changed.emit()
 
-    def _take(self, make: Callable[[], Project]) -> bool:
+    def _take(self, make: Callable[[], Project], read_only: str = "") -> bool:
         try:
             project = make()
         except UserError as error:
@@ -116,6 +154,7 @@ class Session(QObject):
             return False
         self.close_project()
         self.project = project
+        self.read_only = read_only
         self.recent.remember(project.folder, project.name)
         self.recent_changed.emit()
         self.project_changed.emit()
@@ -287,11 +326,16 @@ class Session(QObject):
             self._finding.discard(run_id)
             self.finding_changed.emit()
 
-        task.finished.connect(lambda _none: self.cases_found.emit(run_id))
+        task.finished.connect(lambda cases: self._on_cases_found(run_id, cases))
         task.failed.connect(self.failed)
         task.ended.connect(ended)
         self.finding_changed.emit()
         return self.jobs.add(task)
+
+    def _on_cases_found(self, run_id: str, cases: list[ReviewCase]) -> None:
+        if self.read_only:
+            self.found_cases[run_id] = cases
+        self.cases_found.emit(run_id)
 
     @property
     def finding(self) -> bool:
@@ -398,9 +442,9 @@ def _load_run(project: Project, run_id: str, progress: Progress, cancel: CancelT
 
 
 def _finding_cases(project: Project, run_id: str) -> EngineFunction:
-    """Find the doubtful particles of a run, and keep them with it."""
+    """Find the doubtful particles of a run, and keep them with it if it may be changed."""
 
-    def work(progress: Progress, cancel: CancelToken) -> None:
+    def work(progress: Progress, cancel: CancelToken) -> list[ReviewCase]:
         from particleseg_app.projects.review_files import open_review
         from particleseg_app.review.cases import write_cases
         from particleseg_app.review.queue import find_cases
@@ -415,6 +459,8 @@ def _finding_cases(project: Project, run_id: str) -> EngineFunction:
         ):
             table = review.table(scan, progress, cancel)
             cases = find_cases(scan, review.labels, table, settings, progress, cancel)
-            write_cases(review.paths.cases, cases)
+            if not project.read_only:
+                write_cases(review.paths.cases, cases)
+            return cases
 
     return work

@@ -1,13 +1,20 @@
 """The project folder: scans, runs, lock, versions, and the list of recent projects."""
 
 from particleseg_app.projects.entries import RunEntry, ScanEntry
-from particleseg_app.projects.lock import LockHolder, lock_holder
+from particleseg_app.projects.lock import (
+    LockHolder,
+    ProjectLockedError,
+    ProjectNotWritableError,
+    lock_holder,
+)
 from particleseg_app.projects.project import Project, is_project
 from particleseg_app.projects.recent import RecentProject, RecentProjects
 
 __all__ = [
     "LockHolder",
     "Project",
+    "ProjectLockedError",
+    "ProjectNotWritableError",
     "RecentProject",
     "RecentProjects",
     "RunEntry",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -21,6 +22,7 @@ _TAKEOVER_NAME = ".lock.takeover"
 _EMPTY_LOCK_S = 10.0
 _TAKEOVER_S = _EMPTY_LOCK_S
 _SAME_START_S = 3.0
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,17 @@ class LockHolder:
             return False
 
 
+class ProjectLockedError(ProjectError):
+    """A project that another program, `holder`, has open; it can be opened to be read only."""
+
+    holder: LockHolder | None = None
+
+
+class ProjectNotWritableError(ProjectError):
+    """A project where nothing may be written: somebody else's, or on a read-only disk; it can be
+    opened to be read only."""
+
+
 class ProjectLock:
     """Holds the lock of one project folder from `acquire` to `release`."""
 
@@ -65,11 +78,16 @@ class ProjectLock:
         self._held: LockHolder | None = None
 
     def acquire(self) -> None:
-        """Take the lock; raise `ProjectError` that says who holds it and where."""
+        """Take the lock; raise `ProjectError` that says who holds it and where.
+
+        That is a `ProjectLockedError` for another program, and a `ProjectNotWritableError` where
+        the folder may not be written to.
+        """
         try:
             self._acquire()
         except OSError as error:
-            raise ProjectError(
+            kind = ProjectNotWritableError if error.errno in _NOT_ALLOWED else ProjectError
+            raise kind(
                 f"The project folder {self.path.parent} cannot be written to "
                 f"({error.strerror or error}).",
                 "Check your permissions, or copy the project to another place.",
@@ -146,15 +164,23 @@ def _locked(path: Path) -> ProjectError:
     if holder.pid == os.getpid() and holder.here:
         return ProjectError(f"The project {folder} is already open in this program.")
     if holder.here:
-        return ProjectError(
+        return _held_by(
+            holder,
             f"The project {folder} is open in another window or program of {holder.user} on this "
             f"computer (process {holder.pid}, {since}).",
             "Close it there first.",
         )
-    return ProjectError(
+    return _held_by(
+        holder,
         f"The project {folder} is open on the computer {holder.host} by {holder.user} ({since}).",
         f"Close it there; if that computer was switched off meanwhile, delete the file {path}.",
     )
+
+
+def _held_by(holder: LockHolder, sentence: str, remedy: str) -> ProjectLockedError:
+    error = ProjectLockedError(sentence, remedy)
+    error.holder = holder
+    return error
 
 
 def _this_process() -> LockHolder:

@@ -97,8 +97,9 @@ class Project:
     def open(folder: Path, *, read_only: bool = False) -> Project:
         """Open a project folder (or its `project.json`) and lock it.
 
-        Raises `ProjectError` when it is no project, damaged, from a newer version, or open
-        elsewhere. What an interrupted import or removal left behind is tidied up. With
+        Raises `ProjectError` when it is no project, damaged, from a newer version, open elsewhere
+        (`ProjectLockedError`) or may not be written to (`ProjectNotWritableError`). What an
+        interrupted import or removal left behind is tidied up. With
         `read_only` nothing is locked or written, so that it may be open elsewhere; what would
         change the project raises `ProjectError`.
         """

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QApplication
 from review_driver import LONG_MS, Reviewer
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.review.review_flow import estimate_text
 from particleseg_app.projects import Project
 from particleseg_app.projects.review_files import open_review
@@ -94,7 +95,7 @@ def test_markers_are_set_in_3d(reviewer: Reviewer) -> None:
     assert found is not None and scene is not None
     for number, centre in enumerate((run.FIRST, run.SECOND), start=1):
         z, y, x = (c - a + 0.5 for c, a in zip(centre, found.box.start, strict=True))
-        column, row = scene.project(np.array([[x, y, z]]))[0].tolist()
+        column, row = scene.camera.project(np.array([[x, y, z]]))[0].tolist()
         view._clicked((column, row))
         assert len(reviewer.page.drawing.markers) == number
         voxel = tuple(int(m) for m in reviewer.page.drawing.markers[-1])
@@ -147,8 +148,10 @@ def test_the_neighbours_of_a_particle_that_goes_stay_in_3d(reviewer: Reviewer) -
     reviewer.choose("delete")
     reviewer.wait(lambda: reviewer.controller.changes is not None)
     view = reviewer.page.view.particles_3d
-    assert view is not None and view._labels is not None
-    assert set(np.unique(view._labels.read(Box.whole(view._labels.shape)))) == {0, run.RIGHT_HALF}
+    assert view is not None
+    labels = view._preparation.labels
+    assert labels is not None
+    assert set(np.unique(labels.read(Box.whole(labels.shape)))) == {0, run.RIGHT_HALF}
 
 
 def test_the_list_takes_the_colours_of_the_theme(reviewer: Reviewer, qapp: QApplication) -> None:
@@ -204,7 +207,7 @@ def test_a_project_that_can_only_be_read_is_only_looked_at(reviewer: Reviewer) -
     reviewer.start()
     reviewer.wait_for_proposal()  # the cut is drawn all the same
     page = reviewer.page
-    assert "only be read" in page.card.state.text()
+    assert page.card.accept_button.toolTip() == READ_ONLY
     assert not page.card.accept_button.isEnabled() and not page.card.reject_button.isEnabled()
     assert not any(button.isEnabled() for button in page.tools.buttons.values())
     for key in (Qt.Key.Key_Return, Qt.Key.Key_R, Qt.Key.Key_S, Qt.Key.Key_N, Qt.Key.Key_P):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QAction, QFont
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
@@ -84,6 +84,7 @@ class ProjectPanel(QWidget):
         self.add_button = button("Add scan…", self.add_scan_wanted.emit, icon_name="add-scan")
         self.continue_button = button("Continue this run", self._continue, primary=True)
         self.continue_button.hide()
+        self._read_only = ""
 
         top = row(self._name, None, self._more)
         top.setContentsMargins(16, 12, 8, 6)
@@ -142,6 +143,14 @@ class ProjectPanel(QWidget):
         self._filling = False
         self._show_choice()
 
+    def set_read_only(self, why: str) -> None:
+        """Refuse what would change the project, and say why; empty: nothing is refused."""
+        self._read_only = why
+        for changing in (self.new_run_button, self.add_button, self.continue_button):
+            changing.setEnabled(not why)
+            changing.setToolTip(why)
+        self._show_choice()
+
     def choose(self, kind: str, item_id: str) -> None:
         """Mark a scan or run as the one shown, without asking for it again."""
         for item in self._items():
@@ -194,7 +203,7 @@ class ProjectPanel(QWidget):
         item = self.tree.currentItem()
         can = item is not None and item.data(0, STATUS_ROLE) in ("unfinished", "failed")
         self.continue_button.setVisible(can)
-        self.new_run_button.setEnabled(self.chosen_scan() is not None)
+        self.new_run_button.setEnabled(self.chosen_scan() is not None and not self._read_only)
 
     def _continue(self) -> None:
         chosen = self._chosen()
@@ -214,28 +223,35 @@ class ProjectPanel(QWidget):
 
     def menu_for(self, item: QTreeWidgetItem) -> QMenu:
         """The context menu of a scan or run."""
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu = self._new_menu()
         key, status = str(item.data(0, ID_ROLE)), item.data(0, STATUS_ROLE)
         if item.data(0, KIND_ROLE) == "scan":
-            menu.addAction(icon("new-run"), "New run…", lambda: self.new_run_wanted.emit(key))
+            new = menu.addAction(icon("new-run"), "New run…", lambda: self.new_run_wanted.emit(key))
             menu.addSeparator()
-            menu.addAction(icon("rename"), "Rename…", lambda: self.rename_wanted.emit("scan", key))
+            rename = menu.addAction(
+                icon("rename"), "Rename…", lambda: self.rename_wanted.emit("scan", key)
+            )
             menu.addAction(
                 icon("reveal"), file_manager_words(), lambda: self.reveal_wanted.emit("scan", key)
             )
-            menu.addAction(
+            remove = menu.addAction(
                 icon("remove"), "Remove this scan…", lambda: self.remove_scan_wanted.emit(key)
             )
+            self._refuse(new, rename, remove)
             return menu
         if status in ("unfinished", "failed"):
-            menu.addAction(icon("continue"), "Continue", lambda: self.run_continued.emit(key))
+            go_on = menu.addAction(
+                icon("continue"), "Continue", lambda: self.run_continued.emit(key)
+            )
+            self._refuse(go_on)
         if status == "finished":
             menu.addAction(icon("export"), "Export…", lambda: self.run_exported.emit(key))
         if status in ("working", "waiting"):
             menu.addAction(icon("close"), "Stop", lambda: self.run_stopped.emit(key))
         menu.addSeparator()
-        menu.addAction(icon("rename"), "Rename…", lambda: self.rename_wanted.emit("run", key))
+        rename = menu.addAction(
+            icon("rename"), "Rename…", lambda: self.rename_wanted.emit("run", key)
+        )
         menu.addAction(
             icon("reveal"), file_manager_words(), lambda: self.reveal_wanted.emit("run", key)
         )
@@ -243,12 +259,30 @@ class ProjectPanel(QWidget):
             icon("remove"), "Remove this run…", lambda: self.remove_run_wanted.emit(key)
         )
         remove.setEnabled(status not in ("working", "waiting"))
+        self._refuse(rename, remove)
         return menu
 
-    def _show_project_menu(self) -> None:
+    def _new_menu(self) -> QMenu:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(
+        menu.setToolTipsVisible(bool(self._read_only))
+        return menu
+
+    def _refuse(self, *actions: QAction) -> None:
+        """Disable actions that change the project, if it is open for reading only."""
+        if self._read_only:
+            for action in actions:
+                action.setEnabled(False)
+                action.setToolTip(self._read_only)
+
+    def _show_project_menu(self) -> None:
+        menu = self.project_menu()
+        menu.popup(self._more.mapToGlobal(QPoint(0, self._more.height())))
+
+    def project_menu(self) -> QMenu:
+        """The menu of the project as a whole."""
+        menu = self._new_menu()
+        rename = menu.addAction(
             icon("rename"), "Rename project…", lambda: self.rename_wanted.emit("project", "")
         )
         menu.addAction(
@@ -256,7 +290,8 @@ class ProjectPanel(QWidget):
         )
         menu.addSeparator()
         menu.addAction(icon("close"), "Close project", self.close_wanted.emit)
-        menu.popup(self._more.mapToGlobal(QPoint(0, self._more.height())))
+        self._refuse(rename)
+        return menu
 
 
 def _fill(item: QTreeWidgetItem, kind: str, key: str, status: str) -> None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_count
+from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.style import Card, button, label, row
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ STATES = {
     "mended": "Mended by hand",
     "skipped": "Skipped",
 }
-READ_ONLY = "This project can only be read, so nothing can be mended."
 _ALSO = {"merger": "joined?", "splitter": "one particle?", "false particle": "no particle?"}
 STRONG, MEDIUM = 0.6, 0.25
 
@@ -151,7 +151,7 @@ class CaseCard(Card):
             widget.setVisible(case is not None)
         self._who.setText(who)
         self._who.setVisible(bool(who))
-        said = READ_ONLY if read_only and case is not None else STATES.get(state, "")
+        said = STATES.get(state, "")
         self.state.setText(said)
         self.state.setVisible(bool(said))
         if case is None:
@@ -163,6 +163,8 @@ class CaseCard(Card):
         self._likelihood.setText(likelihood_text(case.probability))
         self._likelihood.setToolTip("How probable an error is here")
         self._evidence.setText(case.text)
+        self.accept_button.setToolTip(READ_ONLY if read_only else "Enter")
+        self.reject_button.setToolTip(READ_ONLY if read_only else "R")
         self.accept_button.setText(ANSWERS[case.kind])
         self.accept_button.setVisible(True)
         self.accept_button.setEnabled(proposal)

@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_count
+from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.review.case_card import STATES, likelihood_colour, likelihood_text
 from particleseg_app.gui.style import button, label, row, tool_button
 
@@ -46,6 +47,7 @@ SHORT_NAMES = {
     "false particle": "No particle?",
     "missed particle": "Missed?",
 }
+UNDO, REDO = "Undo (Ctrl+Z)", "Redo (Ctrl+Shift+Z)"
 HISTORY_STATES = {
     "applied": "",
     "undone": "undone",
@@ -169,8 +171,8 @@ class QueuePanel(QWidget):
         theme.notifier.changed.connect(self.queue.viewport().update)
         self.queue.clicked.connect(lambda index: self.case_chosen.emit(index.row()))
         self.history.clicked.connect(lambda index: self._choose_entry(index.row()))
-        self.undo_button = tool_button("undo", "Undo (Ctrl+Z)", self.undo_wanted.emit)
-        self.redo_button = tool_button("redo", "Redo (Ctrl+Shift+Z)", self.redo_wanted.emit)
+        self.undo_button = tool_button("undo", UNDO, self.undo_wanted.emit)
+        self.redo_button = tool_button("redo", REDO, self.redo_wanted.emit)
         self.revert_button = button(
             "Back to the segmentation…", self.revert_wanted.emit, quiet=True
         )
@@ -260,9 +262,14 @@ class QueuePanel(QWidget):
         self._estimate.setVisible(bool(text))
 
     def show_history(
-        self, entries: Sequence[JournalEntry], can_undo: bool, can_redo: bool, mends: int
+        self,
+        entries: Sequence[JournalEntry],
+        can_undo: bool,
+        can_redo: bool,
+        mends: int,
+        read_only: bool = False,
     ) -> None:
-        """Show what was done, the latest first."""
+        """Show what was done, the latest first; nothing can be taken back in `read_only`."""
         self._entries = list(reversed(entries))
         rows: list[Row] = []
         for entry in self._entries:
@@ -273,7 +280,13 @@ class QueuePanel(QWidget):
         self._no_history.setVisible(not rows)
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
-        self.revert_button.setEnabled(mends > 0)
+        self.revert_button.setEnabled(mends > 0 and not read_only)
+        for step, tip in (
+            (self.undo_button, UNDO),
+            (self.redo_button, REDO),
+            (self.revert_button, ""),
+        ):
+            step.setToolTip(READ_ONLY if read_only else tip)
         second = self._tabs.button(1)
         assert second is not None
         second.setText(f"History ({format_count(mends)})" if mends else "History")

@@ -150,7 +150,9 @@ class ReviewFlow(QObject):
     def _stored_cases(self, shown: Shown) -> Sequence[ReviewCase]:
         from particleseg_app.review.cases import read_cases
 
-        assert shown.review is not None
+        assert shown.review is not None and shown.run is not None
+        if shown.run.id in self._session.found_cases:
+            return self._session.found_cases[shown.run.id]
         path = shown.review.paths.cases
         if not path.exists():
             return []

@@ -271,7 +271,11 @@ class ReviewPage(QWidget):
         if controller is not None:
             journal = controller.journal
             self.queue.show_history(
-                journal.entries(), controller.can_undo, controller.can_redo, journal.mend_count
+                journal.entries(),
+                controller.can_undo,
+                controller.can_redo,
+                journal.mend_count,
+                journal.read_only,
             )
 
     def _show_steps(self) -> None:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui.icons import icon
+from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.style import Card, button, label, row
 from particleseg_app.units import format_micrometres
 
@@ -137,6 +138,8 @@ class ToolPanel(Card):
         """Whether there is a particle to mend, a place to paint a new one, and whether one may."""
         for name, tool in self.buttons.items():
             tool.setEnabled(writable and (particle or (place and name == "paint")))
+            hint = f"{SPECS[name].hint} ({SPECS[name].key})"
+            tool.setToolTip(hint if writable else READ_ONLY)
         if not particle:
             self.as_new.setChecked(True)
         self.as_new.setEnabled(particle)
