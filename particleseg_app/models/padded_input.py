@@ -59,7 +59,7 @@ def pad_input_channels(
     the same, or whose first convolution is not quicker on a few such tiles, is put back as it was.
     Raises only `Cancelled`.
     """
-    layers = [layer for layer in network.modules() if _can_pad(layer)]
+    layers: list[Any] = [layer for layer in network.modules() if _can_pad(layer)]
     if not layers or torch.finfo(precision).bits != 16:
         return False
     before = [(layer, layer.weight, layer.in_channels) for layer in layers]
