@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -15,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from particleseg_app.errors import ProjectError
-from particleseg_app.projects import Project, lock_holder
+from particleseg_app.projects import (
+    Project,
+    ProjectLockedError,
+    ProjectNotWritableError,
+    lock_holder,
+)
 
 _HOLD = """
 import sys
@@ -141,8 +147,9 @@ def _write_lock(folder: Path, **changes: object) -> None:
 
 def test_other_computer_is_named_and_never_taken_over(folder: Path) -> None:
     _write_lock(folder, host="lab-pc-3", pid=2**22 + 1)
-    with pytest.raises(ProjectError) as caught:
+    with pytest.raises(ProjectLockedError) as caught:
         Project.open(folder)
+    assert caught.value.holder == lock_holder(folder)
     assert "lab-pc-3" in caught.value.sentence
     assert "anna" in caught.value.sentence
     assert ".lock" in caught.value.remedy
@@ -152,6 +159,27 @@ def test_other_computer_is_named_and_never_taken_over(folder: Path) -> None:
 def test_process_number_given_to_another_program_since(folder: Path) -> None:
     _write_lock(folder, pid=os.getpid())
     Project.open(folder).close()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EROFS, ProjectNotWritableError),
+        (errno.EACCES, ProjectNotWritableError),
+        (errno.ENOSPC, ProjectError),  # there is something better to do than to look at it
+    ],
+)
+def test_a_folder_that_takes_no_lock_says_whether_it_never_will(
+    folder: Path, number: int, kind: type[ProjectError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, *_rest: object) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr("particleseg_app.projects.lock.os.open", refuse)
+    with pytest.raises(ProjectError, match=os.strerror(number)) as caught:
+        Project.open(folder)
+    assert type(caught.value) is kind and caught.value.remedy
+    Project.open(folder, read_only=True).close()
 
 
 def test_lock_without_content(folder: Path) -> None:
