@@ -28,6 +28,7 @@ class Actions(QObject):
     export = Signal()
     review = Signal()
     mend = Signal()
+    phases = Signal()
     stop_work = Signal()
     show_all = Signal()
     filter_table = Signal()
@@ -55,6 +56,7 @@ class Actions(QObject):
         self.review_action = make("Review", "review", "Ctrl+R", self.review)
         self.review_action.setCheckable(True)
         self.mend_action = make("Mend this particle", "split", "Ctrl+M", self.mend)
+        self.phases_action = make("Phases…", "phases", "Ctrl+H", self.phases)
         self.stop_action = make("Cancel running work", "close", "Ctrl+.", self.stop_work)
         self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
         self.filter_action = make("Filter particles", "filter", "Ctrl+F", self.filter_table)
@@ -90,6 +92,8 @@ class Actions(QObject):
     def add_appearance(self, bar: AppearanceBar) -> None:
         """Take in the controls of how particles look, beside those of their overlay."""
         self._appearance = bar
+        bar.phases_button.setDefaultAction(self.phases_action)
+        bar.phases_wanted.connect(self.phases)
         self._appearance_place = self.toolbar.insertWidget(self._overlay_place, bar)
         before = self.show_all_action
         self._view_menu.insertActions(
@@ -129,6 +133,7 @@ class Actions(QObject):
         self.new_run_action.setEnabled(scan and not read_only)
         self.export_action.setEnabled(result)
         self.review_action.setEnabled(result)
+        self.phases_action.setEnabled(result and not reviewing)
         self.filter_action.setEnabled(result and not reviewing)
         self.show_all_action.setEnabled(scan and not reviewing)
         self.stop_action.setEnabled(busy)
@@ -183,6 +188,8 @@ class Actions(QObject):
         run.addActions([self.new_run_action, self.stop_action])
         run.addSeparator()
         run.addActions([self.review_action, self.mend_action])
+        run.addSeparator()
+        run.addAction(self.phases_action)
         self._view_menu = view = bar.addMenu("&View")
         view.addActions([self.fill_action, self.contours_action])
         view.addSeparator()

@@ -22,6 +22,7 @@ from particleseg_app.projects import is_project
 if TYPE_CHECKING:
     from particleseg_app.gui.export_dialog import ExportDialog
     from particleseg_app.gui.new_project_dialog import NewProjectDialog
+    from particleseg_app.gui.phases_dialog import PhasesDialog
     from particleseg_app.gui.wizard import SegmentationWizard
     from particleseg_app.volumes import Scan, ScanSource
 
@@ -42,8 +43,10 @@ class Flows(QObject):
         self.export_dialog: ExportDialog | None = None
         self.read_only_question: ReadOnlyQuestion | None = None
         session.locked.connect(self._ask_to_read_only)
+        self.phases_dialog: PhasesDialog | None = None
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
+        session.shown_changed.connect(self.close_phases)
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -215,6 +218,31 @@ class Flows(QObject):
         self.export_dialog = dialog
         dialog.finished.connect(lambda _result: self._close_dialog("export_dialog"))
         dialog.open()
+
+    def phases(self) -> None:
+        """Show the phases of the run that is shown, beside its results."""
+        shown, project = self._session.shown, self._session.project
+        if project is None or shown is None or shown.run is None or shown.review is None:
+            return
+        if self.phases_dialog is not None:
+            self.phases_dialog.raise_()
+            self.phases_dialog.activateWindow()
+            return
+        from particleseg_app.gui.phases_dialog import PhasesDialog
+
+        dialog = PhasesDialog(project, shown.run.id, shown.review.phases, self._window)
+        self.phases_dialog = dialog
+        dialog.phases_changed.connect(self._session.take_up_phases)
+        dialog.finished.connect(lambda _result: self._forget_phases())
+        dialog.show()
+
+    def _forget_phases(self) -> None:
+        self.phases_dialog = None  # it goes when its work has ended
+
+    def close_phases(self) -> None:
+        """Close the phases, which are those of what was shown before."""
+        if self.phases_dialog is not None:
+            self.phases_dialog.reject()
 
     # --- scans and runs in the project panel ---------------------------------------------------
 

@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
         actions.export.connect(self._export)
         actions.review.connect(self._review)
         actions.mend.connect(self._mend)
+        actions.phases.connect(flows.phases)
         page.particle_selected.connect(lambda _particle: self._show_marked())
         page.table.marked_changed.connect(self._show_marked)
         actions.stop_work.connect(self._stop_work)
@@ -178,6 +179,8 @@ class MainWindow(QMainWindow):
             self.project_page.show_mended(shown)
 
     def _show_review(self, review: bool) -> None:
+        if review:
+            self.flows.close_phases()
         self.pages.setCurrentWidget(self.review_page if review else self.project_page)
         shown = self.session.shown
         if not review and shown is not None and shown.table is not None:
@@ -327,6 +330,7 @@ class MainWindow(QMainWindow):
         self._closing = True
         if self.flows.wizard is not None:
             self.flows.wizard.reject()
+        self.flows.close_phases()
         self.session.jobs.cancel_all()
         for task in running_tasks():
             task.cancel()

@@ -70,7 +70,7 @@ class Session(QObject):
     project_changed = Signal()  # opened or closed
     items_changed = Signal()  # scans, runs, or how far they are
     shown_changed = Signal()
-    table_changed = Signal()  # of what is shown, after mends
+    table_changed = Signal()  # of what is shown, after mends or with other phases
     finding_changed = Signal()
     cases_found = Signal(str)  # the review queue of a run
     scan_imported = Signal(str)
@@ -93,6 +93,7 @@ class Session(QObject):
         self._wanted: tuple[str, str] | None = None
         self._mended: set[int] = set()
         self._measuring: Task | None = None
+        self._phases_changed = False
         self._finding: set[str] = set()  # runs of which the doubtful particles are looked for
 
     # --- the project ---------------------------------------------------------------------------
@@ -283,16 +284,29 @@ class Session(QObject):
         if self._measuring is None:
             self._measure_mended()
 
+    def take_up_phases(self) -> None:
+        """Bring the table up to date, in the background, when the run shown got other phases."""
+        self._phases_changed = True
+        if self._measuring is None:
+            self._measure_mended()
+
     def _measure_mended(self) -> None:
         shown = self.shown
-        if shown is None or shown.review is None or shown.table is None or not self._mended:
+        if shown is None or shown.review is None or shown.table is None:
+            return
+        if not self._mended and not self._phases_changed:
             return
         labels, self._mended = frozenset(self._mended), set()
+        other_phases, self._phases_changed = self._phases_changed, False
         review, table, scan = shown.review, shown.table, shown.scan
-        task = Task(
-            "Measuring mended particles",
-            lambda progress, cancel: review.table_after(table, labels, scan, progress, cancel),
-        )
+
+        def work(progress: Progress, cancel: CancelToken) -> pd.DataFrame:
+            if other_phases:
+                review.read_phases()
+                return review.table(scan, progress, cancel)
+            return review.table_after(table, labels, scan, progress, cancel)
+
+        task = Task("Measuring mended particles", work)
         self._measuring = task
 
         def done(measured: pd.DataFrame) -> None:

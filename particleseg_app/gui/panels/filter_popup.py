@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QLineEdit, QVBoxLayout, QWidget
 
 from particleseg_app.gui.formats import parse_number
 from particleseg_app.gui.panels.table_filter import Condition
 from particleseg_app.gui.style import button, label, row
 from particleseg_app.particles import Column
+from particleseg_app.particles.phases import MAIN_PHASE, phase_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ class FilterPopup(QFrame):
         self._grid.setHorizontalSpacing(10)
         self._grid.setVerticalSpacing(6)
         self._fields: dict[str, tuple[QLineEdit, QLineEdit]] = {}
+        self.phase_box: QComboBox | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 14, 16, 12)
         layout.setSpacing(10)
@@ -81,6 +83,18 @@ class FilterPopup(QFrame):
             self._grid.addWidget(high, number, 3)
             self._grid.addWidget(label(column.unit, "muted"), number, 4)
             self._fields[column.name] = (low, high)
+        self.phase_box = None
+        names = phase_names(table)
+        if names:
+            box = QComboBox()
+            box.setAccessibleName("Main phase")
+            box.addItem("Any", "")
+            for name in names:
+                box.addItem(name, name)
+            box.activated.connect(self._tell)
+            self._grid.addWidget(label("Main phase"), len(shown), 0)
+            self._grid.addWidget(box, len(shown), 1, 1, 3)
+            self.phase_box = box
 
     def set_conditions(self, conditions: Sequence[Condition]) -> None:
         """Show limits that were typed elsewhere."""
@@ -89,11 +103,16 @@ class FilterPopup(QFrame):
             most = [c.maximum for c in conditions if c.column == name and c.maximum is not None]
             low.setText(f"{max(least):g}" if least else "")
             high.setText(f"{min(most):g}" if most else "")
+        if self.phase_box is not None:
+            names = [c.name for c in conditions if c.column == MAIN_PHASE]
+            self.phase_box.setCurrentIndex(self.phase_box.findData(names[-1] if names else ""))
 
     def clear(self) -> None:
         for low, high in self._fields.values():
             low.clear()
             high.clear()
+        if self.phase_box is not None:
+            self.phase_box.setCurrentIndex(0)
         self._tell()
 
     def text(self) -> str:
@@ -108,6 +127,8 @@ class FilterPopup(QFrame):
                 parts.append(f"{word} >= {low:.12g}")
             elif high is not None:
                 parts.append(f"{word} <= {high:.12g}")
+        if self.phase_box is not None and self.phase_box.currentData():
+            parts.append(f"phase = {self.phase_box.currentData()}")
         return ", ".join(parts)
 
     def _tell(self) -> None:

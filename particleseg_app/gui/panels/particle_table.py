@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -20,9 +20,10 @@ from PySide6.QtWidgets import (
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.gui.formats import format_count, plural
 from particleseg_app.gui.panels.filter_popup import FilterPopup
-from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
+from particleseg_app.gui.panels.particle_table_model import MARK, ParticleTableModel
 from particleseg_app.gui.panels.table_filter import TableFilter, parse_conditions
 from particleseg_app.gui.style import label, row, tool_button
+from particleseg_app.particles.phases import MAIN_PHASE, phase_columns, phase_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 FIRST_COLUMNS = (
     "label",
     "equivalent_diameter_um",
+    MAIN_PHASE,
     "volume_um3",
     "sphericity",
     "surface_area_um2",
@@ -98,12 +100,13 @@ class ParticleTablePanel(QWidget):
     def set_table(self, table: pd.DataFrame | None) -> None:
         """Show the particles of a run; None empties the table."""
         self._label = None
-        first = not self.model.columns
+        names = [column.name for column in self.model.columns]
         self.model.set_table(table)
+        first = names != [column.name for column in self.model.columns]
         if table is not None:
             self._popup.set_table(table, self.model.columns)
             if first:
-                self._arrange_columns()
+                self._arrange_columns(table)
             self.apply_filter()
         self._show_count()
 
@@ -135,7 +138,9 @@ class ParticleTablePanel(QWidget):
         """Filter by what is typed; a text that is not understood keeps the last filter."""
         self._typing.stop()
         try:
-            conditions = parse_conditions(self.filter_box.text(), self.model.columns)
+            table = self.model.table
+            phases = () if table is None else phase_names(table)
+            conditions = parse_conditions(self.filter_box.text(), self.model.columns, phases)
         except InvalidValueError as error:
             self.problem_label.setText(f"{error.sentence} {error.remedy}")
             self.problem_label.show()
@@ -151,20 +156,25 @@ class ParticleTablePanel(QWidget):
         """Sort by a column, or turn its order round; measures show their largest value first."""
         ascending = Qt.SortOrder.AscendingOrder
         descending = Qt.SortOrder.DescendingOrder
-        first = ascending if self.model.columns[column].name == "label" else descending
+        small_first = self.model.columns[column].name in ("label", MAIN_PHASE)
+        first = ascending if small_first else descending
         now = self.model.sorted_by
         if now is not None and now[0] == column:
             first = descending if now[1] == ascending else ascending
         self.model.sort(column, first)
         self.select_label(self._label)
 
-    def _arrange_columns(self) -> None:
+    def _arrange_columns(self, table: pd.DataFrame) -> None:
         header = self.view.horizontalHeader()
         names = [column.name for column in self.model.columns]
-        wanted = [name for name in FIRST_COLUMNS if name in names]
+        shares = [column.name for column in phase_columns(phase_names(table))[1:]]
+        place_of_shares = FIRST_COLUMNS.index("touches_scan_edge")
+        wanted = [*FIRST_COLUMNS[:place_of_shares], *shares, *FIRST_COLUMNS[place_of_shares:]]
+        wanted = [name for name in wanted if name in names]
         for place, name in enumerate(wanted):
             header.moveSection(header.visualIndex(names.index(name)), place)
-        self.model.sort(names.index("label"), Qt.SortOrder.AscendingOrder)
+        if self.model.sorted_by is None or self.model.sorted_by[0] >= len(names):
+            self.model.sort(names.index("label"), Qt.SortOrder.AscendingOrder)
         self.view.resizeColumnsToContents()
 
     def _show_count(self) -> None:
@@ -225,6 +235,7 @@ def _make_view(model: ParticleTableModel) -> QTableView:
     vertical.setDefaultSectionSize(ROW_HEIGHT)
     header = view.horizontalHeader()
     header.setResizeContentsPrecision(50)
+    view.setIconSize(QSize(MARK, MARK // 2))
     header.setSectionsMovable(True)
     header.setSectionsClickable(True)
     header.setHighlightSections(False)

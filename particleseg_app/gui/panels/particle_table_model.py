@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 
 from particleseg_app.gui.formats import format_measure
 from particleseg_app.gui.panels.table_filter import TableFilter
-from particleseg_app.particles import COLUMNS, Column
+from particleseg_app.gui.viewers.phase_colours import phase_colour
+from particleseg_app.particles import Column
+from particleseg_app.particles.phases import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Index = QModelIndex | QPersistentModelIndex
+MARK = 20  # pixels of the picture of a phase, of which a row shows half
 
 
 class ParticleTableModel(QAbstractTableModel):
@@ -29,7 +34,8 @@ class ParticleTableModel(QAbstractTableModel):
         super().__init__(parent)
         self._table: pd.DataFrame | None = None
         self._columns: tuple[Column, ...] = ()
-        self._values: list[np.ndarray] = []
+        self._values: list[np.ndarray] = []  # of names their places among the names
+        self._names: dict[int, list[str]] = {}  # of the columns that hold names
         self._decimals: list[int] = []
         self._labels = np.zeros(0, dtype=np.int64)
         self._filter = TableFilter()
@@ -61,12 +67,22 @@ class ParticleTableModel(QAbstractTableModel):
         self.beginResetModel()
         self._table = table
         if table is None:
-            self._columns, self._values = (), []
+            self._columns, self._values, self._names = (), [], {}
             self._labels = np.zeros(0, dtype=np.int64)
             self._decimals = []
         else:
-            self._columns = tuple(column for column in COLUMNS if column.name in table)
-            self._values = [table[column.name].to_numpy() for column in self._columns]
+            self._columns = columns_of(table)
+            self._names = {
+                place: [str(name) for name in table[column.name].cat.categories]
+                for place, column in enumerate(self._columns)
+                if column.kind == "name"
+            }
+            self._values = [
+                table[column.name].cat.codes.to_numpy()
+                if place in self._names
+                else table[column.name].to_numpy()
+                for place, column in enumerate(self._columns)
+            ]
             self._labels = table["label"].to_numpy(dtype=np.int64)
             self._decimals = [
                 _decimals(values, column)
@@ -143,9 +159,16 @@ class ParticleTableModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             value = self._values[index.column()][self._rows[index.row()]]
+            if index.column() in self._names:
+                return self._names[index.column()][value]
             return _text(value, self._decimals[index.column()])
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            names = index.column() in self._names
+            side = Qt.AlignmentFlag.AlignLeft if names else Qt.AlignmentFlag.AlignRight
+            return side | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.DecorationRole and index.column() in self._names:
+            number = int(self._values[index.column()][self._rows[index.row()]])
+            return phase_mark(number)
         if role == Qt.ItemDataRole.UserRole:
             return self._values[index.column()][self._rows[index.row()]].item()
         return None
@@ -168,8 +191,24 @@ class ParticleTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{column.description} Click to sort."
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            names = section in self._names
+            side = Qt.AlignmentFlag.AlignLeft if names else Qt.AlignmentFlag.AlignRight
+            return side | Qt.AlignmentFlag.AlignVCenter
         return None
+
+
+@cache
+def phase_mark(number: int) -> QIcon:
+    """A small square in the colour of a phase, with a gap before it."""
+    picture = QPixmap(2 * MARK, MARK)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(*phase_colour(number)))
+    painter.drawRoundedRect(MARK, 0, MARK, MARK, MARK / 5, MARK / 5)
+    painter.end()
+    return QIcon(picture)
 
 
 def _sorting(values: np.ndarray, order: Qt.SortOrder) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.gui.formats import parse_number
 from particleseg_app.particles import Column
+from particleseg_app.particles.phases import MAIN_PHASE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,15 +41,18 @@ _RANGE = re.compile(r"^(?P<name>.+?)\s+(?P<low>[-+\d.]+)\s*(?:\.\.|…|–|to)\s
 
 @dataclass(frozen=True)
 class Condition:
-    """`minimum ≤ column ≤ maximum`; either limit may be open or absent."""
+    """`minimum ≤ column ≤ maximum`; either limit may be open or absent. Or the column is `name`."""
 
     column: str
     minimum: float | None = None
     maximum: float | None = None
     strict_minimum: bool = False
     strict_maximum: bool = False
+    name: str | None = None
 
     def mask(self, values: np.ndarray) -> np.ndarray:
+        if self.name is not None:
+            return np.asarray(values == self.name, dtype=bool)
         keep = np.ones(len(values), dtype=bool)
         if self.minimum is not None:
             keep &= values > self.minimum if self.strict_minimum else values >= self.minimum
@@ -68,32 +72,40 @@ class TableFilter:
         """Indices of the rows of `table` that pass, in the table's order."""
         keep = np.ones(len(table), dtype=bool)
         for condition in self.conditions:
+            if condition.column not in table:  # of phases that are gone
+                continue
             keep &= condition.mask(table[condition.column].to_numpy())
         if self.hide_edge and "touches_scan_edge" in table:
             keep &= ~table["touches_scan_edge"].to_numpy(dtype=bool)
         return np.flatnonzero(keep)
 
 
-def parse_conditions(text: str, columns: Sequence[Column]) -> tuple[Condition, ...]:
+def parse_conditions(
+    text: str, columns: Sequence[Column], phases: Sequence[str] = ()
+) -> tuple[Condition, ...]:
     """Conditions of a typed filter; raise `InvalidValueError` saying which part is not understood.
 
     Parts are joined by `;`, `,` followed by a space, or `and`. A bare whole number means that
-    particle.
+    particle, the name of one of the `phases` the particles of which it is the main one.
     """
     conditions = []
     for part in re.split(r"\s*;\s*|,\s+|\s+and\s+|\s*&\s*", text.strip(), flags=re.IGNORECASE):
         part = part.strip().rstrip(",")
         if part:
-            conditions.append(_parse_condition(part, columns))
+            conditions.append(_parse_condition(part, columns, phases))
     return tuple(conditions)
 
 
-def _parse_condition(part: str, columns: Sequence[Column]) -> Condition:
+def _parse_condition(part: str, columns: Sequence[Column], phases: Sequence[str]) -> Condition:
+    if _plain(part) in map(_plain, phases):
+        return _of_phase(part, phases)
     if re.fullmatch(r"#?\s*\d+", part):
         label = float(part.lstrip("# "))
         return Condition("label", label, label)
     match = _COMPARISON.match(part)
     if match:
+        if _plain(match["name"]) in ("phase", "main phase"):
+            return _of_phase(match["value"], phases)
         name, value = _find_column(match["name"], columns), _value(match["value"], part)
         sign = match["sign"]
         if sign == "=":
@@ -107,6 +119,19 @@ def _parse_condition(part: str, columns: Sequence[Column]) -> Condition:
         return Condition(_find_column(match["name"], columns), low, high)
     raise InvalidValueError(
         f"“{part}” is not a filter.", "Write for example: diameter > 150, or sphericity 0.5..0.8"
+    )
+
+
+def _of_phase(text: str, phases: Sequence[str]) -> Condition:
+    """The particles of one main phase, told by its name or, where that is “Phase 2”, by its
+    number."""
+    for name in phases:
+        if _plain(text) in (_plain(name), _plain(name).removeprefix("phase ")):
+            return Condition(MAIN_PHASE, name=name)
+    if not phases:
+        raise InvalidValueError("This run has no phases yet.", "Choose Phases… to find them.")
+    raise InvalidValueError(
+        f"There is no phase “{text.strip()}”.", f"Write one of: {', '.join(phases)}."
     )
 
 

@@ -10,23 +10,41 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from particleseg_app.gui.viewers.label_look import LabelColouring, LabelLook, LabelVisibility
-from particleseg_app.particles import COLUMNS
+from particleseg_app.gui.viewers.label_look import (
+    ColourKey,
+    LabelColouring,
+    LabelLook,
+    LabelVisibility,
+)
+from particleseg_app.gui.viewers.phase_colours import phase_colour
+from particleseg_app.particles.phases import MAIN_PHASE, columns_of, phase_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BY_PARTICLE, BY_SCORE = "particle", "review score"
+BY_PARTICLE, BY_SCORE, BY_PHASE = "particle", "review score", MAIN_PHASE
 _NOT_COLOURED_BY = ("Particle", "Box")  # groups of columns that say nothing as a colour
 
 
 @dataclass(frozen=True)
 class ColourChoice:
-    """Something particles can be coloured by; `group` puts those of one kind together."""
+    """Something particles can be coloured by; `group` puts those of one kind together.
+
+    `missing` says how to get it where it is not there yet.
+    """
 
     key: str
     title: str
     group: str
+    missing: str = ""
+
+
+NO_PHASES = ColourChoice(
+    BY_PHASE,
+    "Phase…",
+    "Phases",
+    "This run has no phases yet. Choose this to part its particles by their grey values.",
+)
 
 
 def expected_errors(path: Path) -> dict[int, float]:
@@ -66,6 +84,7 @@ class ParticleAppearance(QObject):
     def set_table(self, table: pd.DataFrame | None, *, mended: bool = False) -> None:
         """Particles of another run, all shown; or of the same after mends, new ones shown."""
         before = set(self._labels.tolist())
+        phases_before = () if self._table is None else phase_names(self._table)
         self._table = table
         empty = np.zeros(0, np.int64)
         self._labels = empty if table is None else table["label"].to_numpy(dtype=np.int64)
@@ -74,7 +93,10 @@ class ParticleAppearance(QObject):
             self._in_table, self.only_in_table = None, False
         elif self._isolated is not None:
             self._isolated |= set(self._labels.tolist()) - before
-        if not any(choice.key == self.coloured_by for choice in self.choices()):
+        phases = () if table is None else phase_names(table)
+        if mended and phases and phases != phases_before:
+            self.coloured_by = BY_PHASE  # whoever asks for phases wants to see them
+        if not self._can_colour_by(self.coloured_by):
             self.coloured_by = BY_PARTICLE
         self.choices_changed.emit()
         self._tell(colours=True)
@@ -101,21 +123,27 @@ class ParticleAppearance(QObject):
         if self._scores:
             found.append(ColourChoice(BY_SCORE, "Expected errors", "Review"))
         if self._table is not None:
+            columns = columns_of(self._table)
+            if phase_names(self._table):
+                found.append(ColourChoice(BY_PHASE, "Phase", "Phases"))
+            else:
+                found.append(NO_PHASES)
             found.extend(
                 ColourChoice(column.name, column.title, column.group)
-                for column in COLUMNS
-                if column.name in self._table
-                and column.kind != "yes_no"
-                and column.group not in _NOT_COLOURED_BY
+                for column in sorted(columns, key=lambda column: column.group != "Phases")
+                if column.kind in ("whole", "real") and column.group not in _NOT_COLOURED_BY
             )
         return found
 
     def colour_by(self, key: str) -> None:
         """``particle``, ``review score`` or the name of a column."""
-        if not any(choice.key == key for choice in self.choices()):
+        if not self._can_colour_by(key):
             raise ValueError(f"particles cannot be coloured by {key!r}")
         self.coloured_by = key
         self._tell(colours=True)
+
+    def _can_colour_by(self, key: str) -> bool:
+        return any(choice.key == key and not choice.missing for choice in self.choices())
 
     # --- hiding --------------------------------------------------------------------------------
 
@@ -172,7 +200,13 @@ class ParticleAppearance(QObject):
         if self.coloured_by == BY_SCORE:
             scores = np.array([self._scores.get(int(n), 0.0) for n in self._labels])
             return LabelColouring.by_value(self._labels, scores, "Expected errors", digits=2)
-        column = next(column for column in COLUMNS if column.name == self.coloured_by)
+        if self.coloured_by == BY_PHASE:
+            names = phase_names(self._table)
+            entries = tuple((name, phase_colour(n)) for n, name in enumerate(names))
+            codes = self._table[MAIN_PHASE].cat.codes.to_numpy()
+            return LabelColouring.by_class(self._labels, codes, ColourKey("Main phase", entries))
+        columns = columns_of(self._table)
+        column = next(column for column in columns if column.name == self.coloured_by)
         return LabelColouring.by_value(
             self._labels,
             self._table[column.name].to_numpy(dtype=np.float64),

@@ -22,10 +22,11 @@ COMBO_WIDTH = 172
 
 
 class AppearanceBar(QWidget):
-    """Signals: `hide_wanted` and `isolate_wanted` of the particles chosen."""
+    """Signals: `hide_wanted` and `isolate_wanted` of the particles chosen, and `phases_wanted`."""
 
     hide_wanted = Signal()
     isolate_wanted = Signal()
+    phases_wanted = Signal()
 
     def __init__(self, appearance: ParticleAppearance, keys_in: QWidget) -> None:
         """The keys H, I and Shift+H work while the focus is in `keys_in`."""
@@ -69,6 +70,10 @@ class AppearanceBar(QWidget):
         text.setProperty("role", "muted")
         layout.addWidget(text)
         layout.addWidget(self.choice)
+        self.phases_button = QToolButton()
+        self.phases_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
+        self.phases_button.setAutoRaise(True)
+        layout.addWidget(self.phases_button)
         appearance.choices_changed.connect(self._show_choices)
         appearance.changed.connect(lambda _look: self._show_state())
         self._show_choices()
@@ -99,6 +104,8 @@ class AppearanceBar(QWidget):
                 group = choice.group
                 self.choice.insertSeparator(self.choice.count())
             self.choice.addItem(choice.title, choice.key)
+            tip = Qt.ItemDataRole.ToolTipRole
+            self.choice.setItemData(self.choice.count() - 1, choice.missing or None, tip)
         # The list may be wider than the box, so that long titles can be read.
         metrics = self.choice.fontMetrics()
         titles = [self.choice.itemText(row) for row in range(self.choice.count())]
@@ -121,5 +128,9 @@ class AppearanceBar(QWidget):
 
     def _choose(self, row: int) -> None:
         key = self.choice.itemData(row)
-        if key is not None:
+        missing = {choice.key for choice in self._appearance.choices() if choice.missing}
+        if key in missing:
+            self._show_state()  # the colours stay what they are until there is something to show
+            self.phases_wanted.emit()
+        elif key is not None:
             self._appearance.colour_by(str(key))

@@ -23,7 +23,7 @@ from particleseg_app.volumes.grey_statistics import GreyStatistics
 MOST_BINS = 320
 
 
-class _GreyAxis(pg.AxisItem):
+class GreyAxis(pg.AxisItem):
     """Grey values with thin spaces between thousands."""
 
     def tickStrings(self, values: list, scale: float, spacing: float) -> list[str]:  # noqa: N802
@@ -32,7 +32,7 @@ class _GreyAxis(pg.AxisItem):
         return [f"{value:g}" for value in values]
 
 
-class _Plot(pg.PlotWidget):
+class Plot(pg.PlotWidget):
     """A plot that is only looked at: the wheel belongs to whatever it lies in."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
@@ -51,8 +51,8 @@ class HistogramWindow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._statistics: GreyStatistics | None = None
-        self._plot = _Plot(
-            enableMenu=False, axisItems={"bottom": _GreyAxis("bottom")}, background=None
+        self._plot = Plot(
+            enableMenu=False, axisItems={"bottom": GreyAxis("bottom")}, background=None
         )
         self._plot.setMouseEnabled(False, False)
         self._plot.hideButtons()

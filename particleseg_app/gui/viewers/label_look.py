@@ -58,15 +58,27 @@ class ColourScale:
         return low, high
 
 
+@dataclass(frozen=True)
+class ColourKey:
+    """What single colours stand for: a name and a colour (red, green, blue; 0 to 255) each."""
+
+    title: str
+    entries: tuple[tuple[str, tuple[int, int, int]], ...]
+
+
 class LabelColouring:
-    """A colour for each particle: by its number, or by a value along an even colour scale.
+    """A colour for each particle: by its number, by a value along an even colour scale, or by the
+    class it belongs to.
 
     `colours` are the PALETTE_SIZE colours, uint8 (PALETTE_SIZE, 3); `scale` says what the colours
     stand for, None where each particle just has its own.
     """
 
     def __init__(
-        self, colours: np.ndarray, lookup: np.ndarray | None, scale: ColourScale | None
+        self,
+        colours: np.ndarray,
+        lookup: np.ndarray | None,
+        scale: ColourScale | ColourKey | None,
     ) -> None:
         self.colours = colours
         self.scale = scale
@@ -102,6 +114,22 @@ class LabelColouring:
         lookup[0] = 0
         colours = np.vstack([colour_scale(), np.array([NO_VALUE_COLOUR], np.uint8)])
         return LabelColouring(colours, lookup, ColourScale(title, unit, low, high, digits))
+
+    @staticmethod
+    def by_class(labels: np.ndarray, classes: np.ndarray, key: ColourKey) -> LabelColouring:
+        """The colour in `key` of each particle's class.
+
+        `labels` and `classes` (n,) belong together; a class is a place in the entries of `key`.
+        Particles of no class (below 0), and those that are not among `labels`, are grey.
+        """
+        labels = np.asarray(labels, np.int64)
+        classes = np.asarray(classes, np.int64)
+        lookup = np.full(int(labels.max(initial=0)) + 2, NO_VALUE, np.uint8)
+        lookup[labels] = np.where(classes >= 0, 1 + classes, NO_VALUE)
+        lookup[0] = 0
+        colours = np.full((PALETTE_SIZE, 3), NO_VALUE_COLOUR, np.uint8)
+        colours[: len(key.entries)] = [colour for _name, colour in key.entries]
+        return LabelColouring(colours, lookup, key)
 
     def places(self, labels: np.ndarray) -> np.ndarray:
         """Place in `colours` of each label, from 1, and 0 for background; uint8."""

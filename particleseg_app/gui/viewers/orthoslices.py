@@ -14,7 +14,8 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.viewers.label_look import LabelLook
+from particleseg_app.gui.viewers.colour_legend import ColourLegend
+from particleseg_app.gui.viewers.label_look import ColourKey, LabelLook
 from particleseg_app.gui.viewers.pointed import NOTHING_POINTED, Pointed, describe
 from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar
 from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, XZ, YZ, Plane, SliceCamera
@@ -63,6 +64,7 @@ class OrthosliceView(QWidget):
         self._waiting = QTimer(self, interval=PATIENCE_MS, singleShot=True)
         self._waiting.timeout.connect(self._announce_waiting)
         self._cells = {plane: SliceCell(plane, self._camera) for plane in PLANES}
+        self._legends = {p: ColourLegend(cell.view) for p, cell in self._cells.items()}
         self._fourth: QWidget | None = None
         self._build()
         theme.notifier.changed.connect(self.update)
@@ -161,6 +163,7 @@ class OrthosliceView(QWidget):
             raise ValueError(f"labels of {labels.shape} do not fit a scan of {self._scan.shape}")
         self._labels = labels
         self._selected = 0
+        self._show_legend()
         self.loader.set_volumes(self._scan, labels)
         self._request_all()
 
@@ -169,6 +172,7 @@ class OrthosliceView(QWidget):
         self._scan = self._labels = None
         self._selected = 0
         self.loader.set_volumes(None, None)
+        self._show_legend()
         self._waiting.stop()
         for cell in self._cells.values():
             cell.view.show_picture(None)
@@ -197,6 +201,7 @@ class OrthosliceView(QWidget):
         """Colours of the particles, and which of them are shown."""
         if look is not self._look:
             self._look = look
+            self._show_legend()
             self._request_all()
 
     def set_cross_visible(self, visible: bool) -> None:
@@ -295,10 +300,26 @@ class OrthosliceView(QWidget):
         super().resizeEvent(event)
         self._hints.setVisible(self.width() > 900)
         self._fit_later()
+        self._show_legend_later()
 
     def showEvent(self, event: Any) -> None:  # noqa: N802
         super().showEvent(event)
         self._fit_later()
+        self._show_legend_later()
+
+    def _show_legend_later(self) -> None:
+        QTimer.singleShot(0, self, self._show_legend)  # when the cells have their sizes
+
+    def _show_legend(self) -> None:
+        """Name the colours of classes in the first slice that is seen."""
+        scale = None if self._labels is None else self._look.colouring.scale
+        left = scale if isinstance(scale, ColourKey) else None
+        for plane, legend in self._legends.items():
+            view = self._cells[plane].view
+            seen = not self._cells[plane].isHidden()
+            legend.set_scale(left if seen else None)
+            legend.move(max(0, view.width() - legend.width() - 8), 8)
+            left = None if seen else left
 
     def _fit_later(self) -> None:
         if self._camera.fits_view:  # the cells get their sizes only after this event
@@ -369,6 +390,7 @@ class OrthosliceView(QWidget):
             self._grid.setRowStretch(place, 0 if on and place != row else 1)
             self._grid.setColumnStretch(place, 0 if on and place != column else 1)
         self._fit_later()
+        self._show_legend_later()
 
     # --- pictures ------------------------------------------------------------------------------
 
