@@ -3,14 +3,13 @@
 The first convolution of a network has one input channel. For so few cuDNN has only kernels without
 tensor cores, and these take a card longer than layers with many times their arithmetic. With eight
 channels, seven of them zeros in the image and in the weights, the same sums come out of kernels
-with tensor cores. Where that is not quicker, or the network then answers otherwise than before, it
-stays as it was.
+with tensor cores. Which cards do so is not a matter of time taken, since a run that goes on later
+must compute as it did before. A network that then answers otherwise stays as it was.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,53 +21,27 @@ from particleseg_app.models.same_answer import same_but_for_rounding
 
 # Tensor cores take values of 16 bits in groups of 16 bytes.
 CHANNELS = 8
-# It must be worth the memory that the zeros take.
-WORTH_PADDING = 0.9
-_TRIES = 3
-_TILES = 4
 
 _log = logging.getLogger(__name__)
 
-Seconds = Callable[[Callable[[], object], torch.device], float]
-
-
-def seconds_on_card(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the best of a few after one that does not count."""
-    best = float("inf")
-    for attempt in range(1 + _TRIES):
-        torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        work()
-        torch.cuda.synchronize(device)
-        if attempt:
-            best = min(best, time.perf_counter() - started)
-    return best
-
 
 def pad_input_channels(
-    network: torch.nn.Module,
-    precision: torch.dtype,
-    tile: torch.Tensor,
-    answer: Callable[[], torch.Tensor],
-    seconds: Seconds = seconds_on_card,
+    network: torch.nn.Module, precision: torch.dtype, answer: Callable[[], torch.Tensor]
 ) -> bool:
     """Give the convolutions of the grey values eight input channels; whether they have them now.
 
-    `tile` (1, channel, z, y, x) is on the device of the network, and `answer` is what the network
-    says of it in `precision`, of 16 bits: it is asked before and after. A network that does not say
-    the same, or whose first convolution is not quicker on a few such tiles, is put back as it was.
-    Raises only `Cancelled`.
+    Only where the network computes in bfloat16, as cards with tensor cores for it do: others might
+    take longer. `answer` is what the network says of some tile in that `precision`: it is asked
+    before and after, and a network that does not say the same is put back as it was. Raises only
+    `Cancelled`.
     """
     layers: list[Any] = [layer for layer in network.modules() if _can_pad(layer)]
-    if not layers or torch.finfo(precision).bits != 16:
+    if not layers or precision is not torch.bfloat16:
         return False
     before = [(layer, layer.weight, layer.in_channels) for layer in layers]
     hooks = []
     try:
         plain = answer()
-        if not _is_quicker(layers[0], precision, tile, seconds):
-            _log.info("More input channels are not quicker here.")
-            return False
         for layer in layers:
             hooks.append(layer.register_forward_pre_hook(_padding_hook(precision)))
             layer.weight = torch.nn.Parameter(_padded_weight(layer.weight), requires_grad=False)
@@ -121,21 +94,3 @@ def _can_pad(layer: Any) -> bool:
         and layer.groups == 1
         and layer.padding_mode == "zeros"
     )
-
-
-def _is_quicker(layer: Any, precision: torch.dtype, tile: torch.Tensor, seconds: Seconds) -> bool:
-    """Whether the convolution alone takes less time with the zeros, making them included."""
-    values = tile.expand(_TILES, -1, -1, -1, -1).to(precision)
-    values = values.contiguous(memory_format=torch.channels_last_3d)
-    weight = layer.weight.detach().to(precision)
-    wide = _padded_weight(weight)
-    settings = (layer.stride, layer.padding, layer.dilation)
-
-    def plain() -> torch.Tensor:
-        return functional.conv3d(values, weight, None, *settings)
-
-    def padded() -> torch.Tensor:
-        return functional.conv3d(padded_values(values, precision), wide, None, *settings)
-
-    with torch.inference_mode():
-        return seconds(padded, tile.device) <= WORTH_PADDING * seconds(plain, tile.device)

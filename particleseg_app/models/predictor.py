@@ -110,7 +110,7 @@ class Predictor(FoldsAndFlips):
         padded, joined = [], []
         for fold, network in enumerate(self._networks):
             says = functools.partial(answer, fold)
-            padded.append(pad_input_channels(network, precision, noise, says))
+            padded.append(pad_input_channels(network, precision, says))
             joined.append(join_bias_and_activation(network, precision, says))
         self.padded, self.joined = all(padded), all(joined)
 

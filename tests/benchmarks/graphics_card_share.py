@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import math
 import tempfile
 import time
@@ -35,7 +34,7 @@ import torch
 from particleseg_app.models import Predictor, choose_device, find_model
 from particleseg_app.models.joined_activation import join_bias_and_activation
 from particleseg_app.models.model_folder import load_network
-from particleseg_app.models.padded_input import Seconds, pad_input_channels
+from particleseg_app.models.padded_input import pad_input_channels
 from particleseg_app.models.predictor import reduced_precision
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings
@@ -294,8 +293,7 @@ def _variants(
         if not join_bias_and_activation(fused, reduced, bare(fused, given[:1])):
             print("  bias and activation cannot be joined")
         run("  bias and activation in one kernel", bare(fused, given), batch)
-    # Whether it is quicker is what is asked here, so it is taken in any case.
-    if pad_input_channels(fused, reduced, given[:1], bare(fused, given[:1]), _first_is_quicker()):
+    if pad_input_channels(fused, reduced, bare(fused, given[:1])):
         run("  and channels of zeros beside the grey values", bare(fused, given), batch)
     else:
         print("  the grey values cannot have channels of zeros beside them")
@@ -304,12 +302,6 @@ def _variants(
     run("  with all of these", bare(fused, given), batch)
     run("as it is, cuDNN looks for the fastest", lambda: autocast(reduced, values), batch)
     torch.backends.cudnn.benchmark = False
-
-
-def _first_is_quicker() -> Seconds:
-    """In the place of a clock: says of each call that it took longer than the one before."""
-    count = itertools.count(1)
-    return lambda _work, _device: float(next(count) ** 2)
 
 
 def _copy_of(

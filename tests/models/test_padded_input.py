@@ -1,7 +1,4 @@
-"""Channels of zeros beside the grey values: the network says the same, or stays as it was.
-
-The clock is stood in for on the processor; the real one is tried where there is a graphics card.
-"""
+"""Channels of zeros beside the grey values: the network says the same, or stays as it was."""
 
 from pathlib import Path
 
@@ -10,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from particleseg_app.errors import Cancelled
-from particleseg_app.models import ModelEntry, Predictor, choose_device
+from particleseg_app.models import Predictor, choose_device
 from particleseg_app.models import padded_input as padding
 from particleseg_app.models.joined_activation import join_bias_and_activation
 from particleseg_app.models.model_folder import load_network
@@ -32,20 +29,8 @@ def says(network: torch.nn.Module, tile: torch.Tensor = TILE) -> torch.Tensor:
         return network(tile)
 
 
-def clock(padded: float, plain: float) -> padding.Seconds:
-    """Says how long the convolution takes with zeros, which is asked first, and without."""
-    answers = [padded, plain]
-
-    def seconds(work, device):
-        assert work().shape == (padding._TILES, 4, 32, 32, 32)
-        return answers.pop(0)
-
-    return seconds
-
-
-def pad(network: torch.nn.Module, seconds: padding.Seconds | None = None) -> bool:
-    seconds = clock(1.0, 2.0) if seconds is None else seconds
-    return padding.pad_input_channels(network, PRECISION, TILE, lambda: says(network), seconds)
+def pad(network: torch.nn.Module) -> bool:
+    return padding.pad_input_channels(network, PRECISION, lambda: says(network))
 
 
 def first_convolution(network: torch.nn.Module) -> torch.nn.Conv3d:
@@ -96,8 +81,6 @@ def test_a_padded_network_says_the_same(tmp_path):
     layer = first_convolution(network)
     assert layer.in_channels == 8 and layer.weight.shape[1] == 8
     assert not layer.weight[:, 1:].any()
-    # Only the convolution of the grey values has been changed.
-    assert sum(isinstance(m, torch.nn.Conv3d) and m.in_channels == 8 for m in network.modules()) > 0
     for tile, expected in zip((TILE, other), before, strict=True):
         size = 8 * torch.finfo(PRECISION).eps
         torch.testing.assert_close(
@@ -114,14 +97,6 @@ def test_bias_and_activation_can_be_joined_after_it(tmp_path):
     assert join_bias_and_activation(network, PRECISION, lambda: says(network), right)
     size = 8 * torch.finfo(PRECISION).eps
     torch.testing.assert_close(says(network).float(), before.float(), atol=size, rtol=size)
-
-
-@pytest.mark.parametrize("padded", [0.95, 1.0, 3.0])
-def test_what_is_not_quicker_is_left_alone(tmp_path, padded):
-    network = network_of(tmp_path / "m")
-    before, weights = says(network), network.state_dict()
-    assert not pad(network, clock(padded, 1.0))
-    assert_untouched(network, before, weights)
 
 
 def other_weight(weight: torch.Tensor) -> torch.Tensor:
@@ -143,26 +118,18 @@ padded_weight = padding._padded_weight
 def test_what_is_wrong_or_fails_leaves_the_network_as_it_was(tmp_path, monkeypatch, wrong):
     network = network_of(tmp_path / "m")
     before, weights = says(network), network.state_dict()
-    monkeypatch.setattr(padding, "_is_quicker", lambda *_: True)
     monkeypatch.setattr(padding, "_padded_weight", wrong)
     assert not pad(network)
     assert_untouched(network, before, weights)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_card_its_clock_fails_and_the_network_stays(tmp_path):
-    network = network_of(tmp_path / "m")
-    before, weights = says(network), network.state_dict()
-    assert not pad(network, padding.seconds_on_card)
-    assert_untouched(network, before, weights)
-
-
-def test_a_network_in_float32_is_not_touched(tmp_path):
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_a_network_in_another_precision_is_not_touched(tmp_path, precision):
     def answer() -> torch.Tensor:
         raise AssertionError("there is nothing to compare")
 
     network = network_of(tmp_path / "m")
-    assert not padding.pad_input_channels(network, torch.float32, TILE, answer, clock(1.0, 2.0))
+    assert not padding.pad_input_channels(network, precision, answer)
 
 
 def test_cancelling_is_not_taken_for_a_failure(tmp_path):
@@ -171,7 +138,7 @@ def test_cancelling_is_not_taken_for_a_failure(tmp_path):
 
     network = network_of(tmp_path / "m")
     with pytest.raises(Cancelled):
-        padding.pad_input_channels(network, PRECISION, TILE, answer, clock(1.0, 2.0))
+        padding.pad_input_channels(network, PRECISION, answer)
 
 
 def test_on_a_processor_nothing_is_padded(tmp_path):
@@ -179,19 +146,14 @@ def test_on_a_processor_nothing_is_padded(tmp_path):
     assert not Predictor(entry, "cpu", False, CancelToken()).padded
 
 
-def on_card(entry: ModelEntry, tiles: torch.Tensor) -> tuple[bool, torch.Tensor]:
-    predictor = Predictor(entry, choose_device("cuda").id, True, CancelToken())
-    return predictor.padded, predictor.predict(tiles)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_card_says_with_zeros_what_it_says_without(tmp_path, monkeypatch):
-    entry = write_tiny_model(tmp_path / "m")
-    tiles = torch.randn((3, 1, 32, 32, 32), device=choose_device("cuda").id)
-    found = []
-    for quicker in (True, False):
-        monkeypatch.setattr(padding, "_is_quicker", lambda *_, answer=quicker: answer)
-        found.append(on_card(entry, tiles))
-    assert [padded for padded, _ in found] == [True, False]
-    torch.testing.assert_close(found[0][1], found[1][1], atol=0.03, rtol=0)
+    entry, device = write_tiny_model(tmp_path / "m"), choose_device("cuda").id
+    tiles = torch.randn((3, 1, 32, 32, 32), device=device)
+    padded = Predictor(entry, device, True, CancelToken())
+    monkeypatch.setattr(padding, "_can_pad", lambda layer: False)
+    plain = Predictor(entry, device, True, CancelToken())
+    assert not plain.padded
+    assert padded.padded == torch.cuda.is_bf16_supported(including_emulation=False)
+    torch.testing.assert_close(padded.predict(tiles), plain.predict(tiles), atol=0.03, rtol=0)
