@@ -147,11 +147,14 @@ class DeviceScenes:
         return [self._numbers.stop, maps]
 
     def restore(self, state: list[Any]) -> None:
+        """Go on from `state`; a map of other scenes, or of more or fewer of them, is left."""
+        if not state:  # of a training whose scenes followed from the step alone
+            return
         unseen, maps = state
         if self._stream.steps_per_scene is None:
             self._numbers = range(int(unseen), int(unseen))
             self._maker.begin_at(int(unseen))
-        elif self._hard is not None and maps:
+        elif self._hard is not None and maps and maps[0].shape == self._hard.map.shape:
             self._hard.restore(maps[0].cpu().numpy())
             self._mapped = int(unseen)
 

@@ -205,6 +205,15 @@ def test_a_look_at_a_scene_that_has_gone_is_forgotten(made_up: type[MadeUpScenes
         assert source._hard is not None and not source._hard.map.any()
 
 
+@pytest.mark.parametrize("state", [[], [9, []], [9, [torch.ones((7, 3, 3, 3))]]])
+def test_a_checkpoint_of_other_settings_is_gone_on_from(
+    made_up: type[MadeUpScenes], state: list[object]
+) -> None:
+    with DeviceScenes(STREAM, seed=1, hard_places=0.5) as source:
+        source.restore(state)
+        assert numbers(source.batch(8, 8, 16)[0]) <= {4, 5, 6}
+
+
 def test_hard_places_need_patches_of_whole_cells(made_up: type[MadeUpScenes]) -> None:
     with (
         DeviceScenes(STREAM, seed=1, hard_places=0.5) as source,
