@@ -126,7 +126,6 @@ def frames_per_second(app: QApplication, view: Particles3DView) -> tuple[float, 
 def time_changes(app: QApplication, view: Particles3DView, count: int) -> None:
     """How long the window is busy with changes of looks, the next frame included."""
     assert view._scene is not None
-    canvas = view._scene.canvas
     labels = np.arange(1, count + 1)
     random = np.random.default_rng(1)
     by_value = LabelColouring.by_value(labels, random.normal(size=count), "Size", "µm")
@@ -146,7 +145,7 @@ def time_changes(app: QApplication, view: Particles3DView, count: int) -> None:
         times = [(time.perf_counter(), time.process_time())]
         change()
         times.append((time.perf_counter(), time.process_time()))
-        canvas.native.grabFramebuffer()
+        view._scene.picture()
         times.append((time.perf_counter(), time.process_time()))
         parts = [
             f"{1000 * (b[k] - a[k]):6.0f}" for a, b in itertools.pairwise(times) for k in (0, 1)
@@ -156,7 +155,7 @@ def time_changes(app: QApplication, view: Particles3DView, count: int) -> None:
 
 
 def still(view: Particles3DView) -> bool:
-    return not view._motion_end.isActive() and not view._seen_wanted.isActive()
+    return view.still
 
 
 def main() -> None:
@@ -182,7 +181,7 @@ def main() -> None:
     labels = MemoryLabels(values)
     worked = time.process_time()
     view.set_labels(labels)
-    first = wait(app, lambda: view._particles is not None)
+    first = wait(app, lambda: view._preparation.particles is not None)
     print(f"particles seen after {first:.1f} s", end=", ")
     later = first + wait(app, lambda: view.ready and still(view))
     print(f"as finely as at rest after {later:.1f} s", end=" ")
@@ -199,14 +198,14 @@ def main() -> None:
     wait(app, lambda: view.ready and still(view))
     if options.picture:
         options.picture.mkdir(parents=True, exist_ok=True)
-        far = view._scene._camera.scale_factor
+        far = view._scene.camera.turntable.scale_factor
         for place, factor in (("far", 1.0), ("near", 0.22)):
-            view._scene._camera.scale_factor = far * factor
+            view._scene.camera.turntable.scale_factor = far * factor
             view._moving(True)
             wait(app, lambda: view.ready and still(view))
             for name, moving in (("rest", False), ("motion", True)):
                 view._scene.set_motion(moving)
-                picture = view._scene.canvas.native.grabFramebuffer()
+                picture = view._scene.picture()
                 picture.save(str(options.picture / f"{place} {name}.png"))
             view._scene.set_motion(False)
         view.reset_view()

@@ -163,7 +163,7 @@ def shown(qtbot: QtBot, opengl: None) -> Iterator[Particles3DView]:
 
 def pixel_of(view: Particles3DView, x: float, y: float, z: float) -> QPoint:
     assert view._scene is not None
-    column, row = view._scene.project(np.array([[x, y, z]]))[0]
+    column, row = view._scene.camera.project(np.array([[x, y, z]]))[0]
     return QPoint(round(column), round(row))
 
 
@@ -218,7 +218,7 @@ def drag(qtbot: QtBot, view: Particles3DView, start: QPoint, end: QPoint) -> Non
 
 def nearest_corner(view: Particles3DView) -> np.ndarray:
     assert view._scene is not None
-    _, forward = view._scene.ray((260, 190))
+    _, forward = view._scene.camera.ray((260, 190))
     corners = np.array([(x, y, z) for x in (0, 60) for y in (0, 50) for z in (0, 40)], float)
     return corners[np.argmin(corners @ forward)]
 

@@ -435,10 +435,10 @@ def crowd(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Particles3D
 
 def colour_of_ball(view: Particles3DView, label: int) -> QColor:
     """What the screen shows where the middle of a ball of the grid is."""
-    assert view._scene is not None and view._particles is not None
-    whole = view._particles.ellipsoids
+    assert view._scene is not None and view._preparation.particles is not None
+    whole = view._preparation.particles.ellipsoids
     assert whole is not None
-    column, row = view._scene.project(whole.centres[label - 1][None])[0]
+    column, row = view._scene.camera.project(whole.centres[label - 1][None])[0]
     image = view._scene.canvas.render()
     ratio = image.shape[1] / view._scene.canvas.native.width()
     red, green, blue = image[round(row * ratio), round(column * ratio)][:3]
@@ -447,10 +447,10 @@ def colour_of_ball(view: Particles3DView, label: int) -> QColor:
 
 def front_ball(view: Particles3DView) -> int:
     """The ball at the corner of the grid that is nearest to the viewer."""
-    assert view._scene is not None and view._particles is not None
-    whole = view._particles.ellipsoids
+    assert view._scene is not None and view._preparation.particles is not None
+    whole = view._preparation.particles.ellipsoids
     assert whole is not None
-    _, forward = view._scene.ray((230, 200))
+    _, forward = view._scene.camera.ray((230, 200))
     return int(whole.labels[np.argmin(whole.centres @ forward)])
 
 
@@ -488,16 +488,16 @@ def test_the_cut_opens_the_scene_and_can_be_clicked_into(
     assert not crowd.clip_bar.isVisibleTo(crowd)
     whole = colour_of_ball(crowd, front)
     crowd.set_cut(2, 0.5, flipped=bool((front - 1) % 6 > 2))
-    qtbot.waitUntil(lambda: crowd.ready and not crowd._motion_end.isActive(), timeout=20_000)
+    qtbot.waitUntil(lambda: crowd.ready and crowd.still, timeout=20_000)
     assert crowd.clip_bar.isVisibleTo(crowd)
     assert colour_of_ball(crowd, front) != whole
-    assert crowd._scene is not None and crowd._particles is not None
-    ellipsoids_ = crowd._particles.ellipsoids
+    assert crowd._scene is not None and crowd._preparation.particles is not None
+    ellipsoids_ = crowd._preparation.particles.ellipsoids
     assert ellipsoids_ is not None
-    pixel = crowd._scene.project(ellipsoids_.centres[front - 1][None])[0]
+    pixel = crowd._scene.camera.project(ellipsoids_.centres[front - 1][None])[0]
     assert crowd._hit_under((float(pixel[0]), float(pixel[1])))[0] not in (front,)
     crowd.set_cut(None)
-    qtbot.waitUntil(lambda: crowd.ready and not crowd._motion_end.isActive(), timeout=20_000)
+    qtbot.waitUntil(lambda: crowd.ready and crowd.still, timeout=20_000)
     assert colour_of_ball(crowd, front) == whole
 
 
@@ -505,7 +505,7 @@ def test_the_surfaces_follow_where_one_looks_from(qtbot: QtBot, crowd: Particles
     assert crowd._scene is not None
     particles = crowd._scene.particles
     from_start = set(particles._seen_labels.tolist())
-    crowd._scene._camera.azimuth += 180.0
+    crowd._scene.camera.turntable.azimuth += 180.0
     crowd._moving(True)
     assert crowd._scene._in_motion
     qtbot.waitUntil(lambda: not crowd._scene._in_motion and crowd.ready, timeout=20_000)
@@ -524,7 +524,7 @@ def test_a_mend_keeps_camera_and_selection_and_never_shows_nothing(
     front = front_ball(crowd)
     other = front % 216 + 1
     crowd.select_label(other)
-    crowd._scene._camera.azimuth = -20.0
+    crowd._scene.camera.turntable.azimuth = -20.0
     values = grid_of_balls()
     values[values == front] = 300
     volume = MemoryLabels(values)
@@ -532,7 +532,10 @@ def test_a_mend_keeps_camera_and_selection_and_never_shows_nothing(
     assert not crowd._scene.particles.empty
     assert crowd._hit_under((230.0, 200.0))[0] > 0
     qtbot.waitUntil(lambda: crowd.ready, timeout=20_000)
-    assert crowd._selected == other and crowd._scene._camera.azimuth == -20.0
-    assert crowd._particles is not None and crowd._particles.ellipsoids is not None
-    assert crowd._particles.ellipsoids.place_of(300) is not None
-    assert crowd._particles.ellipsoids.place_of(front) is None
+    assert crowd._preparation.selected == other and crowd._scene.camera.turntable.azimuth == -20.0
+    assert (
+        crowd._preparation.particles is not None
+        and crowd._preparation.particles.ellipsoids is not None
+    )
+    assert crowd._preparation.particles.ellipsoids.place_of(300) is not None
+    assert crowd._preparation.particles.ellipsoids.place_of(front) is None

@@ -12,10 +12,16 @@ from vispy.scene.visuals import create_visual_node
 from vispy.visuals import Visual
 
 from particleseg_app.gui.viewers.ellipsoids import Ellipsoids
+from particleseg_app.gui.viewers.front_ellipsoids import (
+    DRAWN_OTHERWISE,
+    HIDDEN,
+    SHOWN,
+    FrontEllipsoids,
+)
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.surface_visual import NO_CLIP
 
-SORTED_ENOUGH = 0.96  # cosine of the angle turned since the particles were sorted
+SORTED_ENOUGH = 0.985  # cosine of the angle turned since the particles were sorted
 
 # With M the matrix of the ellipsoid in the screen's axes (right, up, to the viewer), A its upper
 # left 2 × 2 part and b the other two entries of its last column: a point d of the screen is on
@@ -96,31 +102,40 @@ void main() {
 
 
 class EllipsoidVisual(Visual):
-    """A vispy visual of `Ellipsoids`, with the same light and colours as the surfaces."""
+    """A vispy visual of `Ellipsoids`, with the same light and colours as the surfaces.
 
-    def __init__(self, particles: Ellipsoids, look: LabelLook) -> None:
+    `front_only`: leave away what is wholly behind others, which is worth the search where the
+    processor does the drawing.
+    """
+
+    def __init__(self, particles: Ellipsoids, look: LabelLook, *, front_only: bool = False) -> None:
         Visual.__init__(self, _VERTEX, _FRAGMENT)
         self.set_gl_state("opaque", depth_test=True, cull_face=False)
         self._draw_mode = "points"
         self._centres = particles.centres
         self._index_buffer = IndexBuffer(np.arange(len(particles.labels), dtype=np.uint32))
         self._sorted_for = np.zeros(3)
+        self._front = FrontEllipsoids(particles) if front_only else None
+        self._states = np.zeros(len(particles.labels), np.uint8)
+        self._axes = (np.eye(3)[0], np.eye(3)[1])
+        self._screen = (400, 300)
         self._labels = particles.labels
         self._look = look
         self._left_out = np.zeros(len(particles.labels), bool)
-        self._tints = VertexBuffer(look.tints(particles.labels))
+        self._tints = VertexBuffer(np.zeros((len(particles.labels), 4), np.float32))
         program = self.shared_program
         program["a_centre"] = VertexBuffer(np.ascontiguousarray(particles.centres))
         program["a_form_x"] = VertexBuffer(np.ascontiguousarray(particles.forms[:, :3]))
         program["a_form_y"] = VertexBuffer(np.ascontiguousarray(particles.forms[:, 3:]))
         program["a_tint"] = self._tints
         program["a_label"] = VertexBuffer(particles.labels.astype(np.float32))
-        program["u_half_screen"] = (200.0, 150.0)
+        self.set_screen(*self._screen)
         self._low = particles.centres.min(axis=0)
         self._high = particles.centres.max(axis=0)
         self.set_clip(NO_CLIP)
         self.set_viewer(*np.eye(3)[[2, 0, 1, 2]])
         self.set_selected(0)
+        self._send_tints()
 
     def set_viewer(
         self, viewer: np.ndarray, right: np.ndarray, up: np.ndarray, light: np.ndarray
@@ -133,11 +148,15 @@ class EllipsoidVisual(Visual):
             # From the front to the back, so that what is hidden is not painted first.
             order = np.argsort(self._centres @ -viewer.astype(np.float32))
             self._index_buffer.set_data(order.astype(np.uint32))
+            if self._front is not None:
+                self._front.sort(order.astype(np.uint32))
             self._sorted_for = viewer
+        self._axes = (right, up)
         program["u_light_on_screen"] = tuple(float(light @ v) for v in (right, up, viewer))
 
-    def set_screen(self, width: float, height: float) -> None:
-        """Size of what is drawn on, in dots of the screen."""
+    def set_screen(self, width: int, height: int) -> None:
+        """Size of the picture in dots."""
+        self._screen = (width, height)
         self.shared_program["u_half_screen"] = (width / 2, height / 2)
 
     def set_look(self, look: LabelLook) -> None:
@@ -152,6 +171,8 @@ class EllipsoidVisual(Visual):
 
     def _send_tints(self) -> None:
         tints = self._look.tints(self._labels)
+        self._states = np.where(tints[:, 3] > 0, SHOWN, HIDDEN).astype(np.uint8)
+        self._states[self._left_out & (self._states == SHOWN)] = DRAWN_OTHERWISE
         tints[self._left_out, 3] = 0.0
         self._tints.set_data(tints)
         self.update()
@@ -163,8 +184,21 @@ class EllipsoidVisual(Visual):
 
     def set_clip(self, plane: tuple[float, float, float, float]) -> None:
         """Leave away particles whose middle (x, y, z) has a·x + b·y + c·z + d < 0."""
+        self._clip = plane
         self.shared_program["u_clip"] = plane
         self.update()
+
+    def _prepare_draw(self, view: Visual) -> bool:
+        """Choose the ellipsoids to draw; False where there are none."""
+        if self._front is None:
+            return True
+        matrix = np.asarray(view.get_transform("visual", "render").map(np.eye(4)))
+        rows = self._front.find(self._states, self._clip, matrix, *self._axes, self._screen)
+        if rows is None:
+            return True
+        if len(rows):
+            self._index_buffer.set_data(rows)
+        return bool(len(rows))
 
     def _prepare_transforms(self, view: Visual) -> None:
         view.view_program.vert["transform"] = view.get_transform()

@@ -11,6 +11,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from particleseg_app.errors import Cancelled
+from particleseg_app.gui.viewers.front_ellipsoids import compile_search
 from particleseg_app.gui.viewers.particle_scene import (
     HARDWARE,
     SOFTWARE,
@@ -67,6 +68,9 @@ class SceneLoader(QObject):
         def work(cancel: CancelToken) -> None:
             prepared = particle_scene(labels, self.budget, cancel)
             cancel.check()
+            if prepared.ellipsoids is not None:
+                # Nobody waits for it: without it the drawing takes longer.
+                threading.Thread(target=compile_search, name="3D view: search", daemon=True).start()
             self.particles_ready.emit(prepared, cancel)
 
         self._begin("particles", work)

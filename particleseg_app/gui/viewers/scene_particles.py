@@ -26,10 +26,12 @@ class SceneParticles:
 
     Either `surfaces` of all particles (and `coarse` ones for motion), or `ellipsoids` of all and
     surfaces of those that are seen; the latter in motion only up to `triangles_in_motion`.
+    `front_only`: see `EllipsoidVisual`.
     """
 
-    def __init__(self, parent: Any, triangles_in_motion: int) -> None:
+    def __init__(self, parent: Any, triangles_in_motion: int, *, front_only: bool = False) -> None:
         self._parent = parent
+        self._front_only = front_only
         self._triangles_in_motion = triangles_in_motion
         self._seen_in_motion = False
         self._surfaces: ParticleSurfaceNode | None = None
@@ -73,7 +75,9 @@ class SceneParticles:
             if coarse is not None and len(coarse.triangles):
                 self._coarse = self._add(ParticleSurfaceNode(coarse, self._look))
         if ellipsoids is not None and len(ellipsoids.labels):
-            self._ellipsoids = self._add(EllipsoidNode(ellipsoids, self._look))
+            self._ellipsoids = self._add(
+                EllipsoidNode(ellipsoids, self._look, front_only=self._front_only)
+            )
         self._make_ghost()
         self._apply()
 
@@ -134,7 +138,7 @@ class SceneParticles:
         for node in self._nodes():
             node.set_viewer(*self._viewer)
 
-    def set_screen(self, width: float, height: float) -> None:
+    def set_screen(self, width: int, height: int) -> None:
         if self._ellipsoids is not None:
             self._ellipsoids.set_screen(width, height)
 

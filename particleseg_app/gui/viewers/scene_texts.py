@@ -74,12 +74,12 @@ class SceneTexts:
         """Follow the scene, which shows a volume of `shape` (z, y, x)."""
         self._ring.surround(scene.selected_circle())
         ends = np.array(shape[::-1], float)
-        centre = scene.project(ends[None] / 2)[0]
+        centre = scene.camera.project(ends[None] / 2)[0]
         for axis, label in enumerate(self._sizes):
             length = _length_text(ends[axis], voxel_size_um)
             label.setText(f"{AXIS_NAMES[2 - axis]}  {length}")
             label.adjustSize()
-            pixels = scene.project(_edge_middles(ends, axis))
+            pixels = scene.camera.project(_edge_middles(ends, axis))
             away = pixels - centre
             distance = np.hypot(away[:, 0], away[:, 1])
             farthest = int(np.argmax(distance))  # there the text hides nothing
