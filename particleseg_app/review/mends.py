@@ -215,6 +215,7 @@ def prepare(grey_dtype: np.dtype) -> None:
     grey = (labels * 100).astype(grey_dtype)
     ends = (6, 6, 5), (6, 6, 14)
     halves = (labels * (1 + (np.arange(20) > 9))).astype(np.int32)
+    halves[4, 4, 5] = 2  # a fragment that goes to the other half
     split_by_cut(labels, 1, halves, 2)
     split_by_markers(labels, None, 1, ends, 2)
     split_by_markers(labels, grey, 1, ends, 2, by="grey")
