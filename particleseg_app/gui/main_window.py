@@ -26,6 +26,7 @@ from particleseg_app.gui.settings import settings
 from particleseg_app.gui.start_page import StartPage
 from particleseg_app.gui.style import controls_style
 from particleseg_app.gui.tasks import ProgressPanel, Task, running_tasks
+from particleseg_app.gui.viewers.appearance import BY_PHASE
 
 APPLICATION = "ParticleSeg"
 
@@ -263,11 +264,19 @@ class MainWindow(QMainWindow):
         if self.review.active:
             self.review.leave()
         else:
+            self._hand_on_colours()
             self.review.start(self.project_page.slices.window_range)
         self._show_actions()
 
+    def _hand_on_colours(self) -> None:
+        """A case is coloured by main phase where the results are."""
+        appearance = self.project_page.appearance
+        by_phase = appearance.coloured_by == BY_PHASE
+        self.review_page.view.by_class = appearance.look.colouring if by_phase else None
+
     def _mend(self) -> None:
         particles = self.project_page.chosen_particles()
+        self._hand_on_colours()
         self.review.mend(particles, self.project_page.slices.window_range)
 
     def _stop_work(self) -> None:

@@ -17,8 +17,9 @@ from particleseg_app.errors import InvalidValueError
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.panels.table_filter import parse_conditions
 from particleseg_app.gui.phases_dialog import PhasesDialog
+from particleseg_app.gui.review.focus_look import focus_look
 from particleseg_app.gui.tasks import running_tasks
-from particleseg_app.gui.viewers.label_look import ColourKey
+from particleseg_app.gui.viewers.label_look import ColourKey, LabelColouring
 from particleseg_app.gui.viewers.phase_colours import PHASE_COLOURS, phase_colour
 from particleseg_app.particles.phase_files import load_phases
 from particleseg_app.particles.phases import columns_of
@@ -202,6 +203,37 @@ def test_the_filter_form_offers_the_phases(qtbot: QtBot, window: MainWindow) -> 
     assert conditions[0].name == "Phase 1"
     with pytest.raises(InvalidValueError, match="no phases yet"):
         parse_conditions("phase = 1", columns_of(table.model.table))
+
+
+def test_a_case_of_the_review_is_coloured_by_phase() -> None:
+    key = ColourKey("Main phase", (("Quartz", phase_colour(0)), ("Pyrite", phase_colour(1))))
+    by_class = LabelColouring.by_class(np.array([1, 2, 3]), np.array([0, 1, 1]), key)
+    look = focus_look([2], [], 4, by_class)
+    tints = np.round(255 * look.tints(np.array([1, 2, 3, 4]))[:, :3]).astype(int)
+    assert tuple(tints[1]) == phase_colour(1)
+    assert look.colouring.scale == key
+    # Neighbours are fainter but of their phase; those of no phase are grey.
+    assert tints[0].argmax() == 2 and tints[0].max() < max(phase_colour(0))
+    assert tints[2].argmax() == 0 and tints[2].max() < max(phase_colour(1))
+    assert np.ptp(tints[3]) == 0
+    parts = focus_look([2], [2, 4], 4, by_class).tints(np.array([2, 4]))
+    assert not np.allclose(parts[0], parts[1]), "parts are told apart"
+
+
+def test_the_review_takes_up_the_colours(qtbot: QtBot, window: MainWindow) -> None:
+    applied(qtbot, window, opened(qtbot, window))
+    window.project_page.select(1)
+    window.actions_.mend_action.trigger()
+    view = window.review_page.view
+    qtbot.waitUntil(lambda: view.shown is not None, timeout=LONG_MS)
+    assert window.flows.phases_dialog is None, "phases belong to the results"
+    assert isinstance(view._look.colouring.scale, ColourKey)
+    window.review.leave()
+    window.project_page.appearance.colour_by("particle")
+    window.actions_.mend_action.trigger()
+    qtbot.waitUntil(lambda: view.shown is not None, timeout=LONG_MS)
+    assert view._look.colouring.scale is None
+    window.review.leave()
 
 
 def test_closing_while_it_looks_ends_the_work(qtbot: QtBot, window: MainWindow) -> None:

@@ -14,7 +14,7 @@ from particleseg_app.gui.review.focus_look import focus_look
 from particleseg_app.gui.review.mending_work import Changes, shown_with
 from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
 from particleseg_app.gui.viewers import OrthosliceView
-from particleseg_app.gui.viewers.label_look import LabelLook
+from particleseg_app.gui.viewers.label_look import LabelColouring, LabelLook
 from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class CaseView(QWidget):
         self._window = (0.0, 1.0)
         self._whole: Shape | None = None
         self._look = LabelLook.plain()
+        self.by_class: LabelColouring | None = None  # of the results, where that is what they show
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.slices)
@@ -124,7 +125,8 @@ class CaseView(QWidget):
         if base is not None and base is not found:
             changed = found.labels != base.labels
             made = set(np.unique(found.labels[changed]).tolist()) - {0}
-        self._look = focus_look(particles, made, int(found.labels.max(initial=0)))
+        highest = int(found.labels.max(initial=0))
+        self._look = focus_look(particles, made, highest, self.by_class)
         self.slices.set_labels(CropLabels(found.labels), self._look)
 
     def _show_markers(self) -> None:
