@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QButtonGroup, QDialog, QVBoxLayout, QWidget
 
 from particleseg_app.errors import InvalidValueError, UserError
@@ -237,7 +237,6 @@ class PhasesDialog(QDialog):
         self.apply_button.setEnabled(not busy and now is not None and now != self._stored)
         self.remove_button.setVisible(self._stored is not None)
         self.remove_button.setEnabled(not busy)
-        self.setCursor(Qt.CursorShape.ArrowCursor)
 
 
 def _proposed(count: int) -> str:
