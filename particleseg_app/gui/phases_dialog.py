@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QDialog, QVBoxLayout, QWidget
 
 from particleseg_app.errors import InvalidValueError, UserError
 from particleseg_app.gui.phase_rows import PhaseRows
+from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.style import button, label, row
 from particleseg_app.gui.tasks import ProgressPanel, Task, when_ended
 from particleseg_app.gui.viewers.phase_histogram import PhaseHistogram
@@ -87,6 +88,9 @@ class PhasesDialog(QDialog):
         self.resize(640, 620)
         self.histogram.thresholds_changed.connect(self._on_dragged)
         self.rows.changed.connect(self._on_typed)
+        if project.read_only:
+            for part in (self.apply_button, self.remove_button):
+                part.setToolTip(READ_ONLY)
         self._show_state()
         self._look(stored)
 
@@ -105,7 +109,7 @@ class PhasesDialog(QDialog):
 
     def apply(self) -> None:
         """Count the phases of every particle in the background and keep them with the run."""
-        if self.task is not None or self.proposal is None:
+        if self.task is not None or self.proposal is None or self._project.read_only:
             return
         from particleseg_app.projects.phases import set_run_phases
 
@@ -127,7 +131,7 @@ class PhasesDialog(QDialog):
 
     def remove(self) -> None:
         """Take the phases away from the run; what is shown here can be applied again."""
-        if self.task is not None:
+        if self.task is not None or self._project.read_only:
             return
         from particleseg_app.projects.phases import remove_run_phases
 
@@ -234,9 +238,10 @@ class PhasesDialog(QDialog):
         self.rows.setVisible(known)
         for part in (self.rows, self.histogram, *self.count_buttons.buttons()):
             part.setEnabled(known and not busy)
-        self.apply_button.setEnabled(not busy and now is not None and now != self._stored)
+        free = not busy and not self._project.read_only
+        self.apply_button.setEnabled(free and now is not None and now != self._stored)
         self.remove_button.setVisible(self._stored is not None)
-        self.remove_button.setEnabled(not busy)
+        self.remove_button.setEnabled(free)
 
 
 def _proposed(count: int) -> str:

@@ -249,6 +249,22 @@ def test_the_queue_is_looked_through_but_nothing_is_mended(
     assert contents(folder) == before
 
 
+def test_phases_are_looked_at_but_not_applied(
+    qtbot: QtBot, window: MainWindow, held: Path
+) -> None:
+    agree(qtbot, window, held)
+    wait_for_result(qtbot, window)
+    window.actions_.phases_action.trigger()
+    dialog = window.flows.phases_dialog
+    assert dialog is not None
+    qtbot.waitUntil(lambda: dialog.task is None, timeout=LONG_MS)
+    assert dialog.proposal is not None
+    assert refuses(dialog.apply_button)
+    dialog.apply()  # as the Enter key would
+    assert dialog.task is None
+    dialog.reject()
+
+
 def test_results_are_exported_elsewhere(
     qtbot: QtBot, window: MainWindow, held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
