@@ -249,9 +249,7 @@ def test_the_queue_is_looked_through_but_nothing_is_mended(
     assert contents(folder) == before
 
 
-def test_phases_are_looked_at_but_not_applied(
-    qtbot: QtBot, window: MainWindow, held: Path
-) -> None:
+def test_phases_are_looked_at_but_not_applied(qtbot: QtBot, window: MainWindow, held: Path) -> None:
     agree(qtbot, window, held)
     wait_for_result(qtbot, window)
     window.actions_.phases_action.trigger()
