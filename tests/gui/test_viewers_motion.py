@@ -334,6 +334,20 @@ def test_slow_frames_have_fewer_dots_until_it_stands_still(
     np.testing.assert_array_equal(picture(view), at_rest)
 
 
+def test_motion_does_not_end_because_a_frame_takes_long(
+    qtbot: QtBot, view: Particles3DView
+) -> None:
+    scene = view._scene
+    assert scene is not None
+    view._motion_end.setInterval(2_000)
+    view._moving(True)
+    qtbot.wait(300)
+    before = view._motion_end.remainingTime()
+    scene.picture()
+    assert view._motion_end.remainingTime() > before
+    assert scene._in_motion and not view.still
+
+
 def test_the_wheel_zooms_and_is_motion(qtbot: QtBot, view: Particles3DView) -> None:
     scene = view._scene
     assert scene is not None

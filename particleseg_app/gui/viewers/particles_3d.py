@@ -227,7 +227,7 @@ class Particles3DView(QWidget):
         budget = SOFTWARE if opengl.software else HARDWARE
         self._scene = SceneCanvas(
             self._clicked,
-            self._place_texts,
+            self._drawn,
             self._moving,
             budget.triangles_in_motion,
             software=opengl.software,
@@ -299,6 +299,12 @@ class Particles3DView(QWidget):
             self._scene.set_motion(True)
             self._preparation.stop_seen()
         self._motion_end.start()
+
+    def _drawn(self) -> None:
+        self._place_texts()
+        if self._motion_end.isActive():
+            # A frame may take longer than that, which does not mean that the user has stopped.
+            self._motion_end.start()
 
     def _moving_ended(self) -> None:
         if self._scene is not None:

@@ -266,7 +266,9 @@ class SceneCanvas:
             sent = time.perf_counter()
             gl.glFinish()  # what was asked for is drawn only now
             now = time.perf_counter()
-            fineness = pace.take(now - self._frame_begun, now - sent)
+            # The rays through the scan were waited for already, before they were laid over.
+            waited_since = self._frame_begun if self._show[1] else sent
+            fineness = pace.take(now - self._frame_begun, now - waited_since)
             if fineness != self._fineness:
                 self._fineness = fineness
                 QTimer.singleShot(0, self.canvas.native, self.refresh)
