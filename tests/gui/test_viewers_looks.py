@@ -99,7 +99,9 @@ def test_keys_hide_isolate_and_show_again(qtbot: QtBot, window: MainWindow) -> N
 
 def test_colours_by_measure_and_by_score_reach_the_slices(qtbot: QtBot, window: MainWindow) -> None:
     page = window.project_page
-    assert BY_SCORE in [choice.key for choice in page.appearance.choices()]
+    qtbot.waitUntil(  # the scores are read in the background
+        lambda: BY_SCORE in [choice.key for choice in page.appearance.choices()], timeout=LONG_MS
+    )
     for key, largest in (("volume_um3", run.MERGED), (BY_SCORE, run.MERGED)):
         page.appearance.colour_by(key)
         look = page.appearance.look
@@ -136,8 +138,9 @@ def test_a_mend_reaches_every_view_and_hidden_ones_stay_hidden(
     view = page.particles_3d
     if view is not None and view.available:
         qtbot.waitUntil(lambda: view.ready, timeout=LONG_MS)
-        assert view._particles is not None
-        assert {int(n) for n in np.unique(view._particles.surfaces.labels)} == left - {0}
+        scene = view._preparation.particles
+        assert scene is not None
+        assert {int(n) for n in np.unique(scene.surfaces.labels)} == left - {0}
 
 
 def test_a_ray_gives_a_point_well_inside_what_it_meets() -> None:

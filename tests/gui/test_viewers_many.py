@@ -17,6 +17,7 @@ from viewer_samples import MemoryLabels, MemoryScan
 
 from particleseg_app.gui.viewers import Particles3DView
 from particleseg_app.gui.viewers.appearance import (
+    BY_PHASE,
     BY_SCORE,
     ParticleAppearance,
     expected_errors,
@@ -201,7 +202,8 @@ def test_only_measures_and_scores_can_be_chosen_as_colours(
 ) -> None:
     appearance = ParticleAppearance()
     appearance.set_table(table)
-    assert [c.key for c in appearance.choices()] == ["particle", "equivalent_diameter_um"]
+    choices = [c.key for c in appearance.choices()]
+    assert choices == ["particle", BY_PHASE, "equivalent_diameter_um"]
     with pytest.raises(ValueError, match="sphericity"):
         appearance.colour_by("sphericity")
     box = Box((0, 0, 0), (2, 2, 2))
