@@ -1,6 +1,6 @@
 """Fits the weights of the review scores on segmented simulated scans: resources/review_scores.json.
 
-    python -m tests.benchmarks.fit_review_scores FOLDER [--scans 40] [--only-there]
+    python -m tests.benchmarks.fit_review_scores FOLDER [--scans 130] [--only-there]
 
 Scans of the training generator with seeds that trained nothing are segmented with the default
 model (and by ThreshWater), once, into FOLDER; the evidence of every particle and contact is
@@ -287,7 +287,7 @@ def write_scores(path: Path, scores: Scores, scans: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scans", type=int, default=39, help="three of each preset")
+    parser.add_argument("--scans", type=int, default=130, help="ten of each preset")
     parser.add_argument("--only-there", action="store_true")
     options = parser.parse_args()
     scans: list[SegmentedScan] = []
@@ -295,8 +295,8 @@ def main() -> None:
         if options.only_there:
             scans += simulated_there(options.folder, method)
         else:
-            # ThreshWater makes so many errors that half of the scans are enough.
-            count = options.scans if method == "nnunet" else options.scans // 2
+            # ThreshWater makes so many errors that a third of the scans is enough.
+            count = options.scans if method == "nnunet" else options.scans // 3
             seeds = range(FIRST_SEED, FIRST_SEED + count)
             scans += simulated(options.folder, seeds, method)
     examples = worth_mending(examples_of(scans))

@@ -44,10 +44,15 @@ from particleseg_app.volumes.labels import LabelWriter
 from tests.benchmarks.review_truth import Truth, truth
 from tests.independent_scans import LabelledScan
 
-# The default model's target diameter: the simulated scans are segmented at their own scale, so
-# that sizes misjudged by 0.6 to 1.7 are part of what the scores learn.
-SIMULATED_DIAMETER = 26.0
-# Two tiles of the network, so that a scan costs little and the second look can still be shifted.
+# Stated diameters of the simulated scans in voxels, round by round of all presets. Most are the
+# default model's target diameter, so that the scan is segmented at its own scale; coarse and fine
+# scans are there because enlarging blurs and reducing sharpens. The true diameters are 0.6 to 1.7
+# times these, so that misjudged sizes are part of what the scores learn.
+TARGET_DIAMETER = 26.0
+STATED_DIAMETERS = (*[TARGET_DIAMETER] * 7, 9.0, 14.0, 45.0)
+MISJUDGED = (0.6, 1.7)
+# Two tiles of the network at working scale, so that a scan costs little and the second look can
+# still be shifted.
 SIMULATED_SHAPE = (112, 96, 96)
 FEWEST = 5
 # Of the median volume: what the scan's edge leaves of a particle may be next to nothing.
@@ -237,18 +242,22 @@ def simulated(
     """Simulated scans of the training generator with seeds that trained nothing, segmented.
 
     All presets by turns, easy ones as well as hard ones: a fit on hard ones alone would find too
-    many errors everywhere.
+    many errors everywhere. The first seven rounds have particles of the target diameter.
     """
     from particleseg_app.training import PRESETS, simulate_scan
 
-    size = "x".join(map(str, SIMULATED_SHAPE))
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         preset = PRESETS[seed % len(PRESETS)]
-        place = folder / SIMULATED / f"{preset}_{seed}_{size}"
+        stated = STATED_DIAMETERS[number // len(PRESETS) % len(STATED_DIAMETERS)]
+        z, y, x = (round(n * stated / TARGET_DIAMETER) for n in SIMULATED_SHAPE)
+        place = folder / SIMULATED / f"{preset}_{seed}_{z}x{y}x{x}"
         name = f"{preset} {seed}"
         if not (place / "reference.h5").exists():
-            made = simulate_scan(preset, seed, SIMULATED_SHAPE)
+            low, high = np.log(MISJUDGED)
+            true = stated * math.exp(np.random.default_rng(seed).uniform(low, high))
+            own_scale = stated == TARGET_DIAMETER  # the generator draws the same range by itself
+            made = simulate_scan(preset, seed, (z, y, x), None if own_scale else max(6.0, true))
             if made.labels.max() < FEWEST:
                 continue
-            keep(LabelledScan(name, made.grey, made.labels, SIMULATED_DIAMETER), place)
-        yield segmented(place, name, SIMULATED_DIAMETER, method)
+            keep(LabelledScan(name, made.grey, made.labels, stated), place)
+        yield segmented(place, name, stated, method)
