@@ -89,8 +89,8 @@ class PhasesDialog(QDialog):
         self.histogram.thresholds_changed.connect(self._on_dragged)
         self.rows.changed.connect(self._on_typed)
         if project.read_only:
-            for part in (self.apply_button, self.remove_button):
-                part.setToolTip(READ_ONLY)
+            self.apply_button.setToolTip(READ_ONLY)
+            self.remove_button.setToolTip(READ_ONLY)
         self._show_state()
         self._look(stored)
 
