@@ -18,6 +18,7 @@ from particleseg_app.training.random_fields import enlarged
 
 PLANE_STEP = 2  # voxels of the scan per pixel of the projected slice
 AXIAL_STEP = 3  # every so many slices one is projected, their mean
+EMPTY_SLICE = 0.05  # of what the fullest slice attenuates
 ENERGIES = 8
 LOWEST_KEV = 12.0
 ELECTRON_KEV = 511.0
@@ -193,6 +194,14 @@ def _layers(sample: SampleCylinder, steps: int, shape: tuple[int, int]) -> tuple
     return radii, within.astype(np.float32), axis
 
 
+def _measured_slice(level: np.ndarray) -> int:
+    """The slice (of z, y, x) from which the beam's depth is set: the middle one, unless it is all
+    but empty. To see as much there as in a full one the beam would be made far too soft."""
+    content = level.sum((1, 2))
+    middle = len(content) // 2
+    return middle if content[middle] >= EMPTY_SLICE * content.max() else int(np.argmax(content))
+
+
 def _two_parts(level: np.ndarray, half: float) -> np.ndarray:
     """Photoelectric and Compton part of attenuations: dense matter is mostly photoelectric."""
     share = level / (level + np.float32(half))
@@ -242,8 +251,7 @@ def hardened_beam(
     contents = (parts * weight).sum((2, 3)) / weight.sum()  # (2, z)
     error, variance = np.zeros(level.shape, np.float32), np.zeros(level.shape, np.float32)
     scale = gain = 0.0
-    middle = level.shape[0] // 2
-    for z in (middle, *range(level.shape[0])):
+    for z in (_measured_slice(level), *range(level.shape[0])):
         # Attenuation added on entering each layer from outside: its own less that of the next.
         steps_up = np.concatenate([contents[:, z, None], outer], 1)
         steps_up = steps_up - np.concatenate([steps_up[:, 1:], np.zeros((2, 1))], 1)

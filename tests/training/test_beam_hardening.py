@@ -79,6 +79,15 @@ def test_two_dense_grains_have_a_dark_band_between_them() -> None:
     assert error[MIDDLE, MIDDLE] < error[MIDDLE + 26, MIDDLE] - 0.05
 
 
+def test_an_empty_middle_slice_does_not_set_the_beam() -> None:
+    scene = np.zeros((15, EDGE, EDGE), np.float32)
+    scene[:3] = np.hypot(Y, X) < 20
+    bare = SampleCylinder(47.5, 47.5, (40.0,), ())
+    error, noise = hardened_beam(scene, bare, TUBE)
+    assert np.isfinite(error).all() and np.isfinite(noise).all()
+    assert 0.01 < np.abs(error[0]).max() < 1
+
+
 def test_photon_noise_is_strongest_where_most_is_absorbed() -> None:
     noise = hardened_beam(slices(np.hypot(Y, X) < 40), SAMPLE, TUBE)[1]
     assert noise.shape == (1, 48, 48)

@@ -9,7 +9,7 @@ import cc3d
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -68,6 +68,7 @@ def test_every_preset_gives_usable_labels(preset: str) -> None:
     preset=st.sampled_from(PRESETS), seed=st.integers(0, 10**6), diameter=st.floats(5, 30),
     shape=st.tuples(st.integers(16, 34), st.integers(16, 34), st.integers(16, 34)),
 )  # fmt: skip
+@example("branched", 0, 18.0, (16, 16, 16))  # nothing in the middle, a polychromatic beam
 @settings(max_examples=12, deadline=None)
 def test_any_shape_and_size_gives_a_scan(
     preset: str, seed: int, diameter: float, shape: tuple[int, int, int]
