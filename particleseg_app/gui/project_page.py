@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFrame, QSplitter, QStackedWidget, QVBoxLayout, QW
 from particleseg_app.gui.panels.particle_table import ParticleTablePanel
 from particleseg_app.gui.panels.project_panel import ProjectPanel
 from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
-from particleseg_app.gui.session import Shown
 from particleseg_app.gui.settings import settings
+from particleseg_app.gui.shown import Shown
 from particleseg_app.gui.style import label, line
 from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.viewers import HistogramWindow, OrthosliceView

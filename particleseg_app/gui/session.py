@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from particleseg_app.errors import ProjectError, UserError
 from particleseg_app.gui.panels.project_panel import ScanItem
 from particleseg_app.gui.read_only import why_read_only
 from particleseg_app.gui.run_items import run_status, scan_items
+from particleseg_app.gui.shown import Shown, load_run, load_scan
 from particleseg_app.gui.tasks import EngineFunction, JobQueue, Task, when_ended
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects import (
@@ -21,7 +22,6 @@ from particleseg_app.projects import (
     ProjectLockedError,
     ProjectNotWritableError,
     RecentProjects,
-    RunEntry,
     ScanEntry,
 )
 from particleseg_app.projects.project import PROJECT_FILE
@@ -29,41 +29,10 @@ from particleseg_app.projects.project import PROJECT_FILE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from particleseg_app.projects.review_files import Review
     from particleseg_app.review.cases import ReviewCase
-    from particleseg_app.review.mended_labels import MendedLabels
-    from particleseg_app.volumes import Scan, ScanSource
+    from particleseg_app.volumes import ScanSource
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What the views show: a scan, and the particles of one of its runs if `run` is not None.
-
-    Labels and table are those with all mends.
-    """
-
-    entry: ScanEntry
-    scan: Scan
-    run: RunEntry | None = None
-    review: Review | None = None
-    table: pd.DataFrame | None = None
-
-    @property
-    def labels(self) -> MendedLabels | None:
-        return None if self.review is None else self.review.labels
-
-    @property
-    def voxel_size_um(self) -> float | None:
-        if self.run is not None:
-            return float(self.run.settings["voxel_size_um"])
-        return self.entry.voxel_size_um
-
-    def close(self) -> None:
-        if self.review is not None:
-            self.review.close()
-        self.scan.close()
 
 
 class Session(QObject):
@@ -260,7 +229,7 @@ class Session(QObject):
     def show_scan(self, scan_id: str) -> None:
         """Show a scan without particles, once it has been opened in the background."""
         project = self._open()
-        self._load(("scan", scan_id), lambda progress, cancel: _load_scan(project, scan_id))
+        self._load(("scan", scan_id), lambda progress, cancel: load_scan(project, scan_id))
 
     def show_run(self, run_id: str) -> None:
         """Show the particles of a finished run; of any other run, its scan."""
@@ -268,12 +237,12 @@ class Session(QObject):
         if self.run_status(run_id) != "finished":
             self._load(
                 ("run", run_id),
-                lambda progress, cancel: _load_scan(project, project.run(run_id).scan_id),
+                lambda progress, cancel: load_scan(project, project.run(run_id).scan_id),
             )
             return
         self._load(
             ("run", run_id),
-            lambda progress, cancel: _load_run(project, run_id, progress, cancel),
+            lambda progress, cancel: load_run(project, run_id, progress, cancel),
         )
 
     # --- review --------------------------------------------------------------------------------
@@ -433,48 +402,10 @@ def _segmenting(project: Project, run_id: str) -> EngineFunction:
     return work
 
 
-def _load_scan(project: Project, scan_id: str) -> Shown:
-    return Shown(project.scan(scan_id), project.open_scan(scan_id))
-
-
-def _load_run(project: Project, run_id: str, progress: Progress, cancel: CancelToken) -> Shown:
-    from particleseg_app.projects.review_files import open_review
-
-    run = project.run(run_id)
-    scan = project.open_scan(run.scan_id)
-    try:
-        review = open_review(project, run_id)
-        try:
-            table = review.table(scan, progress, cancel)
-        except BaseException:
-            review.close()
-            raise
-    except BaseException:
-        scan.close()
-        raise
-    return Shown(project.scan(run.scan_id), scan, run, review, table)
-
-
 def _finding_cases(project: Project, run_id: str) -> EngineFunction:
-    """Find the doubtful particles of a run, and keep them with it if it may be changed."""
-
     def work(progress: Progress, cancel: CancelToken) -> list[ReviewCase]:
-        from particleseg_app.projects.review_files import open_review
-        from particleseg_app.review.cases import write_cases
-        from particleseg_app.review.queue import find_cases
-        from particleseg_app.segmentation import RunSettings
+        from particleseg_app.projects.review_queue import make_review_queue
 
-        run = project.run(run_id)
-        settings = RunSettings.from_dict(run.settings)
-        # Files of its own: what the views have open may be closed meanwhile.
-        with (
-            project.open_scan(run.scan_id) as scan,
-            open_review(project, run_id, read_only=True) as review,
-        ):
-            table = review.table(scan, progress, cancel)
-            cases = find_cases(scan, review.labels, table, settings, progress, cancel)
-            if not project.read_only:
-                write_cases(review.paths.cases, cases)
-            return cases
+        return make_review_queue(project, run_id, progress, cancel).cases
 
     return work

@@ -63,10 +63,6 @@ class StoredPhases:
         return with_phases(table, shares, self.phases.names)
 
 
-def has_phases(folder: Path) -> bool:
-    return (folder / PHASES_FILE).exists()
-
-
 def load_phases(folder: Path) -> StoredPhases | None:
     """The phases of the run in `folder`, None without any; `ProjectError` when damaged or newer."""
     path = folder / PHASES_FILE

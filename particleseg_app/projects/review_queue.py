@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.project import Project
 from particleseg_app.projects.review_files import open_review
-from particleseg_app.projects.segmentation_job import run_and_scan, run_table
+from particleseg_app.projects.segmentation_job import run_and_scan
 from particleseg_app.review.cases import ReviewCase, read_cases, write_cases
 from particleseg_app.review.error_rates import EstimatedErrorRates, estimated_error_rates
 
@@ -30,22 +30,23 @@ def make_review_queue(
 ) -> ReviewQueue:
     """Score every particle and contact of a run, mends included, and keep the cases with the run.
 
-    An earlier queue is replaced; cases that are still the same keep their id. Raises `UserError`
-    and `Cancelled`, which leave an earlier queue as it is.
+    An earlier queue is replaced; cases that are still the same keep their id. In a project that is
+    open for reading only nothing is kept. Raises `UserError` and `Cancelled`, which leave an
+    earlier queue as it is.
     """
     from particleseg_app.review.queue import find_cases
     from particleseg_app.segmentation import RunSettings
 
-    project.check_writable()
     run, scan_entry = run_and_scan(project, run_id)
-    table = run_table(project, run_id)
     with (
         project.open_scan(scan_entry.id) as scan,
         open_review(project, run_id, read_only=True) as review,
     ):
         settings = RunSettings.from_dict(run.settings)
+        table = review.table(scan, progress, cancel)
         cases = find_cases(scan, review.labels, table, settings, progress, cancel)
-    write_cases(project.review_paths(run_id).cases, cases)
+    if not project.read_only:
+        write_cases(project.review_paths(run_id).cases, cases)
     return ReviewQueue(cases, estimated_error_rates(cases, len(table)), len(table))
 
 

@@ -14,8 +14,9 @@ from PySide6.QtWidgets import QFileDialog
 from particleseg_app.errors import InvalidValueError, UserError
 from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.review_page import ReviewPage
-from particleseg_app.gui.session import Session, Shown
+from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import settings
+from particleseg_app.gui.shown import Shown
 from particleseg_app.gui.tasks import Task
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box

@@ -98,13 +98,6 @@ class SceneParticles:
     def empty(self) -> bool:
         return self._surfaces is None and self._ellipsoids is None
 
-    @property
-    def coarser_in_motion(self) -> bool:
-        """Whether less is drawn while the scene moves, because drawing all would be too slow."""
-        return self._coarse is not None or (
-            self._ellipsoids is not None and not self._seen_in_motion
-        )
-
     # --- how it looks --------------------------------------------------------------------------
 
     def set_look(self, look: LabelLook) -> None:
