@@ -1,4 +1,4 @@
-"""Two further checks of a model: a misjudged diameter, and particles of many sizes."""
+"""Further checks of a model: a misjudged diameter, particles of many sizes, noise and blur."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ MOST_LOST = 0.03
 SIZES = (8, 12, 26, 60, 150)
 SIZE_TARGET = 0.97
 LARGEST_PLACED = 30  # diameter in voxels, above which bodies are placed at a smaller scale
+CONTRAST_TO_NOISE = (10, 5, 2.5, 1.5, 1.0, 0.7)
+BLUR = (0.6, 1.0, 1.5, 2.2)  # standard deviation of the scanner's blur in voxels
+NOISE_GRAIN = 0.6  # voxels; a reconstruction filter leaves noise that is not quite white
+NOISY_DIAMETER = 20
+MATRIX, LEVELS = 0.3, (0.75, 1.0)
 
 
 def misjudged_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
@@ -109,3 +114,57 @@ def sizes_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str
     word = "reached" if reached else "**not reached**"
     lines += ["", f"- {word}: F1_match ≥ {SIZE_TARGET} from 8 to 150 voxels"]
     return lines
+
+
+def noisy(contrast_to_noise: float, blur: float) -> LabelledScan:
+    """The same fragments and pebbles, most of them touching, in a scan of that quality.
+
+    The noise is that of single voxels after the blur, the contrast that between the mean particle
+    and the matrix.
+    """
+    random = np.random.default_rng(94_001)
+    shape = (80, 112, 112)
+    make = bodies.mixture((bodies.fragment, 0.6), (bodies.pebble, 0.4))
+    made = scene.scattered(
+        random, shape, make, scene.log_normal(NOISY_DIAMETER, 0.25), 0.35, 0.75, 0.3
+    )
+    labels = made.finished()
+    grey = rendering.minerals(random, labels, MATRIX, LEVELS, None, 0.2, 3.0, 0.04)
+    rendering.contact_gaps(random, grey, labels, MATRIX)
+    deviation = (float(np.mean(LEVELS)) - MATRIX) / contrast_to_noise
+    grey = ndimage.gaussian_filter(grey, blur)
+    grey += rendering.noise(random, shape, deviation, NOISE_GRAIN)
+    low, high = np.percentile(grey, [0.01, 99.99])
+    return LabelledScan(
+        f"contrast {contrast_to_noise} × noise, blur {blur}",
+        rendering.sixteen_bit(grey, low, high), labels, NOISY_DIAMETER,
+    )  # fmt: skip
+
+
+def noise_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
+    """F1_match, mergers and splitters against noise and blur (`cases` is not used)."""
+    del cases
+    lines = [
+        "| contrast / noise | " + " | ".join(f"blur {blur} voxels" for blur in BLUR) + " |",
+        "|---|" + "---|" * len(BLUR),
+    ]
+    count = 0
+    for ratio in CONTRAST_TO_NOISE:
+        cells = []
+        for blur in BLUR:
+            case = noisy(ratio, blur)
+            with tempfile.TemporaryDirectory() as folder:
+                place = LazyPlace(case, Path(folder))
+                figures = outcome_of(network_method(model, preset), case, place).figures
+            count = int(figures["reference_count"])
+            cells.append(
+                f"{figures['f1_match']:.3f} ({100 * figures['merger_ratio']:.0f} %, "
+                f"{100 * figures['splitter_ratio']:.0f} %)"
+            )
+        lines.append(f"| {ratio} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    touching = scene.touching_share(noisy(CONTRAST_TO_NOISE[0], BLUR[0]).labels)
+    return [
+        *lines, "",
+        f"{count} particles {NOISY_DIAMETER} voxels wide, {100 * touching:.0f} % of them touching.",
+    ]  # fmt: skip

@@ -126,7 +126,7 @@ def particles_of(classes: np.ndarray, case: LabelledScan, factor: float) -> np.n
             RunSettings(1.0, case.diameter_voxels).min_relative_volume,
             Progress(),
             CancelToken(),
-            leave_out_containers=may_hold_containers(z, case.diameter_voxels),
+            leave_out_running_through=may_hold_containers(z, case.diameter_voxels),
         )
         with open_labels(Path(folder) / "labels.h5") as labels:
             return labels.read(Box.whole(labels.shape))
