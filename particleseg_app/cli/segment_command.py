@@ -66,8 +66,8 @@ def segment(
         bool,
         typer.Option(
             "--keep-containers",
-            help="Keep what runs through the scan from the first to the last slice, which is else "
-            "left out.",
+            help="Keep the wall of a sample tube, what lies beyond it, and what runs through the "
+            "scan from the first to the last slice, which is else left out.",
         ),
     ] = False,
     max_memory: Annotated[

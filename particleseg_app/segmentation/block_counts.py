@@ -116,6 +116,41 @@ def weighted_counts(
 
 
 @njit(cache=True, nogil=True)
+def _counts_outside(
+    labels: np.ndarray,
+    from_z: np.ndarray,
+    from_y: np.ndarray,
+    from_x: np.ndarray,
+    begin: np.ndarray,
+    end: np.ndarray,
+    totals: np.ndarray,
+) -> None:
+    for z in range(from_z.size):
+        for y in range(from_y.size):
+            row = labels[from_z[z], from_y[y]]
+            for x in range(begin[z, y]):
+                totals[row[from_x[x]]] += 1
+            for x in range(end[z, y], from_x.size):
+                totals[row[from_x[x]]] += 1
+
+
+def counts_outside(
+    labels: np.ndarray,
+    indices: tuple[np.ndarray, np.ndarray, np.ndarray],
+    begin: np.ndarray,
+    end: np.ndarray,
+    count: int,
+) -> np.ndarray:
+    """How often each label 0…`count` is taken at `indices` of each axis outside `begin` to `end`.
+
+    `begin` and `end` (z, y; int64) are places in the rows that are taken, `end` not before `begin`.
+    """
+    totals = np.zeros(count + 1, np.int64)
+    _counts_outside(labels, *indices, begin, end, totals)
+    return totals
+
+
+@njit(cache=True, nogil=True)
 def first_voxels(labels: np.ndarray, count: int) -> np.ndarray:
     """Raster index of the first voxel of each label 1…`count` (int64); all of them occur."""
     first = np.full(count, -1, np.int64)

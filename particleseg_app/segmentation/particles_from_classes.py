@@ -29,10 +29,11 @@ from particleseg_app.segmentation.block_grid import (
 )
 from particleseg_app.segmentation.block_work import BlockWork, ClassesVolume, joined
 from particleseg_app.segmentation.connected_regions import connected_regions
-from particleseg_app.segmentation.containers import running_through
+from particleseg_app.segmentation.containers import LeftOut, container_parts
 from particleseg_app.segmentation.core_growth import grow_cores, latest, read_labels
 from particleseg_app.segmentation.core_search import find_cores, number_cores
 from particleseg_app.segmentation.scan_grid import ScanGrid
+from particleseg_app.segmentation.tube_wall import TubeWall
 from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import Shape
 from particleseg_app.volumes.labels import LabelWriter
@@ -42,7 +43,7 @@ from particleseg_app.volumes.labels import LabelWriter
 BLOCK_SHAPE: Shape = (128, 128, 128)
 
 # Raised when finished pieces of an older version lead to another result or cannot be read.
-_PIECES_VERSION = 5
+_PIECES_VERSION = 6
 
 
 def particles_from_classes(
@@ -58,16 +59,18 @@ def particles_from_classes(
     small_core_filter: bool = True,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     workers: Workers | None = None,
-    leave_out_containers: bool = False,
-    left_out: Callable[[int], None] = lambda count: None,
+    leave_out_running_through: bool = False,
+    tube: TubeWall | None = None,
+    left_out: Callable[[LeftOut], None] = lambda left_out: None,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
 
     `classes` has `.shape` and `.read(box)` at the working scale, which is `scan_shape` ·
     `scale_factor` to within a voxel (000 §3.2.1). The labels (uint32, 1…n without gaps) are written
     to `writer_path`, whole or not at all. Particles of less than `min_relative_volume` times the
-    mean particle volume are dropped, volumes in voxels of the scan. With `leave_out_containers`
-    whatever lies in the first and in the last slice is dropped before, and `left_out` is told how
+    mean particle volume are dropped, volumes in voxels of the scan. With
+    `leave_out_running_through` whatever lies in the first and in the last slice is dropped before,
+    with a `tube` whatever lies outside its inner wall by more than half; `left_out` is told how
     many these were, before the labels are written; again when the call is repeated.
 
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
@@ -97,7 +100,8 @@ def particles_from_classes(
     options = {
         "min_relative_volume": min_relative_volume,
         "small_core_filter": small_core_filter,
-        "leave_out_containers": leave_out_containers,
+        "leave_out_running_through": leave_out_running_through,
+        "tube": None if tube is None else tube.as_dict(),
     }
     _begin_or_resume(work, scan_shape, options)
 
@@ -107,10 +111,12 @@ def particles_from_classes(
     if not work.has("numbers", 0):
         grow_cores(work, scan_grid, work.read("core_numbers", 0))
         _find_coreless(work, scan_grid)
-        numbers = _number_particles(work, scan_grid, min_relative_volume, leave_out_containers)
+        numbers = _number_particles(
+            work, scan_grid, min_relative_volume, leave_out_running_through, tube
+        )
         work.write("numbers", 0, numbers)
     numbers = work.read("numbers", 0)
-    left_out(int(numbers["containers"][0]))
+    left_out(LeftOut(*(int(count) for count in numbers["containers"])))
     count = int(max(numbers["cored"].max(initial=0), numbers["coreless"].max(initial=0)))
     _write_labels(work, scan_grid, numbers, count, writer_path)
     # Without its plan, what is left of the pieces by a kill is no longer taken for finished work.
@@ -173,10 +179,15 @@ def _find_coreless(work: BlockWork, scan_grid: ScanGrid) -> None:
 
 
 def _number_particles(
-    work: BlockWork, scan_grid: ScanGrid, min_relative_volume: float, leave_out_containers: bool
+    work: BlockWork,
+    scan_grid: ScanGrid,
+    min_relative_volume: float,
+    leave_out_running_through: bool,
+    tube: TubeWall | None,
 ) -> dict[str, np.ndarray]:
     """Final numbers (uint32, 0 for dropped): `cored[label of the grown core]`, and
-    `coreless[offset[block] + local number - 1]`; how many `containers` were left out.
+    `coreless[offset[block] + local number - 1]`; how many `containers` were left out, as
+    `LeftOut` has them.
     """
     from particleseg_app.segmentation.region_growth import NO_LABEL
 
@@ -207,13 +218,21 @@ def _number_particles(
     all_keys = np.concatenate([core_keys, group_keys])
     all_volumes = np.concatenate([volumes[1:], group_volumes])
     kept = all_volumes > 0
-    containers = np.zeros(kept.size, bool)
-    if leave_out_containers:
-        containers = running_through(work, scan_grid, core_keys.size, offsets, group)
-        # Before the mean volume is taken, of which they would be most.
-        kept &= ~containers
-    if kept.any():
-        kept &= all_volumes >= min_relative_volume * all_volumes[kept].mean()
+    outside, through = container_parts(
+        work,
+        scan_grid,
+        core_keys.size,
+        offsets,
+        group,
+        all_volumes,
+        leave_out_running_through,
+        tube,
+    )
+    # Before the mean volume is taken, of which they would be most.
+    kept &= ~(outside | through)
+    least = min_relative_volume * all_volumes[kept].mean() if kept.any() else 0.0
+    large_enough = all_volumes >= least
+    kept &= large_enough
     order = np.flatnonzero(kept)
     order = order[np.argsort(all_keys[order])]
     final = np.zeros(all_keys.size, np.uint32)
@@ -223,7 +242,7 @@ def _number_particles(
         "cored": cored,
         "coreless": final[core_keys.size :][group],
         "offsets": offsets,
-        "containers": np.array([containers.sum()]),
+        "containers": np.array([(parts & large_enough).sum() for parts in (outside, through)]),
     }
 
 

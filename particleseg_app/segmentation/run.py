@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from particleseg_app import __version__
-from particleseg_app.durable_files import remove_part_files, write_json
+from particleseg_app.durable_files import write_json
 from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
 from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
-from particleseg_app.segmentation.class_pieces import ClassPieces
-from particleseg_app.segmentation.containers import containers_note, may_hold_containers
 from particleseg_app.segmentation.failures import in_words
 from particleseg_app.segmentation.network_on_workers import (
     WorkerModel,
@@ -26,7 +24,7 @@ from particleseg_app.segmentation.network_on_workers import (
     run_network_stage_on,
 )
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
-from particleseg_app.segmentation.particles_from_classes import particles_from_classes
+from particleseg_app.segmentation.particles_of_run import particles_of_run
 from particleseg_app.segmentation.plan import plan_network_run
 from particleseg_app.segmentation.run_clock import RunClock
 from particleseg_app.segmentation.run_folder import (
@@ -35,7 +33,6 @@ from particleseg_app.segmentation.run_folder import (
     ORIGIN,
     PIECES,
     SUMMARY,
-    WORK,
     RunResult,
     check_same_settings,
     claim,
@@ -47,10 +44,7 @@ from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_stage import run_threshold_stage
 from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import diameter_in_voxels
-from particleseg_app.volumes import Scan, open_labels
-
-# How many parts of the container there were: kept in case the run is killed before its summary.
-_LEFT_OUT = "left_out.json"
+from particleseg_app.volumes import Scan
 
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
@@ -211,7 +205,7 @@ def _segment(
         )
         factor, small_core_filter = 1.0, False
         summary |= {"threshold": threshold, "scale_factor": 1.0}
-    count, containers = _finish(
+    found = particles_of_run(
         run_folder,
         scan,
         settings,
@@ -224,8 +218,9 @@ def _segment(
         memory_limit_bytes,
     )
     summary |= {
-        "particle_count": count,
-        "containers_left_out": containers,
+        "particle_count": found.count,
+        "containers_left_out": found.left_out.count,
+        "tube": None if found.tube is None else found.tube.as_dict(),
         "diameter_voxels": diameter_in_voxels(
             settings.particle_diameter_um, settings.voxel_size_um
         ),
@@ -237,50 +232,6 @@ def _segment(
     write_json(run_folder / SUMMARY, summary)
     shutil.rmtree(pieces_folder, ignore_errors=True)
     return finished_result(run_folder)
-
-
-def _finish(
-    run_folder: Path,
-    scan: Scan,
-    settings: RunSettings,
-    classes: ClassPieces,
-    factor: float,
-    small_core_filter: bool,
-    progress: Progress,
-    cancel: CancelToken,
-    workers: Workers | None,
-    memory_limit_bytes: int,
-) -> tuple[int, int]:
-    """How many particles there are, and how many parts of the container were left out."""
-    remove_part_files(run_folder)
-    told = run_folder / PIECES / _LEFT_OUT
-    diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
-    if (run_folder / LABELS).exists():
-        # Whole, so an earlier attempt ended right after it.
-        with open_labels(run_folder / LABELS) as labels:
-            count = labels.count
-    else:
-        count = particles_from_classes(
-            classes,
-            scan.shape,
-            factor,
-            run_folder / WORK,
-            run_folder / LABELS,
-            settings.min_relative_volume,
-            progress,
-            cancel,
-            small_core_filter=small_core_filter,
-            workers=workers,
-            memory_limit_bytes=memory_limit_bytes,
-            leave_out_containers=settings.leave_out_containers
-            and may_hold_containers(scan.shape[0], diameter),
-            left_out=lambda containers: write_json(told, {"containers": containers}),
-        )
-        shutil.rmtree(run_folder / WORK, ignore_errors=True)
-    containers = int(read_run_json(told)["containers"]) if told.exists() else 0
-    if containers:
-        progress.note(containers_note(containers))
-    return count, containers
 
 
 def _tiles_per_chunk_before(run_folder: Path) -> int | None:

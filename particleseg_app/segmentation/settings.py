@@ -23,7 +23,7 @@ class RunSettings:
     of the mean particle volume below which a particle is dropped (001, relative size filter).
     `skip_background` passes the network by tiles that are certainly background (see
     `background`); `inference` names what computes the network on the processor.
-    `leave_out_containers` drops what runs through the whole scan along z (see `containers`).
+    `leave_out_containers` drops what is part of the sample tube (see `containers`).
     """
 
     voxel_size_um: float
