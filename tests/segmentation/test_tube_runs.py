@@ -16,7 +16,7 @@ from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunResult, RunSettings, particles_of_run, segment
 from particleseg_app.segmentation.tube_wall import TubeWall
-from particleseg_app.units import Box
+from particleseg_app.units import Box, format_micrometres
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
 from tests.independent_scans.real import data_folder
 from tests.segmentation.tube_scans import DIAMETER, Tube, tube_scan
@@ -72,7 +72,8 @@ def test_the_wall_goes_and_the_run_says_so(
     (note,) = result.summary["notes"]
     left_out = result.summary["containers_left_out"]
     assert left_out >= 1
-    assert note.startswith("A tube 90") and f"; {left_out} object" in note
+    width = format_micrometres(tube.inner_width(SHAPE[0]) * 10.0)
+    assert note.startswith(f"A tube {width} wide inside was found; {left_out} object")
 
     whole = run(
         path, tmp_path / "kept", RunSettings(**{**ASKED.as_dict(), "leave_out_containers": False})
