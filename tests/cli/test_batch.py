@@ -11,7 +11,7 @@ import tifffile
 
 from particleseg_app.cli.main import main
 from particleseg_app.projects import Project
-from particleseg_app.segmentation import run as segmentation_run
+from particleseg_app.segmentation import particles_of_run
 
 SHAPE = (24, 32, 36)
 
@@ -94,7 +94,7 @@ def test_an_error_in_one_scan_does_not_stop_the_others(scans, tmp_path, capsys):
 
 def test_the_same_command_does_only_what_is_missing(scans, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    really = segmentation_run.particles_from_classes
+    really = particles_of_run.particles_from_classes
     calls = []
 
     def failing_once(*arguments, **options):
@@ -103,7 +103,7 @@ def test_the_same_command_does_only_what_is_missing(scans, tmp_path, monkeypatch
             raise RuntimeError("a bug")
         return really(*arguments, **options)
 
-    monkeypatch.setattr(segmentation_run, "particles_from_classes", failing_once)
+    monkeypatch.setattr(particles_of_run, "particles_from_classes", failing_once)
     assert run(scans, out) == 1
     rows = summary(out)
     assert [row["state"] for row in rows.values()] == ["finished", "failed", "finished"]
@@ -127,7 +127,7 @@ def test_a_cancel_ends_the_batch_and_says_what_is_left(scans, tmp_path, monkeypa
 
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(segmentation_run, "particles_from_classes", cancelled)
+        patched.setattr(particles_of_run, "particles_from_classes", cancelled)
         assert run(scans, out) == 1
     states = [row["state"] for row in summary(out).values()]
     assert states == ["interrupted", "waiting", "waiting"]

@@ -159,11 +159,11 @@ FILE_STAGES = {
 def small_pieces() -> None:
     """Many chunks and blocks even in a very small scan; torch, whose choice needs no measuring."""
     from particleseg_app.models import inference
-    from particleseg_app.segmentation import run
+    from particleseg_app.segmentation import particles_of_run, run
 
     inference.QUICK_TILE_S = 1e9
-    run.particles_from_classes = functools.partial(
-        run.particles_from_classes, block_shape=BLOCK_SHAPE
+    particles_of_run.particles_from_classes = functools.partial(
+        particles_of_run.particles_from_classes, block_shape=BLOCK_SHAPE
     )
     run.plan_network_run = functools.partial(_in_small_chunks, run.plan_network_run)
     run.run_threshold_stage = functools.partial(run.run_threshold_stage, block_shape=BLOCK_SHAPE)
