@@ -115,7 +115,7 @@ def test_any_blocks_and_scale_leave_out_the_same(
     np.testing.assert_array_equal(found, np.where(whole > 0, numbers, 0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.data(),
     st.tuples(st.integers(1, 8), st.integers(1, 14), st.integers(1, 12)),

@@ -357,10 +357,9 @@ def test_the_tube_of_a_real_scan_of_sand() -> None:
     assert abs(found.inner.at(5) - 135.7) < 1.5
 
 
-@pytest.mark.parametrize("diameter", [10.0, 20.0])
-def test_no_tube_in_a_real_scan_of_soil(diameter: float) -> None:
+def test_no_tube_in_a_real_scan_of_soil() -> None:
     folder = data_folder() / "soil_8bit"
     if not folder.exists():
         pytest.skip("the real scans are not beside the repository")
-    paths = sorted(folder.iterdir())[40:60]
-    assert found_in(np.stack([tifffile.imread(path) for path in paths]), diameter) is None
+    paths = sorted(folder.iterdir())[40:45]
+    assert found_in(np.stack([tifffile.imread(path) for path in paths]), 13.0) is None
