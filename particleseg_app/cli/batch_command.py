@@ -65,6 +65,12 @@ def batch(
         bool,
         typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
     ] = False,
+    keep_noise: Annotated[
+        bool,
+        typer.Option(
+            "--keep-noise", help="Take a noisy scan as it is; it is else denoised for the network."
+        ),
+    ] = False,
     keep_containers: Annotated[
         bool,
         typer.Option(
@@ -114,6 +120,7 @@ def batch(
         threshold=threshold,
         inference=inference.value,
         skip_background=not all_tiles,
+        denoise=not keep_noise,
         leave_out_containers=not keep_containers,
     )
     if scans.is_dir() and voxel_size_um is None:

@@ -62,6 +62,12 @@ def segment(
         bool,
         typer.Option("--all-tiles", help="Predict empty tiles too, which are else passed by."),
     ] = False,
+    keep_noise: Annotated[
+        bool,
+        typer.Option(
+            "--keep-noise", help="Take a noisy scan as it is; it is else denoised for the network."
+        ),
+    ] = False,
     keep_containers: Annotated[
         bool,
         typer.Option(
@@ -101,6 +107,7 @@ def segment(
         threshold=threshold,
         inference=inference.value,
         skip_background=not all_tiles,
+        denoise=not keep_noise,
         leave_out_containers=not keep_containers,
     )
     # Everything that can be refused is refused before the scan is copied.

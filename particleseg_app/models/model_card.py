@@ -65,6 +65,8 @@ class ModelCard:
     """The facts of a model folder's `model_card.json`; lengths in voxels at the working scale.
 
     `purpose` says in a plain sentence what the model is for, beside the others in the list.
+    Scans with less contrast to noise (`segmentation.noise`) than `least_contrast_to_noise` are
+    denoised for it; 0 for a model that takes every scan as it is.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ModelCard:
     limits: str = ""
     purpose: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
+    least_contrast_to_noise: float = 0.0
 
 
 def read_small_json(path: Path) -> dict[str, Any]:
@@ -124,6 +127,7 @@ def read_card(folder: Path) -> ModelCard:
             limits=str(raw.get("limits", "")),
             purpose=str(raw.get("purpose", "")),
             figures=dict(raw.get("figures", {})),
+            least_contrast_to_noise=float(raw.get("least_contrast_to_noise", 0.0)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
@@ -140,6 +144,7 @@ def read_card(folder: Path) -> ModelCard:
         and math.isfinite(normalisation.mean)
         and math.isfinite(normalisation.std)
         and normalisation.std > 0
+        and 0 <= card.least_contrast_to_noise <= 100
     )
     if not possible:
         raise ModelError(f"{path} holds values that are not possible.", "Copy the model anew.")

@@ -46,6 +46,7 @@ from particleseg_app.review.network_evidence import (
 from particleseg_app.review.scoring import Scores, load_scores
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
+from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import tile_shape_for
@@ -133,9 +134,9 @@ def second_look(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
     )
     shape = working_shape(scan.shape, factor)
-    scaling = card.normalisation.for_scan(scan.statistics)
+    shown = network_input(scan, card, settings, progress, cancel)
     tile = tile_shape_for(shape, card.patch_shape)
-    look = SecondLook(scan, labels, shape, tile, scaling, predictor)
+    look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.
     edges = [max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES]

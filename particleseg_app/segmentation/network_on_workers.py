@@ -17,7 +17,7 @@ from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.network_stage import ChunkPredictor, TilePredictor, begin
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.workers import Workers
-from particleseg_app.volumes import Scan
+from particleseg_app.segmentation.working_scale import GreyVolume
 
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 _Step = tuple[Literal["predict", "close"], int]
@@ -26,7 +26,7 @@ _Step = tuple[Literal["predict", "close"], int]
 def run_network_stage_on(
     workers: Workers,
     plan: NetworkPlan,
-    scan: Scan,
+    scan: GreyVolume,
     scaling: GreyScaling,
     model: WorkerModel,
     folder: Path,
@@ -114,7 +114,7 @@ class _WorkerChunks:
     """Does the steps of the stage in one process; the model is loaded there once."""
 
     files: ChunkSums
-    scan: Scan
+    scan: GreyVolume
     scaling: GreyScaling
     model: WorkerModel
     progress: Progress

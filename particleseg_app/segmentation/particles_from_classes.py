@@ -57,6 +57,7 @@ def particles_from_classes(
     cancel: CancelToken,
     block_shape: Shape = BLOCK_SHAPE,
     small_core_filter: bool = True,
+    least_voxels: float = 0.0,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     workers: Workers | None = None,
     leave_out_running_through: bool = False,
@@ -68,10 +69,10 @@ def particles_from_classes(
     `classes` has `.shape` and `.read(box)` at the working scale, which is `scan_shape` ·
     `scale_factor` to within a voxel (000 §3.2.1). The labels (uint32, 1…n without gaps) are written
     to `writer_path`, whole or not at all. Particles of less than `min_relative_volume` times the
-    mean particle volume are dropped, volumes in voxels of the scan. With
-    `leave_out_running_through` whatever lies in the first and in the last slice is dropped before,
-    with a `tube` whatever lies outside its inner wall by more than half; `left_out` is told how
-    many these were, before the labels are written; again when the call is repeated.
+    mean particle volume or of less than `least_voxels` are dropped, volumes in voxels of the scan.
+    With `leave_out_running_through` whatever lies in the first and in the last slice is dropped
+    before, with a `tube` whatever lies outside its inner wall by more than half; `left_out` is told
+    how many these were, before the labels are written; again when the call is repeated.
 
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
@@ -99,6 +100,7 @@ def particles_from_classes(
     scan_grid = ScanGrid(working_shape, scan_shape)
     options = {
         "min_relative_volume": min_relative_volume,
+        "least_voxels": least_voxels,
         "small_core_filter": small_core_filter,
         "leave_out_running_through": leave_out_running_through,
         "tube": None if tube is None else tube.as_dict(),
@@ -112,7 +114,7 @@ def particles_from_classes(
         grow_cores(work, scan_grid, work.read("core_numbers", 0))
         _find_coreless(work, scan_grid)
         numbers = _number_particles(
-            work, scan_grid, min_relative_volume, leave_out_running_through, tube
+            work, scan_grid, min_relative_volume, least_voxels, leave_out_running_through, tube
         )
         work.write("numbers", 0, numbers)
     numbers = work.read("numbers", 0)
@@ -182,6 +184,7 @@ def _number_particles(
     work: BlockWork,
     scan_grid: ScanGrid,
     min_relative_volume: float,
+    least_voxels: float,
     leave_out_running_through: bool,
     tube: TubeWall | None,
 ) -> dict[str, np.ndarray]:
@@ -231,6 +234,7 @@ def _number_particles(
     # Before the mean volume is taken, of which they would be most.
     kept &= ~(outside | through)
     least = min_relative_volume * all_volumes[kept].mean() if kept.any() else 0.0
+    least = max(least, least_voxels)
     large_enough = all_volumes >= least
     kept &= large_enough
     order = np.flatnonzero(kept)

@@ -44,6 +44,7 @@ def particles_of_run(
     classes: ClassPieces,
     factor: float,
     small_core_filter: bool,
+    least_voxels: float,
     progress: Progress,
     cancel: CancelToken,
     workers: Workers | None,
@@ -71,6 +72,7 @@ def particles_of_run(
             progress,
             cancel,
             small_core_filter=small_core_filter,
+            least_voxels=least_voxels,
             workers=workers,
             memory_limit_bytes=memory_limit_bytes,
             leave_out_running_through=settings.leave_out_containers

@@ -15,9 +15,10 @@ from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
 from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.denoised_scan import denoising_note
 from particleseg_app.segmentation.failures import in_words
+from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_on_workers import (
     WorkerModel,
     device_of_workers,
@@ -129,6 +130,7 @@ def _segment(
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     pieces_folder = run_folder / PIECES
+    least_voxels = 0.0
     if settings.method == "nnunet":
         progress.start("Loading the model")
         entry = find_model(settings.model)
@@ -158,20 +160,34 @@ def _segment(
             make_predictor = functools.partial(open_predictor, inference=inference)
             recorded = {"inference": inference.id} if earlier is None else earlier
             origin |= {key: recorded[key] for key in ("inference",) if key in recorded}
+        check_same_settings(run_folder, settings)
+        shown = network_input(scan, entry.card, settings, progress, cancel, read_origin(run_folder))
+        if shown.denoising is not None:
+            origin["denoising"] = shown.denoising.as_dict()
+            least_voxels = shown.denoising.least_voxels
+            progress.note(denoising_note(shown.denoising, settings.voxel_size_um))
         claim(run_folder, settings, origin)
         clock.begin()
-        scaling = entry.card.normalisation.for_scan(scan.statistics)
-        background = background_test(scan.statistics, scaling) if settings.skip_background else None
         if workers is None:
             predictor = make_predictor(entry, device.id, plan.mirroring, cancel)
-            stage = NetworkStage(plan, scan, scaling, predictor, pieces_folder, background)
+            stage = NetworkStage(
+                plan, shown.volume, shown.scaling, predictor, pieces_folder, shown.background
+            )
             classes = stage.run(progress, cancel)
         else:
             model = WorkerModel(
                 make_predictor, entry, entry.fingerprint(), device.id, plan.mirroring
             )
             classes = run_network_stage_on(
-                workers, plan, scan, scaling, model, pieces_folder, progress, cancel, background
+                workers,
+                plan,
+                shown.volume,
+                shown.scaling,
+                model,
+                pieces_folder,
+                progress,
+                cancel,
+                shown.background,
             )
         skipped = ChunkSums(pieces_folder, plan).background_tiles()
         if skipped:
@@ -212,6 +228,7 @@ def _segment(
         classes,
         factor,
         small_core_filter,
+        least_voxels,
         progress,
         cancel,
         workers,

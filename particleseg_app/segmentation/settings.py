@@ -23,7 +23,9 @@ class RunSettings:
     of the mean particle volume below which a particle is dropped (001, relative size filter).
     `skip_background` passes the network by tiles that are certainly background (see
     `background`); `inference` names what computes the network on the processor.
-    `leave_out_containers` drops what is part of the sample tube (see `containers`).
+    `denoise` takes the noise off a scan that is noisier than the model is used to (see
+    `denoised_scan`). `leave_out_containers` drops what is part of the sample tube (see
+    `containers`).
     """
 
     voxel_size_um: float
@@ -38,6 +40,7 @@ class RunSettings:
     min_relative_volume: float = 0.005
     skip_background: bool = True
     inference: str = "auto"
+    denoise: bool = True
     leave_out_containers: bool = True
 
     def check(self) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 
 from particleseg_app.models import ModelEntry, choose_inference, open_predictor
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import ChunkPredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.plan import NetworkPlan
@@ -103,9 +103,8 @@ def try_network(
     inference = choose_inference(entry, device_id, settings.inference, cancel).inference
     started = time.perf_counter()
     predictor = open_predictor(entry, device_id, plan.mirroring, cancel, inference)
-    scaling = entry.card.normalisation.for_scan(scan.statistics)
-    background = background_test(scan.statistics, scaling) if settings.skip_background else None
-    chunks = ChunkPredictor(plan, scan, scaling, predictor, background)
+    shown = network_input(scan, entry.card, settings, Progress(), cancel)
+    chunks = ChunkPredictor(plan, shown.volume, shown.scaling, predictor, shown.background)
     first_tile = _one_tile_chunk(plan, plan.chunks[0].tiles[0])
     grey = chunks.read(first_tile)
     predictor.predict(grey[None, None]).amax().item()
@@ -117,7 +116,7 @@ def try_network(
     empty_share, per_look, pick = _look_for_empty_tiles(chunks, cancel)
     most = max(1, min(MOST_TILES, int(NETWORK_S / max(second, 1e-3))))
     chunk = _row_of_tiles(plan, pick, most)
-    chunks = ChunkPredictor(plan, scan, scaling, predictor)
+    chunks = ChunkPredictor(plan, shown.volume, shown.scaling, predictor)
     with _trial_folder() as folder:
         files = ChunkSums(folder, replace(plan, chunks=(chunk,)))
         if device_id.startswith("cuda"):

@@ -24,6 +24,9 @@ DATASET_NAME = "Dataset001_SimulatedParticles"
 PLANS_NAME = "ParticleSegPlans"
 
 
+LEAST_CONTRAST_TO_NOISE = 2.5
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What the model card says beyond what the training itself knows."""
@@ -43,6 +46,8 @@ class ModelFacts:
     class_offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of training.calibration
     figures: dict[str, Any] = field(default_factory=dict)
     normalisation: Normalisation = SCAN_CLIPPED
+    # Measured for models trained on simulated scans by the compact recipe (docs/noise.md).
+    least_contrast_to_noise: float = LEAST_CONTRAST_TO_NOISE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,12 @@ from particleseg_app.models import ModelEntry, open_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.failures import failures_in_words
 from particleseg_app.training.base_model import base_model
-from particleseg_app.training.export import ModelFacts, TrainedNetwork, export_network_checked
+from particleseg_app.training.export import (
+    LEAST_CONTRAST_TO_NOISE,
+    ModelFacts,
+    TrainedNetwork,
+    export_network_checked,
+)
 from particleseg_app.training.export import trained_network as network_of_checkpoint
 from particleseg_app.training.held_back import HeldBackFigures, measure_held_back
 from particleseg_app.training.lab_source import LabPatchSource, labelled_volumes
@@ -93,6 +98,7 @@ def train_model(
         class_offsets=_offsets(task, figures),
         figures={} if figures is None else _on_the_card(figures, task, scans),
         normalisation=task.normalisation,
+        least_contrast_to_noise=_least_contrast_to_noise(plan, recipe, entry),
     )
     export_network_checked(trained, out, facts)
     return open_model(out)
@@ -228,6 +234,15 @@ def _on_the_card(
             "on the other half."
         )
     return {"scenes": text.strip(), **figures.as_dict()}
+
+
+def _least_contrast_to_noise(plan: TrainingPlan, recipe: Recipe, base: ModelEntry | None) -> float:
+    """A model that saw labelled patches knows their noise and takes scans like them as they are."""
+    if plan.patches is not None:
+        return 0.0
+    if base is not None:
+        return base.card.least_contrast_to_noise
+    return 0.0 if recipe is PAPER else LEAST_CONTRAST_TO_NOISE
 
 
 def _origin(

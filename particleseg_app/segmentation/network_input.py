@@ -1,0 +1,77 @@
+"""What the network is shown of a scan: which grey values, on which scale, and what is empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from particleseg_app.errors import RunError
+from particleseg_app.models import GreyScaling, ModelCard
+from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.background import BackgroundTest, background_test
+from particleseg_app.segmentation.denoised_scan import DenoisedScan, Denoising, denoising_for
+from particleseg_app.segmentation.settings import RunSettings
+from particleseg_app.segmentation.working_scale import GreyVolume
+from particleseg_app.units import diameter_in_voxels, scale_factor
+from particleseg_app.volumes import GreyStatistics
+
+
+class ScanWithStatistics(GreyVolume, Protocol):
+    @property
+    def statistics(self) -> GreyStatistics: ...
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """`volume` is the scan, or the scan without its noise; `background` None where no tile may be
+    passed by; `denoising` None where nothing was done about the noise."""
+
+    volume: GreyVolume
+    scaling: GreyScaling
+    background: BackgroundTest | None
+    denoising: Denoising | None
+
+
+def network_input(
+    scan: ScanWithStatistics,
+    card: ModelCard,
+    settings: RunSettings,
+    progress: Progress,
+    cancel: CancelToken,
+    earlier: dict[str, Any] | None = None,
+) -> NetworkInput:
+    """The scan as a model wants it. `earlier`: what an earlier attempt of the run started from;
+    its denoising is used again. Raises `RunError` where that is damaged."""
+    denoising = None
+    if earlier is not None:
+        denoising = _recorded(earlier)
+    elif settings.denoise:
+        factor = scale_factor(
+            card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
+        )
+        diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
+        denoising = denoising_for(scan, card, diameter, factor, progress, cancel)
+    if denoising is not None:
+        limit = denoising.darkest_limit
+        return NetworkInput(
+            DenoisedScan(scan, denoising.weight),
+            denoising.scaling,
+            BackgroundTest(limit) if settings.skip_background and limit is not None else None,
+            denoising,
+        )
+    scaling = card.normalisation.for_scan(scan.statistics)
+    background = background_test(scan.statistics, scaling) if settings.skip_background else None
+    return NetworkInput(scan, scaling, background, None)
+
+
+def _recorded(earlier: dict[str, Any]) -> Denoising | None:
+    raw = earlier.get("denoising")
+    if raw is None:
+        return None
+    try:
+        return Denoising.from_dict(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            "What this run did about the noise of its scan cannot be read.",
+            "Remove this run and start it again.",
+        ) from error
