@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from tests.benchmarks.accuracy_cases import MakeCase
-from tests.benchmarks.accuracy_methods import LazyPlace, network_method, outcome_of
+from tests.benchmarks.accuracy_methods import LazyPlace, Method, network_method, outcome_of
 from tests.independent_scans import LabelledScan, bodies, rendering, scene
 
 MISJUDGED = (1.5, 1 / 1.5)
@@ -18,6 +18,7 @@ SIZES = (8, 12, 26, 60, 150)
 SIZE_TARGET = 0.97
 LARGEST_PLACED = 30  # diameter in voxels, above which bodies are placed at a smaller scale
 CONTRAST_TO_NOISE = (10, 5, 2.5, 1.5, 1.0, 0.7)
+WORTH_DENOISING = (2.5, 1.5, 1.0, 0.7)  # those that a run denoises
 BLUR = (0.6, 1.0, 1.5, 2.2)  # standard deviation of the scanner's blur in voxels
 NOISE_GRAIN = 0.6  # voxels; a reconstruction filter leaves noise that is not quite white
 NOISY_DIAMETER = 20
@@ -144,18 +145,31 @@ def noisy(contrast_to_noise: float, blur: float) -> LabelledScan:
 def noise_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
     """F1_match, mergers and splitters against noise and blur (`cases` is not used)."""
     del cases
+    count, lines = _noise_rows(network_method(model, preset))
+    _, kept = _noise_rows(network_method(model, preset, denoise=False), WORTH_DENOISING)
+    touching = scene.touching_share(noisy(CONTRAST_TO_NOISE[0], BLUR[0]).labels)
+    return [
+        *lines, "", "With the noise kept (`--keep-noise`):", "", *kept, "",
+        f"{count} particles {NOISY_DIAMETER} voxels wide, {100 * touching:.0f} % of them touching.",
+    ]  # fmt: skip
+
+
+def _noise_rows(
+    method: Method, ratios: tuple[float, ...] = CONTRAST_TO_NOISE
+) -> tuple[int, list[str]]:
+    """How many particles there are, and a table of what `method` makes of them."""
     lines = [
         "| contrast / noise | " + " | ".join(f"blur {blur} voxels" for blur in BLUR) + " |",
         "|---|" + "---|" * len(BLUR),
     ]
     count = 0
-    for ratio in CONTRAST_TO_NOISE:
+    for ratio in ratios:
         cells = []
         for blur in BLUR:
             case = noisy(ratio, blur)
             with tempfile.TemporaryDirectory() as folder:
                 place = LazyPlace(case, Path(folder))
-                figures = outcome_of(network_method(model, preset), case, place).figures
+                figures = outcome_of(method, case, place).figures
             count = int(figures["reference_count"])
             cells.append(
                 f"{figures['f1_match']:.3f} ({100 * figures['merger_ratio']:.0f} %, "
@@ -163,8 +177,4 @@ def noise_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str
             )
         lines.append(f"| {ratio} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    touching = scene.touching_share(noisy(CONTRAST_TO_NOISE[0], BLUR[0]).labels)
-    return [
-        *lines, "",
-        f"{count} particles {NOISY_DIAMETER} voxels wide, {100 * touching:.0f} % of them touching.",
-    ]  # fmt: skip
+    return count, lines

@@ -30,10 +30,13 @@ from particleseg_app.segmentation import (
     RunSettings,
     border_core,
     containers,
+    denoised_scan,
+    noise,
     plan,
     segment,
     threshold_watershed,
     tiles,
+    total_variation,
     working_scale,
 )
 from particleseg_app.units import Box
@@ -89,7 +92,7 @@ class Method:
 # The rules that decide on particles once there are classes, and on what a network is shown. The
 # code that follows them block by block, on whatever device, is held to them by its own tests.
 PARTICLE_RULES = (border_core,)
-NETWORK_RULES = (*PARTICLE_RULES, tiles, working_scale)
+NETWORK_RULES = (*PARTICLE_RULES, tiles, working_scale, noise, total_variation, denoised_scan)
 RULE_VALUES = (
     f"smallest {RunSettings.min_relative_volume}, containers {containers.CONTAINER_DIAMETERS}"
 )
@@ -263,26 +266,33 @@ def _otsu_threshwater(place: Workplace) -> Outcome:
     return place.outcome(place.labels(place.settings(method="threshwater")))
 
 
-def _network(model: str, preset: str, misjudged: float = 1.0) -> Callable[[Workplace], Outcome]:
+def _network(
+    model: str, preset: str, misjudged: float, denoise: bool
+) -> Callable[[Workplace], Outcome]:
     def run(place: Workplace) -> Outcome:
-        settings = place.settings(misjudged, model=model, preset=preset)
+        settings = place.settings(misjudged, model=model, preset=preset, denoise=denoise)
         return place.outcome(place.labels(settings))
 
     return run
 
 
-def network_method(model: str, preset: str = "standard", misjudged: float = 1.0) -> Method:
+def network_method(
+    model: str, preset: str = "standard", misjudged: float = 1.0, denoise: bool = True
+) -> Method:
     """A bundled or other model."""
     card = find_model(model).card
     title = f"{card.name} {card.version}"
     if preset != "standard":
         title += f", {preset}"
     name = model if misjudged == 1 else f"{model} × {misjudged:.3g}"
+    if not denoise:
+        title, name = f"{title}, noise kept", f"{name}, noise kept"
     version = version_of(model, preset) or ""
     # The cache is for a measurement that goes on: any change of the program makes it begin anew.
     program = [path for module in (plan, model_folder) for path in _room_of(module)]
-    key = f"{version} {misjudged:.4f} {choose_device('auto').title} {code_version(program)}"
-    return Method(name, title, _network(model, preset, misjudged), key, version)
+    shown = f"{misjudged:.4f} {denoise}"
+    key = f"{version} {shown} {choose_device('auto').title} {code_version(program)}"
+    return Method(name, title, _network(model, preset, misjudged, denoise), key, version)
 
 
 def slice_method() -> Method:
