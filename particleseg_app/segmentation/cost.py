@@ -12,6 +12,7 @@ from particleseg_app.errors import RunError, ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYTES
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.progress import CancelToken
+from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.trial import (
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 class CostEstimate:
     """`seconds` is None when it was not tried; bytes are the most needed at one time.
 
-    `empty_tiles` of the `tiles` are expected to be passed by.
+    `empty_tiles` of the `tiles` are expected to be passed by. `denoising`: what the run will do
+    about the noise of the scan, None for nothing.
     """
 
     scale_factor: float
@@ -41,6 +43,7 @@ class CostEstimate:
     memory_bytes: int
     device_title: str
     empty_tiles: int = 0
+    denoising: Denoising | None = None
 
 
 def estimate_cost(
@@ -77,10 +80,10 @@ def estimate_cost(
     plan = plan_network_run(
         scan_shape, settings, entry.card, memory_limit_bytes=memory_limit_bytes, device=device
     )
-    empty_share = 0.0
+    empty_share, denoising = 0.0, None
     if scan is not None:
         trial, classes = try_network(scan, plan, entry, device.id, settings, cancel)
-        empty_share = trial.empty_share
+        empty_share, denoising = trial.empty_share, trial.denoising
         with _trial_may_fail():
             per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
             # Where tiles are empty there is next to nothing to separate and to measure.
@@ -98,6 +101,7 @@ def estimate_cost(
         memory_bytes=PROGRAM_BYTES + network_bytes(plan),
         device_title=device.title,
         empty_tiles=round(empty_share * plan.tile_count),
+        denoising=denoising,
     )
 
 

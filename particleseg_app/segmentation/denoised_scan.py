@@ -127,13 +127,18 @@ def denoising_weight(figures: NoiseFigures) -> float:
 
 def denoising_note(denoising: Denoising, voxel_size_um: float) -> str:
     """What a run says of a noisy scan and of what it did."""
-    diameter = (6 / math.pi * denoising.least_voxels) ** (1 / 3) * voxel_size_um
-    smallest = format_micrometres(float(f"{diameter:.2g}"))
     return (
         f"The scan is noisy (particles stand out by {denoising.contrast_to_noise:.1f} times the "
         "noise), so it was denoised before particles were looked for. Particles below about "
-        f"{smallest} cannot be told from noise and were left out."
+        f"{smallest_diameter(denoising, voxel_size_um)} cannot be told from noise and were left "
+        "out."
     )
+
+
+def smallest_diameter(denoising: Denoising, voxel_size_um: float) -> str:
+    """Equivalent diameter of the smallest particle that is told from noise, for people."""
+    diameter = (6 / math.pi * denoising.least_voxels) ** (1 / 3) * voxel_size_um
+    return format_micrometres(float(f"{diameter:.2g}"))
 
 
 def _moved(box: Box, by: Shape) -> Box:

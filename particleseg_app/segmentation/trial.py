@@ -20,6 +20,7 @@ import numpy as np
 from particleseg_app.models import ModelEntry, choose_inference, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import ChunkPredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
@@ -71,13 +72,15 @@ class ScanPart:
 
 @dataclass(frozen=True)
 class NetworkTrial:
-    """What the network stage was found to cost, in seconds, and the share of empty tiles."""
+    """What the network stage was found to cost, in seconds, the share of empty tiles, and what a
+    run would do about the scan's noise."""
 
     to_begin: float
     per_tile: float
     per_look: float
     per_reach_voxel: float
     empty_share: float
+    denoising: Denoising | None = None
 
     def seconds(self, plan: NetworkPlan) -> float:
         """The whole stage, as this machine goes on at the speed of the trial."""
@@ -143,6 +146,7 @@ def try_network(
         per_look=per_look,
         per_reach_voxel=beside / chunk.reach.size,
         empty_share=empty_share,
+        denoising=shown.denoising,
     )
     return trial, classes
 

@@ -23,12 +23,14 @@ from particleseg_app.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
     from particleseg_app.segmentation import CostEstimate
+    from particleseg_app.segmentation.denoised_scan import Denoising
     from particleseg_app.volumes import Scan
 
 LINES = (
     ("scale", "Scale"),
     ("size", "Size"),
     ("tiles", "Tiles"),
+    ("noise", "Noise"),
     ("time", "Time"),
     ("disk", "Disk"),
     ("memory", "Memory"),
@@ -40,6 +42,8 @@ EXPLANATIONS = {
     "size": "What the network works on, across × down × slices.",
     "tiles": "The network looks at the scan tile by tile, but not at empty ones; "
     "finished tiles are never lost.",
+    "noise": "The network is shown the scan without its noise, which it would take for structure. "
+    "Grey values in the table stay those of the scan.",
     "time": "From a trial of some seconds on this scan; other programs may slow it down.",
     "disk": "The most that is needed at one time. Most of it is freed when the run is finished.",
     "memory": "The most that is needed at one time.",
@@ -74,6 +78,7 @@ class CostCard(Card):
             self._names[key] = name
         grid.setColumnStretch(1, 1)
         self.body.addLayout(grid)
+        self._show_noise(None)
         self._state = label("", "muted", wrap=True)
         self.body.addWidget(self._state)
         self.setMinimumWidth(280)
@@ -85,6 +90,13 @@ class CostCard(Card):
     def problem(self) -> str:
         """Why a run with these answers cannot be started; empty while it can."""
         return self._problem
+
+    def shows(self, key: str) -> bool:
+        """Whether the line of that name is there (`LINES`)."""
+        return self._values[key].isVisibleTo(self)
+
+    def text_of(self, key: str) -> str:
+        return self._values[key].text()
 
     def estimate(self, run_settings: dict[str, Any]) -> None:
         """Measure for these settings, once they have not changed for a moment."""
@@ -101,6 +113,7 @@ class CostCard(Card):
         self._wanted, self._problem = None, ""
         for value in self._values.values():
             value.setText("–")
+        self._show_noise(None)
         self._say("")
 
     def stop(self) -> None:
@@ -152,6 +165,7 @@ class CostCard(Card):
         for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)
+        self._show_noise(cost.denoising)
         seconds = cost.seconds
         self._values["time"].setText(
             format_rough_duration(seconds) if seconds is not None else "unknown"
@@ -160,6 +174,19 @@ class CostCard(Card):
         self._values["device"].setText(cost.device_title)
         self._show_room(cost)
         self.changed.emit()
+
+    def _show_noise(self, denoising: Denoising | None) -> None:
+        """What will be done about the noise; no line where there is nothing to do."""
+        if denoising is not None and self._wanted is not None:
+            from particleseg_app.segmentation.denoised_scan import smallest_diameter
+
+            smallest = smallest_diameter(denoising, float(self._wanted["voxel_size_um"]))
+            self._values["noise"].setText(
+                f"Strong (particles stand out by {denoising.contrast_to_noise:.1f} times the "
+                f"noise). The scan is denoised; particles below about {smallest} are left out."
+            )
+        for text in (self._values["noise"], self._names["noise"]):
+            text.setVisible(denoising is not None)
 
     def _show_room(self, cost: CostEstimate) -> None:
         import psutil
