@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from particleseg_app.errors import RunError, ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYTES
 from particleseg_app.models import choose_device, find_model
-from particleseg_app.progress import CancelToken
+from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.denoised_scan import Denoising
+from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.trial import (
@@ -77,17 +79,28 @@ def estimate_cost(
         )
     entry = find_model(settings.model)
     device = choose_device(settings.device)
-    plan = plan_network_run(
-        scan_shape, settings, entry.card, memory_limit_bytes=memory_limit_bytes, device=device
-    )
-    empty_share, denoising = 0.0, None
+    began = time.perf_counter()
+    shown = None
     if scan is not None:
-        trial, classes = try_network(scan, plan, entry, device.id, settings, cancel)
-        empty_share, denoising = trial.empty_share, trial.denoising
+        shown = network_input(scan, entry.card, settings, Progress(), cancel)
+    measuring_s = time.perf_counter() - began
+    plan = plan_network_run(
+        scan_shape,
+        settings,
+        entry.card,
+        memory_limit_bytes=memory_limit_bytes,
+        device=device,
+        reading_bytes=0 if shown is None else shown.reading_bytes,
+    )
+    empty_share = 0.0
+    if scan is not None and shown is not None:
+        trial, classes = try_network(shown, plan, entry, device.id, settings, cancel)
+        empty_share = trial.empty_share
         with _trial_may_fail():
             per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
             # Where tiles are empty there is next to nothing to separate and to measure.
-            seconds = trial.seconds(plan) + scan_voxels * (1 - empty_share) * per_voxel
+            separating_s = scan_voxels * (1 - empty_share) * per_voxel
+            seconds = measuring_s + trial.seconds(plan) + separating_s
     return CostEstimate(
         scale_factor=plan.scale_factor,
         working_shape=plan.working_shape,
@@ -101,7 +114,7 @@ def estimate_cost(
         memory_bytes=PROGRAM_BYTES + network_bytes(plan),
         device_title=device.title,
         empty_tiles=round(empty_share * plan.tile_count),
-        denoising=denoising,
+        denoising=None if shown is None else shown.denoising,
     )
 
 

@@ -9,6 +9,7 @@ denoising tells a small particle from a speck of noise, what is too small to be 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,8 +32,11 @@ STRENGTH, STRONGEST = 0.95, 0.9
 # A particle must have as many voxels as it takes for its mean grey value to stand out by this many
 # standard deviations of the noise, if the noise of all voxels were independent.
 STANDING_OUT = 15.0
-# Boxes are denoised in parts of this edge, which bounds the memory taken (190 MB).
+# Boxes are denoised in parts of this edge, one at a time, which bounds the memory taken (210 MB).
 PART_EDGE = 128
+_ONE_AT_A_TIME = threading.Lock()
+# A part's grey values as read and as float32, the answer, and six parts of the dual field.
+_BYTES_PER_VOXEL = 36
 # The pieces that grey statistics are taken from: their edge, and how many along each axis.
 PIECE_EDGE, PIECES_ALONG = 80, 3
 
@@ -66,28 +70,54 @@ class Denoising:
             GreyScaling(**{name: float(value) for name, value in raw["scaling"].items()}),
             None if limit is None else float(limit),
         )
-        if not (values.weight > 0 and math.isfinite(values.weight) and values.scaling.std > 0):
+        scaling = values.scaling
+        # Written so that NaN is refused, too.
+        possible = (
+            0 < values.contrast_to_noise < math.inf
+            and 0 < values.weight < math.inf
+            and 0 <= values.least_voxels < math.inf
+            and scaling.low <= scaling.high
+            and math.isfinite(scaling.mean)
+            and 0 < scaling.std < math.inf
+            and (values.darkest_limit is None or math.isfinite(values.darkest_limit))
+        )
+        if not possible:
             raise ValueError("impossible figures")
         return values
 
 
 class DenoisedScan:
-    """A scan that is read without its noise, float32; the same voxels in whatever box."""
+    """A scan that is read without its noise, float32; the same voxels in whatever box.
 
-    def __init__(self, scan: GreyVolume, weight: float) -> None:
+    `weight`: of the total variation, in grey values. Reading a large box takes seconds, so that
+    `cancel` ends it.
+    """
+
+    def __init__(self, scan: GreyVolume, weight: float, cancel: CancelToken) -> None:
         self.scan = scan
         self.weight = weight
+        self.cancel = cancel
 
     @property
     def shape(self) -> Shape:
         return self.scan.shape
 
+    @property
+    def reading_bytes(self) -> int:
+        """The most memory that reading takes at one time, beside the box that is asked for."""
+        return math.prod(min(n, PART_EDGE + 2 * HALO) for n in self.shape) * _BYTES_PER_VOXEL
+
     def read(self, box: Box) -> np.ndarray:
+        """Raises `Cancelled`."""
         result = np.empty(box.shape, np.float32)
         for part in blocks(box.shape, (PART_EDGE,) * 3):
             own = _moved(part, box.start)
             outer = own.expanded(HALO, self.scan.shape)
-            result[part.slices] = denoised(self.scan.read(outer), self.weight)[own.within(outer)]
+            with _ONE_AT_A_TIME:  # each takes all cores
+                self.cancel.check()
+                grey = denoised(self.scan.read(outer), self.weight)
+                result[part.slices] = grey[own.within(outer)]
+                del grey
         return result
 
 
@@ -104,10 +134,12 @@ def denoising_for(
         return None
     progress.start("Measuring the noise")
     figures = measure_noise(scan, diameter_voxels, scale_factor, cancel)
-    if figures.contrast <= 0 or figures.contrast_to_noise >= card.least_contrast_to_noise:
+    if min(figures.contrast, figures.noise) <= 0:
+        return None
+    if figures.contrast_to_noise >= card.least_contrast_to_noise:
         return None
     weight = denoising_weight(figures)
-    statistics = _denoised_statistics(DenoisedScan(scan, weight), cancel)
+    statistics = _denoised_statistics(DenoisedScan(scan, weight, cancel))
     scaling = card.normalisation.for_scan(statistics)
     background = background_test(statistics, scaling)
     reduction = max(1.0, 1 / scale_factor)
@@ -148,10 +180,9 @@ def _moved(box: Box, by: Shape) -> Box:
     return Box(start, stop)  # type: ignore[arg-type]
 
 
-def _denoised_statistics(scan: DenoisedScan, cancel: CancelToken) -> GreyStatistics:
+def _denoised_statistics(scan: DenoisedScan) -> GreyStatistics:
     """Grey statistics of 27 pieces spread evenly over the scan, all of a small one."""
     counter = GreyCounter(np.dtype(np.float32))
     for box in spread_boxes(scan.shape, PIECE_EDGE, PIECES_ALONG):
-        cancel.check()
         counter.add(np.ascontiguousarray(scan.read(box)))
     return counter.result()

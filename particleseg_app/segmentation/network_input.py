@@ -24,12 +24,14 @@ class ScanWithStatistics(GreyVolume, Protocol):
 @dataclass(frozen=True)
 class NetworkInput:
     """`volume` is the scan, or the scan without its noise; `background` None where no tile may be
-    passed by; `denoising` None where nothing was done about the noise."""
+    passed by; `denoising` None where nothing was done about the noise. `reading_bytes`: memory that
+    reading the volume takes beside what is read."""
 
     volume: GreyVolume
     scaling: GreyScaling
     background: BackgroundTest | None
     denoising: Denoising | None
+    reading_bytes: int = 0
 
 
 def network_input(
@@ -53,11 +55,13 @@ def network_input(
         denoising = denoising_for(scan, card, diameter, factor, progress, cancel)
     if denoising is not None:
         limit = denoising.darkest_limit
+        volume = DenoisedScan(scan, denoising.weight, cancel)
         return NetworkInput(
-            DenoisedScan(scan, denoising.weight),
+            volume,
             denoising.scaling,
             BackgroundTest(limit) if settings.skip_background and limit is not None else None,
             denoising,
+            volume.reading_bytes,
         )
     scaling = card.normalisation.for_scan(scan.statistics)
     background = background_test(scan.statistics, scaling) if settings.skip_background else None
@@ -70,7 +74,7 @@ def _recorded(earlier: dict[str, Any]) -> Denoising | None:
         return None
     try:
         return Denoising.from_dict(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(
             "What this run did about the noise of its scan cannot be read.",
             "Remove this run and start it again.",

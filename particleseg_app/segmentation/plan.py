@@ -30,7 +30,10 @@ _BYTES_PER_TILE_VOXEL = 512
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """How the network goes over a scan. Shapes (z, y, x) in voxels at working scale."""
+    """How the network goes over a scan. Shapes (z, y, x) in voxels at working scale.
+
+    `reading_bytes`: what reading the scan takes beside what is read (see `NetworkInput`).
+    """
 
     scale_factor: float
     scan_shape: Shape
@@ -40,6 +43,7 @@ class NetworkPlan:
     mirroring: bool
     chunks: tuple[Chunk, ...]
     tiles_per_chunk: int = MOST_TILES_PER_CHUNK
+    reading_bytes: int = 0
 
     @property
     def tile_count(self) -> int:
@@ -53,11 +57,12 @@ def plan_network_run(
     tiles_per_chunk: int | None = None,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     device: Device | None = None,
+    reading_bytes: int = 0,
 ) -> NetworkPlan:
     """The plan for a run with a model; raises `InvalidValueError` for impossible sizes.
 
     `tiles_per_chunk` (along each axis) is as many as `memory_limit_bytes` allows where it is None,
-    and on a graphics card as many as its own memory allows, too.
+    and on a graphics card as many as its own memory allows, too. `reading_bytes` are kept free.
     """
     factor = scale_factor(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
@@ -67,7 +72,9 @@ def plan_network_run(
     overlap = OVERLAP[settings.preset]
     if tiles_per_chunk is None:
         card_bytes = device.memory_bytes if device and device.id.startswith("cuda") else None
-        tiles_per_chunk = _tiles_that_fit(tile, overlap, memory_limit_bytes, card_bytes)
+        tiles_per_chunk = _tiles_that_fit(
+            tile, overlap, memory_limit_bytes - reading_bytes, card_bytes
+        )
     return NetworkPlan(
         scale_factor=factor,
         scan_shape=scan_shape,
@@ -77,6 +84,7 @@ def plan_network_run(
         mirroring=MIRRORING[settings.preset],
         chunks=plan_chunks(volume, tile, overlap, tiles_per_chunk),
         tiles_per_chunk=tiles_per_chunk,
+        reading_bytes=reading_bytes,
     )
 
 
@@ -84,7 +92,11 @@ def network_bytes(plan: NetworkPlan) -> int:
     """The most memory that the network stage takes at one time, beside the program itself."""
     chunk_voxels = max(chunk.reach.size for chunk in plan.chunks)
     tile_voxels = math.prod(plan.tile_shape)
-    return chunk_voxels * _BYTES_PER_CHUNK_VOXEL + tile_voxels * _BYTES_PER_TILE_VOXEL
+    return (
+        chunk_voxels * _BYTES_PER_CHUNK_VOXEL
+        + tile_voxels * _BYTES_PER_TILE_VOXEL
+        + plan.reading_bytes
+    )
 
 
 def _tiles_that_fit(

@@ -138,12 +138,21 @@ def _segment(
             device = choose_device(settings.device)
         else:
             device = device_of_workers(workers, settings.device, cancel)
+        check_same_settings(run_folder, settings)
+        earlier = read_origin(run_folder)
+        shown = network_input(scan, entry.card, settings, progress, cancel, earlier)
         # The chunks of an earlier attempt stay as they are.
         tiles_per_chunk = tiles_per_chunk or _tiles_per_chunk_before(run_folder)
         # Workers of a cluster share the chunks, so these stay small.
         own_card = device if workers is None else None
         plan = plan_network_run(
-            scan.shape, settings, entry.card, tiles_per_chunk, memory_limit_bytes, own_card
+            scan.shape,
+            settings,
+            entry.card,
+            tiles_per_chunk,
+            memory_limit_bytes,
+            own_card,
+            shown.reading_bytes,
         )
         origin = {
             "scan_shape": list(scan.shape),
@@ -152,16 +161,12 @@ def _segment(
         }
         inference = None
         if make_predictor is None:
-            check_same_settings(run_folder, settings)
-            earlier = read_origin(run_folder)
             inference = inference_of_run(
                 earlier, entry, device.id, settings.inference, progress, cancel
             )
             make_predictor = functools.partial(open_predictor, inference=inference)
             recorded = {"inference": inference.id} if earlier is None else earlier
             origin |= {key: recorded[key] for key in ("inference",) if key in recorded}
-        check_same_settings(run_folder, settings)
-        shown = network_input(scan, entry.card, settings, progress, cancel, read_origin(run_folder))
         if shown.denoising is not None:
             origin["denoising"] = shown.denoising.as_dict()
             least_voxels = shown.denoising.least_voxels

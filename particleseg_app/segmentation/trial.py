@@ -20,8 +20,7 @@ import numpy as np
 from particleseg_app.models import ModelEntry, choose_inference, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
-from particleseg_app.segmentation.denoised_scan import Denoising
-from particleseg_app.segmentation.network_input import network_input
+from particleseg_app.segmentation.network_input import NetworkInput
 from particleseg_app.segmentation.network_stage import ChunkPredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.plan import NetworkPlan
@@ -72,15 +71,13 @@ class ScanPart:
 
 @dataclass(frozen=True)
 class NetworkTrial:
-    """What the network stage was found to cost, in seconds, the share of empty tiles, and what a
-    run would do about the scan's noise."""
+    """What the network stage was found to cost, in seconds, and the share of empty tiles."""
 
     to_begin: float
     per_tile: float
     per_look: float
     per_reach_voxel: float
     empty_share: float
-    denoising: Denoising | None = None
 
     def seconds(self, plan: NetworkPlan) -> float:
         """The whole stage, as this machine goes on at the speed of the trial."""
@@ -95,18 +92,17 @@ class NetworkTrial:
 
 
 def try_network(
-    scan: Scan,
+    shown: NetworkInput,
     plan: NetworkPlan,
     entry: ModelEntry,
     device_id: str,
     settings: RunSettings,
     cancel: CancelToken,
 ) -> tuple[NetworkTrial, np.ndarray]:
-    """Predict a few tiles of the scan; also their classes, uint8 (z, y, x) at working scale."""
+    """Predict a few tiles; also their classes, uint8 (z, y, x) at working scale."""
     inference = choose_inference(entry, device_id, settings.inference, cancel).inference
     started = time.perf_counter()
     predictor = open_predictor(entry, device_id, plan.mirroring, cancel, inference)
-    shown = network_input(scan, entry.card, settings, Progress(), cancel)
     chunks = ChunkPredictor(plan, shown.volume, shown.scaling, predictor, shown.background)
     first_tile = _one_tile_chunk(plan, plan.chunks[0].tiles[0])
     grey = chunks.read(first_tile)
@@ -146,7 +142,6 @@ def try_network(
         per_look=per_look,
         per_reach_voxel=beside / chunk.reach.size,
         empty_share=empty_share,
-        denoising=shown.denoising,
     )
     return trial, classes
 
