@@ -129,7 +129,7 @@ def read_card(folder: Path) -> ModelCard:
             figures=dict(raw.get("figures", {})),
             least_contrast_to_noise=float(raw.get("least_contrast_to_noise", 0.0)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(
             f"{path} is not a valid model card ({error!r}).", "Copy the model anew."
         ) from error

@@ -170,13 +170,13 @@ def test_wrong_usage_is_told_before_anything_is_done(scans, tmp_path, capsys, ar
     assert not out.exists()
 
 
-def test_a_threshold_and_all_tiles_reach_the_runs(scans, tmp_path):
+def test_what_is_asked_for_reaches_the_runs(scans, tmp_path):
     out = tmp_path / "out"
     for scan in ("balls 3.tif", "balls 4.tif"):
         (scans / scan).unlink()
     assert main(
         ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10", "--all-tiles",
-         "--keep-containers",
+         "--keep-containers", "--keep-noise",
          "--particle-diameter-um", "90", "--method", "threshwater", "--threshold", "20000"]
     ) == 0  # fmt: skip
     with Project.open(out / "balls 2") as project:
@@ -184,6 +184,7 @@ def test_a_threshold_and_all_tiles_reach_the_runs(scans, tmp_path):
         assert run.settings["threshold"] == 20000
         assert run.settings["skip_background"] is False
         assert run.settings["leave_out_containers"] is False
+        assert run.settings["denoise"] is False
 
 
 def test_an_output_folder_that_cannot_be(scans, tmp_path, capsys):

@@ -108,7 +108,14 @@ def test_other_settings_or_new_run_add_a_run_but_not_a_scan(project, scan):
     with Project.open(project) as opened:
         assert [run.id for run in opened.runs] == ["run-001", "run-002", "run-003"]
         assert opened.runs[1].settings["threshold"] == 5000
+        assert [run.settings["denoise"] for run in opened.runs] == [True] * 3
         assert len(opened.scans) == 1
+
+
+def test_keeping_the_noise_is_another_run(project, scan):
+    assert main(["segment", str(scan), *SETTINGS, "--keep-noise", "--out", str(project)]) == 0
+    with Project.open(project) as opened:
+        assert [run.settings["denoise"] for run in opened.runs] == [True, False]
 
 
 def test_a_scan_that_has_changed_is_imported_again(tmp_path):

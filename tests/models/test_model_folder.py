@@ -163,11 +163,30 @@ def test_a_model_with_other_classes_is_refused(tmp_path):
         {"normalisation": {"scheme": "fixed", "std": 0}},
         {"normalisation": {"scheme": "exec"}},
         {"normalisation": None},
+        {"least_contrast_to_noise": -0.1},
+        {"least_contrast_to_noise": 1000},
+        {"least_contrast_to_noise": float("nan")},
+        {"least_contrast_to_noise": float("inf")},
+        {"least_contrast_to_noise": 10**400},
+        {"least_contrast_to_noise": "little"},
+        {"least_contrast_to_noise": None},
+        {"patch_shape": [float("inf"), 32, 32]},
+        {"normalisation": {"scheme": "fixed", "mean": float("nan")}},
+        {"normalisation": {"scheme": "scan_clipped", "low_percentile": float("nan")}},
     ],
 )
 def test_a_card_with_impossible_values_is_refused(tmp_path, changes):
     with pytest.raises(ModelError, match=r"model_card\.json"):
         write_tiny_model(tmp_path / "m", card_changes=changes)
+
+
+def test_a_card_says_how_much_noise_the_model_takes(tmp_path):
+    silent = write_tiny_model(tmp_path / "silent")
+    assert silent.card.least_contrast_to_noise == 0
+    careful = write_tiny_model(tmp_path / "m", card_changes={"least_contrast_to_noise": 3})
+    assert careful.card.least_contrast_to_noise == 3
+    for bundled in ("default", "light"):
+        assert find_model(bundled).card.least_contrast_to_noise == 2.5
 
 
 def test_an_unknown_model_is_told_with_those_there_are(tmp_path, monkeypatch):

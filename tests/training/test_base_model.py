@@ -104,3 +104,15 @@ def test_class_offsets_are_taken_off_before_the_training_and_come_back(
     tuned = train(tiny_plan(patches, base=offset.folder, features=None, steps=1), tmp_path)
     card = json.loads((tuned / "model_card.json").read_text(encoding="utf-8"))
     assert card["training"]["class_offsets"] == [0.5, -1, 0]
+
+
+@pytest.mark.parametrize("base_takes", [0.0, 3.5])
+def test_simulated_scans_leave_the_base_its_sense_of_noise(
+    tmp_path: Path, base_takes: float
+) -> None:
+    base = write_tiny_model(tmp_path / "m", card_changes={"least_contrast_to_noise": base_takes})
+    plan = tiny_plan(
+        None, base=base.folder, steps=1, features=None, target_diameter=None, simulated=1,
+        preset="spaced", scene_shape=(48, 48, 48),
+    )  # fmt: skip
+    assert open_model(train(plan, tmp_path)).card.least_contrast_to_noise == base_takes

@@ -56,6 +56,7 @@ def test_lab_patches_become_a_model_and_fine_tune_it(
     card = open_model(first).card
     assert card.target_diameter_voxels == 13
     assert "2 labelled patches" in card.made_from
+    assert card.least_contrast_to_noise == 0  # it has seen the noise of these scans
     assert predict(first).isfinite().all()
     assert "step 25  loss" in (tmp_path / "work" / "log.txt").read_text(encoding="utf-8")
 
@@ -97,10 +98,12 @@ def test_cancelled_training_goes_on_to_the_same_model(tmp_path: Path, patches: P
 
 def test_simulated_scans_alone_and_beside_patches(tmp_path: Path, patches: Path) -> None:
     plan = tiny_plan(None, simulated=2, preset="touching", scene_shape=(32, 32, 32), steps=2)
-    assert "2 simulated scans" in open_model(train(plan, tmp_path / "alone")).card.made_from
-    both = replace(plan, patches=patches, steps=3)
-    made_from = open_model(train(both, tmp_path / "both")).card.made_from
-    assert "2 labelled patches and up to 2 simulated" in made_from
+    alone = open_model(train(plan, tmp_path / "alone")).card
+    assert "2 simulated scans" in alone.made_from
+    assert alone.least_contrast_to_noise == 2.5
+    both = open_model(train(replace(plan, patches=patches, steps=3), tmp_path / "both")).card
+    assert "2 labelled patches and up to 2 simulated" in both.made_from
+    assert both.least_contrast_to_noise == 0
 
 
 def test_patches_come_to_the_target_diameter(patches: Path) -> None:
