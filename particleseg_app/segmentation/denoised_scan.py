@@ -32,6 +32,9 @@ STRENGTH, STRONGEST = 0.95, 0.9
 # A particle must have as many voxels as it takes for its mean grey value to stand out by this many
 # standard deviations of the noise, if the noise of all voxels were independent.
 STANDING_OUT = 15.0
+# But no more than this share of an average particle: half its diameter. Else a scan of particles
+# that are a few voxels wide would be left without any.
+MOST_LEFT_OUT = 1 / 8
 # Boxes are denoised in parts of this edge, one at a time, which bounds the memory taken (210 MB).
 PART_EDGE = 128
 _ONE_AT_A_TIME = threading.Lock()
@@ -143,10 +146,11 @@ def denoising_for(
     scaling = card.normalisation.for_scan(statistics)
     background = background_test(statistics, scaling)
     reduction = max(1.0, 1 / scale_factor)
+    told_from_noise = (STANDING_OUT / figures.contrast_to_noise) ** 2 * reduction**3
     return Denoising(
         contrast_to_noise=figures.contrast_to_noise,
         weight=weight,
-        least_voxels=(STANDING_OUT / figures.contrast_to_noise) ** 2 * reduction**3,
+        least_voxels=min(told_from_noise, MOST_LEFT_OUT * math.pi / 6 * diameter_voxels**3),
         scaling=scaling,
         darkest_limit=None if background is None else background.darkest_limit,
     )
@@ -170,7 +174,7 @@ def denoising_note(denoising: Denoising, voxel_size_um: float) -> str:
 def smallest_diameter(denoising: Denoising, voxel_size_um: float) -> str:
     """Equivalent diameter of the smallest particle that is told from noise, for people."""
     diameter = (6 / math.pi * denoising.least_voxels) ** (1 / 3) * voxel_size_um
-    return format_micrometres(float(f"{diameter:.2g}"))
+    return format_micrometres(diameter, digits=2)
 
 
 def _moved(box: Box, by: Shape) -> Box:

@@ -20,6 +20,8 @@ from particleseg_app.volumes.grey_statistics import otsu
 PIECE_EDGE = 36
 PIECES_ALONG = 5
 # Cells in which the noise is measured: a quarter of a particle wide, so that many hold no surface.
+# Those whose means show the contrast may be smaller, down to a voxel: of small particles, cells of
+# 3 voxels show half of the contrast.
 CELLS_PER_DIAMETER = 4
 SMALLEST_CELL, LARGEST_CELL = 3, 9
 # The evenest cells hold nothing but noise.
@@ -54,36 +56,37 @@ def measure_noise(
     its working scale (`scale_factor` < 1), its noise is averaged there. Constant places at the
     darkest grey value are no part of the sample. The same scan gives the same figures.
     """
-    edge = round(min(LARGEST_CELL, max(SMALLEST_CELL, diameter_voxels / CELLS_PER_DIAMETER)))
+    finest_edge = max(1, round(min(LARGEST_CELL, diameter_voxels / CELLS_PER_DIAMETER)))
+    edge = max(SMALLEST_CELL, finest_edge)
     reduction = max(1.0, 1 / scale_factor)
     # A triangle as wide as the reduction has this standard deviation.
     blur = reduction / math.sqrt(6) if reduction > 1 else 0.0
     margin = math.ceil(3 * blur)
-    variances: list[np.ndarray] = []
-    averaged: list[np.ndarray] = []
-    means: list[np.ndarray] = []
+    pieces: list[tuple[np.ndarray, np.ndarray]] = []
     for box in spread_boxes(scan.shape, PIECE_EDGE, PIECES_ALONG):
         cancel.check()
+        if min(box.shape) < edge:
+            return NoiseFigures(0.0, 0.0, 0.0)
         outer = box.expanded(margin, scan.shape)
         grey = scan.read(outer).astype(np.float64)
-        own = _cells(grey[box.within(outer)], edge)
-        if not len(own):
-            continue
-        variances.append(own.var(axis=1, ddof=1))
-        means.append(own.mean(axis=1))
-        if blur:
-            own = _cells(gaussian_filter(grey, blur)[box.within(outer)], edge)
-        averaged.append(own.var(axis=1, ddof=1))
-    if not means:
-        return NoiseFigures(0.0, 0.0, 0.0)
-    variance, mean = np.concatenate(variances), np.concatenate(means)
+        own = grey[box.within(outer)]
+        pieces.append((own, gaussian_filter(grey, blur)[box.within(outer)] if blur else own))
+    variance = np.concatenate([_cells(own, edge).var(axis=1, ddof=1) for own, _ in pieces])
+    mean = np.concatenate([_cells(own, edge).mean(axis=1) for own, _ in pieces])
     padding = (variance == 0) & (mean == mean.min())
     if padding.all():
         return NoiseFigures(0.0, 0.0, 0.0)
+    averaged = np.concatenate([_cells(blurred, edge).var(axis=1, ddof=1) for _, blurred in pieces])
+    each = np.split(padding, np.cumsum([len(_cells(own, edge)) for own, _ in pieces])[:-1])
+    fine = [
+        _cells(_without(own, empty, edge), finest_edge).mean(axis=1)
+        for (own, _), empty in zip(pieces, each, strict=True)
+    ]
+    fine_mean = np.concatenate(fine)
     return NoiseFigures(
         _noise(variance[~padding], edge),
-        _noise(np.concatenate(averaged)[~padding], edge),
-        _contrast(mean[~padding]),
+        _noise(averaged[~padding], edge),
+        _contrast(fine_mean[~np.isnan(fine_mean)]),
     )
 
 
@@ -110,6 +113,15 @@ def _cells(grey: np.ndarray, edge: int) -> np.ndarray:
     return cut.reshape(z * y * x, edge**3)
 
 
+def _without(grey: np.ndarray, empty: np.ndarray, edge: int) -> np.ndarray:
+    """The part of a piece that its cells fill, with NaN in those that are `empty`."""
+    z, y, x = (n // edge for n in grey.shape)
+    mask = empty.reshape(z, y, x)
+    for axis in range(3):
+        mask = mask.repeat(edge, axis)
+    return np.where(mask, np.nan, grey[tuple(slice(n) for n in mask.shape)])
+
+
 def _noise(variance: np.ndarray, edge: int) -> float:
     """From the evenest cells; the variance of a cell with noise alone spreads as chi squared."""
     freedom = edge**3 - 1
@@ -118,7 +130,11 @@ def _noise(variance: np.ndarray, edge: int) -> float:
 
 
 def _contrast(mean: np.ndarray) -> float:
-    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels."""
+    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels.
+
+    Cells of one voxel do show it, and make weak contrast look stronger than it is: what is then
+    done about the noise is rather too little than too much.
+    """
     low, high = float(mean.min()), float(mean.max())
     if high <= low:
         return 0.0
