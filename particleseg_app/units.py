@@ -112,19 +112,19 @@ def blocks(shape: Shape, block_shape: Shape) -> Iterator[Box]:
                 yield Box((z, y, x), stop)
 
 
-def format_micrometres(value_um: float) -> str:
-    """A length for people: three significant digits, in µm below 1000 µm and in mm from there."""
+def format_micrometres(value_um: float, digits: int = 3) -> str:
+    """A length for people: a few significant digits, in µm below 1000 µm and in mm from there."""
     if not math.isfinite(value_um):
         return "–"
     if abs(value_um) >= 999.5:
-        return f"{_three_digits(value_um / 1000)} mm"
-    return f"{_three_digits(value_um)} µm"
+        return f"{_significant(value_um / 1000, digits)} mm"
+    return f"{_significant(value_um, digits)} µm"
 
 
-def _three_digits(value: float) -> str:
-    rounded = float(f"{value:.3g}")
+def _significant(value: float, digits: int) -> str:
+    rounded = float(f"{value:.{digits}g}")
     if rounded == 0:
         return "0"
     # Of the rounded value, because rounding may have carried it to the next power of ten.
-    decimals = max(0, 2 - math.floor(math.log10(abs(rounded)) + 1e-9))
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded)) + 1e-9))
     return f"{rounded:.{decimals}f}"
