@@ -20,10 +20,10 @@ from particleseg_app.volumes.grey_statistics import otsu
 PIECE_EDGE = 36
 PIECES_ALONG = 5
 # Cells in which the noise is measured: a quarter of a particle wide, so that many hold no surface.
-# Those whose means show the contrast may be smaller, down to a voxel: of small particles, cells of
-# 3 voxels show half of the contrast.
+# Those whose means show the contrast may be smaller: of small particles, cells of 3 voxels show
+# half of it.
 CELLS_PER_DIAMETER = 4
-SMALLEST_CELL, LARGEST_CELL = 3, 9
+SMALLEST_CELL, LARGEST_CELL, SMALLEST_FOR_CONTRAST = 3, 9, 2
 # The evenest cells hold nothing but noise.
 EVENEST_SHARE = 0.25
 _BINS = 512
@@ -56,8 +56,9 @@ def measure_noise(
     its working scale (`scale_factor` < 1), its noise is averaged there. Constant places at the
     darkest grey value are no part of the sample. The same scan gives the same figures.
     """
-    finest_edge = max(1, round(min(LARGEST_CELL, diameter_voxels / CELLS_PER_DIAMETER)))
-    edge = max(SMALLEST_CELL, finest_edge)
+    wanted_edge = round(min(LARGEST_CELL, diameter_voxels / CELLS_PER_DIAMETER))
+    edge = max(SMALLEST_CELL, wanted_edge)
+    finest_edge = max(SMALLEST_FOR_CONTRAST, wanted_edge)
     reduction = max(1.0, 1 / scale_factor)
     # A triangle as wide as the reduction has this standard deviation.
     blur = reduction / math.sqrt(6) if reduction > 1 else 0.0
@@ -130,11 +131,7 @@ def _noise(variance: np.ndarray, edge: int) -> float:
 
 
 def _contrast(mean: np.ndarray) -> float:
-    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels.
-
-    Cells of one voxel do show it, and make weak contrast look stronger than it is: what is then
-    done about the noise is rather too little than too much.
-    """
+    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels."""
     low, high = float(mean.min()), float(mean.max())
     if high <= low:
         return 0.0

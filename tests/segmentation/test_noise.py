@@ -93,11 +93,11 @@ def test_small_particles_keep_their_contrast(diameter: float, true: float) -> No
     level = ndimage.gaussian_filter(np.where(inside, DARK + CONTRAST, DARK), 0.5)
     grey = np.maximum(level + random.normal(0, CONTRAST / true, shape), 0).astype(np.uint16)
     figures = measured(grey, diameter=diameter)
-    # Cells of 3 voxels, in which the noise is measured, hold some surface.
-    assert 0.45 * true < figures.contrast_to_noise < 1.1 * true
+    # The smallest cells hold some surface.
+    assert 0.35 * true < figures.contrast_to_noise < 1.1 * true
 
 
-@pytest.mark.parametrize("diameter", [5.0, 8.0, 20.0])
+@pytest.mark.parametrize("diameter", [8.0, 12.0, 20.0])
 def test_a_matrix_cut_off_at_black_is_not_all_taken_for_padding(diameter: float) -> None:
     shape = (50, 54, 58)
     random = np.random.default_rng(2)
@@ -171,6 +171,7 @@ def test_it_ends_at_once_when_cancelled(clean: np.ndarray) -> None:
 def test_little_is_read_of_a_large_scan() -> None:
     class Endless:
         shape = (2000, 3000, 4000)
+        statistics = ArrayVolume(np.random.default_rng(1).normal(0, 1, (40, 40, 40))).statistics
         voxels = 0
 
         def read(self, box: Box) -> np.ndarray:

@@ -1,8 +1,12 @@
 """Volumes in memory for tests, with the reading interface of a scan."""
 
+import functools
+
 import numpy as np
 
 from particleseg_app.units import Box
+from particleseg_app.volumes import GreyStatistics
+from particleseg_app.volumes.grey_counting import GreyCounter
 
 
 class ArrayVolume:
@@ -15,6 +19,12 @@ class ArrayVolume:
     @property
     def shape(self):
         return self.array.shape
+
+    @functools.cached_property
+    def statistics(self) -> GreyStatistics:
+        counter = GreyCounter(self.array.dtype)
+        counter.add(self.array.copy())
+        return counter.result()
 
     def read(self, box: Box) -> np.ndarray:
         self.largest_read = max(self.largest_read, box.size)
