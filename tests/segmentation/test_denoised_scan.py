@@ -91,7 +91,7 @@ def test_reading_takes_no_more_memory_than_it_says(
     dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(denoised_scan, "PART_EDGE", 24)
-    volume = ArrayVolume(np.full((80, 100, 90), 9, dtype))
+    volume = ArrayVolume(np.full((80, 84, 20), 9, dtype))
     scan = DenoisedScan(volume, 0.8, CancelToken())
     scan.read(Box((0, 0, 0), (3, 3, 3)))  # compiled functions are loaded
     tracemalloc.start()
