@@ -36,6 +36,7 @@ def make_review_queue(
     """
     from particleseg_app.review.queue import find_cases
     from particleseg_app.segmentation import RunSettings
+    from particleseg_app.segmentation.run_folder import read_origin
 
     run, scan_entry = run_and_scan(project, run_id)
     with (
@@ -44,7 +45,8 @@ def make_review_queue(
     ):
         settings = RunSettings.from_dict(run.settings)
         table = review.table(scan, progress, cancel)
-        cases = find_cases(scan, review.labels, table, settings, progress, cancel)
+        origin = read_origin(project.run_folder(run_id))
+        cases = find_cases(scan, review.labels, table, settings, progress, cancel, origin=origin)
     if not project.read_only:
         write_cases(project.review_paths(run_id).cases, cases)
     return ReviewQueue(cases, estimated_error_rates(cases, len(table)), len(table))

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,6 +74,7 @@ def find_cases(
     *,
     make_predictor: MakePredictor | None = None,
     scores: Scores | None = None,
+    origin: dict[str, Any] | None = None,
 ) -> list[ReviewCase]:
     """All cases of a run, the most expected errors first.
 
@@ -81,7 +82,9 @@ def find_cases(
     looks again at doubtful particles. If the model is not there any more, or the run was
     ThreshWater's, shape and grey values decide alone, and a note says so; another note says when
     the probabilities were measured with another model. Memory is bounded: one particle or one
-    window at a time for each core. Raises `Cancelled`.
+    window at a time for each core. `origin` is what the run started from (`read_origin`): the model
+    is shown the scan as it was then; where it is None, the noise is measured again. Raises
+    `Cancelled`, and `RunError` where `origin` is damaged.
     """
     scores = scores or load_scores()
     smallest = settings.min_relative_volume
@@ -90,7 +93,14 @@ def find_cases(
         _note_of_other_model(settings, scores, progress)
         doubtful = doubtful_candidates(found, settings.method, scores)
         second_look(
-            scan, labels, settings, doubtful, progress, cancel, make_predictor=make_predictor
+            scan,
+            labels,
+            settings,
+            doubtful,
+            progress,
+            cancel,
+            make_predictor=make_predictor,
+            origin=origin,
         )
     return make_cases(found, settings.method, scan.shape, scores)
 
@@ -118,8 +128,12 @@ def second_look(
     cancel: CancelToken,
     *,
     make_predictor: MakePredictor | None = None,
+    origin: dict[str, Any] | None = None,
 ) -> None:
-    """Add the network's evidence to candidates, the most doubtful first in the list."""
+    """Add the network's evidence to candidates, the most doubtful first in the list.
+
+    `origin` as for `find_cases`.
+    """
     if not doubtful:
         return
     try:
@@ -134,7 +148,7 @@ def second_look(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
     )
     shape = working_shape(scan.shape, factor)
-    shown = network_input(scan, card, settings, progress, cancel)
+    shown = network_input(scan, card, settings, progress, cancel, origin)
     tile = tile_shape_for(shape, card.patch_shape)
     look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
