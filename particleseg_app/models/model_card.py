@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CARD_NAME = "model_card.json"
 MAX_JSON_BYTES = 4 * 1024 * 1024
+# Particles that are less than a hundredth of a scan count as so much of it for the grey scale.
+SHARE_OF_SPARSE = 0.1
 CLASSES = ("background", "core", "border")
 
 
@@ -54,10 +56,23 @@ class Normalisation:
         high = statistics.percentile(self.high_percentile)
         edges = np.asarray(statistics.histogram_edges, dtype=np.float64)
         counts = np.asarray(statistics.histogram_counts, dtype=np.float64)
+        sparse = statistics.sparse_bright()
+        if sparse is not None:
+            # As if they were more: else they would be clipped away, and what is left is noise.
+            bright = (edges[:-1] + edges[1:]) / 2 > sparse.threshold
+            wanted = SHARE_OF_SPARSE / (1 - SHARE_OF_SPARSE) * counts[~bright].sum()
+            counts[bright] *= wanted / counts[bright].sum()
+            high = max(high, _weighted_percentile(counts, edges, self.high_percentile))
         grey = np.clip((edges[:-1] + edges[1:]) / 2, low, high)
         mean = float(np.average(grey, weights=counts))
         std = float(np.sqrt(np.average((grey - mean) ** 2, weights=counts)))
         return GreyScaling(low, high, mean, max(std, 1e-6 * max(1.0, abs(mean))))
+
+
+def _weighted_percentile(counts: np.ndarray, edges: np.ndarray, percent: float) -> float:
+    cumulative = np.cumsum(counts)
+    index = int(np.searchsorted(cumulative, percent / 100 * cumulative[-1]))
+    return float(edges[min(index, counts.size - 1) + 1])
 
 
 @dataclass(frozen=True)

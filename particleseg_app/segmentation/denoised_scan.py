@@ -20,7 +20,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.noise import NoiseFigures, measure_noise, spread_boxes
 from particleseg_app.segmentation.total_variation import HALO, denoised
-from particleseg_app.segmentation.working_scale import GreyVolume
+from particleseg_app.segmentation.working_scale import GreyVolume, ScanWithStatistics
 from particleseg_app.units import Box, Shape, blocks, format_micrometres
 from particleseg_app.volumes import GreyStatistics
 from particleseg_app.volumes.grey_counting import GreyCounter
@@ -125,7 +125,7 @@ class DenoisedScan:
 
 
 def denoising_for(
-    scan: GreyVolume,
+    scan: ScanWithStatistics,
     card: ModelCard,
     diameter_voxels: float,
     scale_factor: float,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from particleseg_app.errors import RunError
 from particleseg_app.models import GreyScaling, ModelCard
@@ -11,14 +11,8 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest, background_test
 from particleseg_app.segmentation.denoised_scan import DenoisedScan, Denoising, denoising_for
 from particleseg_app.segmentation.settings import RunSettings
-from particleseg_app.segmentation.working_scale import GreyVolume
+from particleseg_app.segmentation.working_scale import GreyVolume, ScanWithStatistics
 from particleseg_app.units import diameter_in_voxels, scale_factor
-from particleseg_app.volumes import GreyStatistics
-
-
-class ScanWithStatistics(GreyVolume, Protocol):
-    @property
-    def statistics(self) -> GreyStatistics: ...
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import chi2
 
 from particleseg_app.progress import CancelToken
-from particleseg_app.segmentation.working_scale import GreyVolume
+from particleseg_app.segmentation.working_scale import ScanWithStatistics
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.grey_statistics import otsu
 
@@ -26,6 +26,9 @@ CELLS_PER_DIAMETER = 4
 SMALLEST_CELL, LARGEST_CELL, SMALLEST_FOR_CONTRAST = 3, 9, 2
 # The evenest cells hold nothing but noise.
 EVENEST_SHARE = 0.25
+# Two kinds of cells lie farther apart than this many standard deviations of the dark ones; the
+# halves of one normal distribution lie 2.3 apart.
+LEAST_PARTED = 2.45
 _BINS = 512
 
 
@@ -33,7 +36,7 @@ _BINS = 512
 class NoiseFigures:
     """In grey values of the scan. `noise`: standard deviation of single voxels in even places;
     `noise_at_working_scale`: of what is left of it there; `contrast`: difference of the median grey
-    values of particles and what is around them."""
+    values of particles and what is around them, 0 where no particles are seen."""
 
     noise: float
     noise_at_working_scale: float
@@ -48,7 +51,7 @@ class NoiseFigures:
 
 
 def measure_noise(
-    scan: GreyVolume, diameter_voxels: float, scale_factor: float, cancel: CancelToken
+    scan: ScanWithStatistics, diameter_voxels: float, scale_factor: float, cancel: CancelToken
 ) -> NoiseFigures:
     """Noise and contrast from 125 pieces spread evenly over a scan, all of a small one.
 
@@ -84,10 +87,13 @@ def measure_noise(
         for (own, _), empty in zip(pieces, each, strict=True)
     ]
     fine_mean = np.concatenate(fine)
+    contrast = _contrast(fine_mean[~np.isnan(fine_mean)])
+    sparse = scan.statistics.sparse_bright()
+    if sparse is not None:
+        # So few particles that the pieces may have missed them.
+        contrast = max(contrast, sparse.contrast)
     return NoiseFigures(
-        _noise(variance[~padding], edge),
-        _noise(averaged[~padding], edge),
-        _contrast(fine_mean[~np.isnan(fine_mean)]),
+        _noise(variance[~padding], edge), _noise(averaged[~padding], edge), contrast
     )
 
 
@@ -131,7 +137,10 @@ def _noise(variance: np.ndarray, edge: int) -> float:
 
 
 def _contrast(mean: np.ndarray) -> float:
-    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels."""
+    """Between the two kinds of cells (Otsu), whose means hardly show the noise of single voxels.
+
+    0 where they are no two kinds, but the halves of one: cells of noise alone.
+    """
     low, high = float(mean.min()), float(mean.max())
     if high <= low:
         return 0.0
@@ -139,4 +148,7 @@ def _contrast(mean: np.ndarray) -> float:
     bright = mean > otsu(counts.astype(np.float64), edges)
     if not bright.any() or bright.all():
         return 0.0
-    return float(np.median(mean[bright]) - np.median(mean[~bright]))
+    dark = mean[~bright]
+    contrast = float(np.median(mean[bright]) - np.median(dark))
+    spread = 1.4826 * float(np.median(np.abs(dark - np.median(dark))))
+    return contrast if contrast > LEAST_PARTED * spread else 0.0

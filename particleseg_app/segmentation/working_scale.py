@@ -19,6 +19,8 @@ from particleseg_app.units import Box, Shape
 if TYPE_CHECKING:
     import torch
 
+    from particleseg_app.volumes import GreyStatistics
+
 MAX_READ_VOXELS = 16 * 1024**2
 
 
@@ -29,6 +31,13 @@ class GreyVolume(Protocol):
     def shape(self) -> Shape: ...
 
     def read(self, box: Box) -> np.ndarray: ...
+
+
+class ScanWithStatistics(GreyVolume, Protocol):
+    """A `GreyVolume` that knows the statistics of all of its voxels."""
+
+    @property
+    def statistics(self) -> GreyStatistics: ...
 
 
 def working_shape(scan_shape: Shape, scale_factor: float) -> Shape:

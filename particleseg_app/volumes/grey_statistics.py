@@ -9,6 +9,21 @@ import numpy as np
 _CLIPPED_SHARE = 0.005
 _PADDING_SHARE = 0.05
 _FEW_LEVELS = 32
+# Of a normal distribution half of what lies below its mean is farther off than this.
+_HALF_OF_NORMAL = 0.6745
+_FAR, _STANDS_OUT = 5.0, 7.0  # standard deviations
+_SPARSE = 0.01
+_MODE_BINS = 256
+
+
+@dataclass(frozen=True)
+class SparseBright:
+    """Few bright voxels in a scan of one grey value: those above `threshold`, which share of all
+    voxels they are, and by how much they are brighter in the mean."""
+
+    threshold: float
+    share: float
+    contrast: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,44 @@ class GreyStatistics:
         inner = counts[first : last + 1].astype(np.float64)
         edges = self.histogram_edges[first : last + 2].astype(np.float64)
         return otsu(inner, edges)
+
+    def sparse_bright(self) -> SparseBright | None:
+        """What is bright in a scan that is nearly all of one grey value with its noise; else None.
+
+        Nearly all voxels lie within five standard deviations of the most frequent grey value, and
+        some few are brighter. What is darker than it tells the standard deviation.
+        """
+        counts = self._counts_without_padding().astype(np.float64)
+        total = float(counts.sum())
+        if total <= 0 or counts.size < 3:
+            return None
+        grey = (self.histogram_edges[:-1] + self.histogram_edges[1:]) / 2
+        mode = self._most_frequent(counts, grey)
+        darker = np.cumsum(np.where(grey <= mode, counts, 0.0))
+        half = float(grey[int(np.searchsorted(darker, darker[-1] / 2))])
+        width = float(np.diff(self.histogram_edges).max())
+        deviation = max((mode - half) / _HALF_OF_NORMAL, width / 2)
+        bright = grey > mode + _FAR * deviation
+        share = float(counts[bright].sum()) / total
+        dark_share = float(counts[grey < mode - _FAR * deviation].sum()) / total
+        if not 0 < share < _SPARSE or dark_share > _SPARSE:
+            return None
+        mean = float(np.average(grey[bright], weights=counts[bright]))
+        if mean - mode < _STANDS_OUT * deviation:
+            return None  # the noise of what is somewhat brighter
+        return SparseBright(mode + _FAR * deviation, share, mean - mode)
+
+    def _most_frequent(self, counts: np.ndarray, grey: np.ndarray) -> float:
+        """The top of the highest peak, of a histogram that is coarse enough to be smooth."""
+        low, high = self._percentile_of(counts, 0.1), self._percentile_of(counts, 99.9)
+        levels = int(np.count_nonzero((grey >= low) & (grey <= high)))
+        bins = min(_MODE_BINS, max(1, levels))
+        coarse, edges = np.histogram(grey, bins, (low, max(high, low + 1e-12)), weights=counts)
+        top = int(np.argmax(coarse))
+        inside = (grey >= edges[top]) & (grey <= edges[top + 1])
+        if not counts[inside].any():
+            return float(edges[top] + edges[top + 1]) / 2
+        return float(np.average(grey[inside], weights=counts[inside]))
 
     def warnings(self) -> tuple[str, ...]:
         """Plain sentences about grey values that may spoil a segmentation; empty if all is well."""

@@ -1,7 +1,8 @@
 """How well particles are found and separated, on labelled scans that no training scan came from.
 
     python -m tests.benchmarks.accuracy [--write] [--cases NAME …] [--methods NAME …]
-    python -m tests.benchmarks.accuracy --misjudged | --sizes | --noise [--write] [--model NAME]
+    python -m tests.benchmarks.accuracy --misjudged | --sizes | --noise | --conditions
+                                        [--write] [--model NAME]
 
 Prints one table: the default model beside other bundled models, ThreshWater tuned on the reference
 of each scan, and a slice-wise 2D U-Net (trained first where that has not been done). `--write`
@@ -9,7 +10,8 @@ replaces table and pictures in docs/accuracy.md; with `--methods` the others kee
 accuracy_record.json has of them, as long as neither the scans nor the method have changed since,
 and the table says when each was measured. A measurement that was stopped goes on from the cache.
 `--misjudged` tells a model a diameter that is 1.5 times too large and too small; `--sizes` gives it
-particles of 8 to 150 voxels; `--noise` one scene with more and more noise and blur.
+particles of 8 to 150 voxels; `--noise` one scene with more and more noise and blur; `--conditions`
+one with few particles, much air, metal, cupping and others.
 """
 
 from __future__ import annotations
@@ -30,7 +32,12 @@ from PIL import Image
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.models.model_card import CARD_NAME
 from tests.benchmarks.accuracy_cases import CASES, MakeCase, chosen_cases, scan_version
-from tests.benchmarks.accuracy_checks import misjudged_table, noise_table, sizes_table
+from tests.benchmarks.accuracy_checks import (
+    conditions_table,
+    misjudged_table,
+    noise_table,
+    sizes_table,
+)
 from tests.benchmarks.accuracy_methods import (
     FIGURES,
     LazyPlace,
@@ -261,6 +268,7 @@ def main() -> None:
     parser.add_argument("--misjudged", action="store_true", help="diameter × 1.5 and ÷ 1.5")
     parser.add_argument("--sizes", action="store_true", help="particles of 8 to 150 voxels")
     parser.add_argument("--noise", action="store_true", help="more and more noise and blur")
+    parser.add_argument("--conditions", action="store_true", help="few particles, metal, …")
     parser.add_argument("--write", action="store_true", help="into docs/accuracy.md")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures, without --write")
     options = parser.parse_args()
@@ -271,7 +279,12 @@ def main() -> None:
         cases = chosen_cases(options.cases)
     except ValueError as error:
         parser.error(str(error))
-    checks = {"misjudged": misjudged_table, "sizes": sizes_table, "noise": noise_table}
+    checks = {
+        "misjudged": misjudged_table,
+        "sizes": sizes_table,
+        "noise": noise_table,
+        "conditions": conditions_table,
+    }
     asked = {name: table for name, table in checks.items() if getattr(options, name)}
     if asked:
         for name, table in asked.items():

@@ -1,8 +1,9 @@
-"""Further checks of a model: a misjudged diameter, particles of many sizes, noise and blur."""
+"""Further checks of a model: misjudged diameter, many sizes, noise and blur, other conditions."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,13 +104,8 @@ def sizes_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str
     ]
     reached = True
     for diameter in SIZES:
-        case = sized(diameter)
-        with tempfile.TemporaryDirectory() as folder:
-            place = LazyPlace(case, Path(folder))
-            figures = outcome_of(network_method(model, preset), case, place).figures
-        names = ("f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio")
-        values = " | ".join(f"{figures[name]:.3f}" for name in names)
-        lines.append(f"| {diameter} | {int(figures['reference_count'])} | {values} |")
+        text, figures = _figures(sized(diameter), network_method(model, preset))
+        lines.append(f"| {diameter} | {text} |")
         print(lines[-1], flush=True)
         reached = reached and figures["f1_match"] >= SIZE_TARGET
     word = "reached" if reached else "**not reached**"
@@ -178,3 +174,75 @@ def _noise_rows(
         lines.append(f"| {ratio} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     return count, lines
+
+
+CONDITION_DIAMETER = 20
+# Of a scan with this many particles, how many are left in a larger one that is else empty.
+FEW = (12, 5, 2)
+METAL = ((6.0, 0.1), (12.0, 0.03), (12.0, 0.3))  # grey value (particles: 0.75 and 1), share of them
+
+
+def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """What is different, grey values and labels: variations of one scene."""
+    random = np.random.default_rng(95_001)
+    make = bodies.mixture((bodies.fragment, 0.6), (bodies.pebble, 0.4))
+    sizes = scene.log_normal(CONDITION_DIAMETER, 0.25)
+    labels = scene.scattered(random, (80, 112, 112), make, sizes, 0.3, 0.6, 0.3).finished()
+
+    def rendered(of: np.ndarray, *metal: float) -> np.ndarray:
+        own = np.random.default_rng(95_002)
+        grey, share = metal or (0.0, 0.0)
+        levels = (*LEVELS, grey) if metal else LEVELS
+        shares = (*[(1 - share) / len(LEVELS)] * len(LEVELS), share) if metal else None
+        picture = rendering.minerals(own, of, MATRIX, levels, shares, 0.2, 3.0, 0.04)
+        rendering.contact_gaps(own, picture, of, MATRIX)
+        blurred = ndimage.gaussian_filter(picture, 0.8)
+        return blurred + rendering.noise(own, of.shape, 0.05, NOISE_GRAIN)
+
+    plain = rendered(labels)
+    yield "as it is", plain, labels
+    inner = np.unique(labels[30:60, 30:80, 30:80])[1:]
+    for count in FEW:
+        few = np.zeros((120, 240, 240), labels.dtype)
+        few[20:100, 60:172, 60:172] = np.where(np.isin(labels, inner[:count]), labels, 0)
+        share = 100 * (few > 0).mean()
+        yield f"{count} particles, {share:.1f} % of the scan, the rest epoxy", rendered(few), few
+    wide = np.zeros((80, 300, 300), labels.dtype)
+    wide[:, 94:206, 94:206] = labels
+    air = rendering.noise(np.random.default_rng(95_003), wide.shape, 0.05, NOISE_GRAIN)
+    air[:, 94:206, 94:206] = plain
+    yield "a block in air, 86 % of the scan", air, wide
+    for grey, share in METAL:
+        name = f"{100 * share:.0f} % of the particles of metal, {grey:.0f} times as bright"
+        yield name, rendered(labels, grey, share), labels
+    slope = np.linspace(0, 1, 112, dtype=np.float32)
+    yield "grey values that rise by twice the contrast along x", plain + slope, labels
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    cupped = plain * (1 - 0.6 * (1 - np.clip(np.hypot(y, x), 0, 1) ** 2))
+    yield "cupping: the middle 60 % darker", cupped.astype(np.float32), labels
+    yield "particles darker than the matrix (not what it is made for)", -plain, labels
+
+
+def conditions_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
+    """The figures of a model under conditions that the cases do not have (`cases` is not used)."""
+    del cases
+    lines = [
+        "| condition | particles | F1 | F1_match | F1_instance | merger | splitter |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, grey, labels in _conditions():
+        low, high = float(grey.min()), float(grey.max())
+        case = LabelledScan(
+            name, rendering.sixteen_bit(grey, low, high), labels, CONDITION_DIAMETER
+        )
+        lines.append(f"| {name} | {_figures(case, network_method(model, preset))[0]} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def _figures(case: LabelledScan, method: Method) -> tuple[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        figures = outcome_of(method, case, LazyPlace(case, Path(folder))).figures
+    names = ("f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio")
+    values = " | ".join(f"{figures[name]:.3f}" for name in names)
+    return f"{int(figures['reference_count'])} | {values}", figures

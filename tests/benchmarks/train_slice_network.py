@@ -26,7 +26,7 @@ from tests.benchmarks.slice_network.training import (
     write_model,
 )
 
-STANDARD_MINUTES = 40.0
+STANDARD_MINUTES = 20.0
 MOST_SCENES = 160
 # The presets in the shares that the default model was trained on (`training.default_model`), with
 # seeds that neither it nor its figures use.

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from particleseg_app.models import Normalisation
 from particleseg_app.volumes import GreyStatistics
 from particleseg_app.volumes.grey_counting import GreyCounter
 
@@ -128,3 +129,60 @@ def test_every_voxel_is_counted_whatever_the_range(slices: list[list[float]]) ->
     assert np.all(np.diff(statistics.histogram_edges) > 0)
     assert statistics.minimum <= statistics.percentile(30) <= statistics.percentile(70)
     assert statistics.percentile(70) <= statistics.maximum
+
+
+def statistics_of(*parts: tuple[float, float, int], dtype: str = "uint16") -> GreyStatistics:
+    """Of normally distributed grey values: mean, standard deviation and number of each part."""
+    random = np.random.default_rng(11)
+    values = np.concatenate([random.normal(mean, spread, count) for mean, spread, count in parts])
+    limits = np.iinfo(dtype)
+    counter = GreyCounter(np.dtype(dtype))
+    counter.add(np.clip(values, limits.min, limits.max).astype(dtype))
+    return counter.result()
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.002, 0.008])
+@pytest.mark.parametrize("dtype", ["uint16", "uint8"])
+def test_few_bright_voxels_in_one_grey_value_are_seen(share: float, dtype: str) -> None:
+    scale = 1 if dtype == "uint16" else 1 / 256
+    matrix, noise, contrast = 20_000 * scale, 1000 * scale, 15_000 * scale
+    found = statistics_of(
+        (matrix, noise, 400_000), (matrix + contrast, noise, int(400_000 * share)), dtype=dtype
+    ).sparse_bright()
+    assert found is not None
+    assert found.share == pytest.approx(share, rel=0.2)
+    assert found.contrast == pytest.approx(contrast, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([(20_000, 1000, 300_000)], id="noise alone"),
+        pytest.param([(20_000, 1000, 280_000), (35_000, 1000, 20_000)], id="not so few"),
+        pytest.param(
+            [(20_000, 900, 100_000), (35_000, 900, 200_000), (60_000, 900, 600)],
+            id="dense particles and a few of metal",
+        ),
+        pytest.param([(20_000, 3000, 200_000), (24_000, 3000, 100_000)], id="strong noise"),
+        pytest.param(
+            [(2000, 300, 200_000), (20_000, 900, 100_000), (50_000, 900, 600)],
+            id="air, matrix and few particles: cannot be told from the two above",
+        ),
+    ],
+)
+def test_other_scans_are_not_taken_for_sparse_ones(parts: list[tuple[float, float, int]]) -> None:
+    assert statistics_of(*parts).sparse_bright() is None
+
+
+def test_the_grey_scale_does_not_depend_on_how_few_particles_there_are() -> None:
+    normalisation = Normalisation("scan_clipped")
+    scaled = []
+    for count in (150, 600, 2400):
+        statistics = statistics_of((20_000, 1000, 400_000), (35_000, 1000, count))
+        scaling = normalisation.for_scan(statistics)
+        assert scaling.high > 35_000
+        scaled.append(
+            ((20_000 - scaling.mean) / scaling.std, (35_000 - scaling.mean) / scaling.std)
+        )
+    assert np.ptp(scaled, axis=0).max() < 0.1
+    assert scaled[0][1] == pytest.approx(3, abs=0.5)
