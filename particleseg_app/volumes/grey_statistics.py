@@ -95,8 +95,7 @@ class GreyStatistics:
             return None
         grey = (self.histogram_edges[:-1] + self.histogram_edges[1:]) / 2
         mode = self._most_frequent(counts, grey)
-        darker = np.cumsum(np.where(grey <= mode, counts, 0.0))
-        half = float(grey[int(np.searchsorted(darker, darker[-1] / 2))])
+        half = self._percentile_of(np.where(grey <= mode, counts, 0.0), 50)
         width = float(np.diff(self.histogram_edges).max())
         deviation = max((mode - half) / _HALF_OF_NORMAL, width / 2)
         bright = grey > mode + _FAR * deviation

@@ -33,6 +33,9 @@ class Statistics:
     def percentile(self, percent):
         return percent * 0.99
 
+    def sparse_bright(self):
+        return None
+
 
 def checkpoint_of(entry):
     return entry.checkpoints()[0]
