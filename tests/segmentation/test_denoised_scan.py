@@ -176,7 +176,7 @@ def test_averaging_at_working_scale_counts(grey: np.ndarray) -> None:
 
 
 def test_half_of_an_average_diameter_is_never_left_out(grey: np.ndarray) -> None:
-    noisier = (grey + np.random.default_rng(3).normal(0, 20000, SHAPE)).astype(np.float32)
+    noisier = (grey + np.random.default_rng(3).normal(0, 5500, SHAPE)).astype(np.float32)
     found = denoising(noisier)
     assert found is not None
     assert found.least_voxels == pytest.approx(np.pi / 6 * (DIAMETER / 2) ** 3)
@@ -246,3 +246,8 @@ def test_a_run_says_what_it_did_and_how_small_is_too_small() -> None:
         "were left out."
     )
     assert "about 1.5 mm" in denoising_note(replace(FIGURES, least_voxels=110.0), 250.0)
+
+
+def test_noise_in_which_nothing_is_seen_is_left_as_it_is(grey: np.ndarray) -> None:
+    noise = np.random.default_rng(3).normal(0, 40000, SHAPE)
+    assert denoising((grey + noise).astype(np.float32)) is None
