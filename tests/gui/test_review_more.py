@@ -258,7 +258,7 @@ def test_nothing_is_asked_while_cases_are_looked_for(
     path.unlink()
     go_on = threading.Event()
 
-    def find(*_arguments: object) -> list[ReviewCase]:
+    def find(*_arguments: object, **_named: object) -> list[ReviewCase]:
         go_on.wait(LONG_MS / 1000)
         return cases
 
