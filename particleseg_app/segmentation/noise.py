@@ -28,7 +28,7 @@ SMALLEST_CELL, LARGEST_CELL, SMALLEST_FOR_CONTRAST = 3, 9, 2
 EVENEST_SHARE = 0.25
 # Two kinds of cells lie farther apart than this many standard deviations of the dark ones; the
 # halves of one normal distribution lie 2.3 apart.
-LEAST_PARTED = 2.45
+LEAST_PARTED = 2.4
 _BINS = 512
 
 
