@@ -216,7 +216,7 @@ def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         name = f"{100 * share:.0f} % of the particles of metal, {grey:.0f} times as bright"
         yield name, rendered(labels, grey, share), labels
     slope = np.linspace(0, 1, 112, dtype=np.float32)
-    yield "grey values that rise by twice the contrast along x", plain + slope, labels
+    yield "grey values that rise along x by 1.7 times the contrast", plain + slope, labels
     y, x = np.mgrid[-1:1:112j, -1:1:112j]
     cupped = plain * (1 - 0.6 * (1 - np.clip(np.hypot(y, x), 0, 1) ** 2))
     yield "cupping: the middle 60 % darker", cupped.astype(np.float32), labels
