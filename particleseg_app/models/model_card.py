@@ -62,17 +62,11 @@ class Normalisation:
             bright = (edges[:-1] + edges[1:]) / 2 > sparse.threshold
             wanted = SHARE_OF_SPARSE / (1 - SHARE_OF_SPARSE) * counts[~bright].sum()
             counts[bright] *= wanted / counts[bright].sum()
-            high = max(high, _weighted_percentile(counts, edges, self.high_percentile))
+            high = statistics.percentile_of(counts, self.high_percentile)
         grey = np.clip((edges[:-1] + edges[1:]) / 2, low, high)
         mean = float(np.average(grey, weights=counts))
         std = float(np.sqrt(np.average((grey - mean) ** 2, weights=counts)))
         return GreyScaling(low, high, mean, max(std, 1e-6 * max(1.0, abs(mean))))
-
-
-def _weighted_percentile(counts: np.ndarray, edges: np.ndarray, percent: float) -> float:
-    cumulative = np.cumsum(counts)
-    index = int(np.searchsorted(cumulative, percent / 100 * cumulative[-1]))
-    return float(edges[min(index, counts.size - 1) + 1])
 
 
 @dataclass(frozen=True)

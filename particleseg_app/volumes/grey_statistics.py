@@ -54,13 +54,13 @@ class GreyStatistics:
         """Grey value below which `percent` (0 to 100) of all voxels lie, from the histogram."""
         if not 0 <= percent <= 100:
             raise ValueError(f"{percent} is not a percentage")
-        return self._percentile_of(self.histogram_counts, percent)
+        return self.percentile_of(self.histogram_counts, percent)
 
     def display_range(self) -> tuple[float, float]:
         """Darkest and brightest grey value to show first: without padding and rare outliers."""
         counts = self._counts_without_padding()
-        low = self._percentile_of(counts, 0.3)
-        high = self._percentile_of(counts, 99.7)
+        low = self.percentile_of(counts, 0.3)
+        high = self.percentile_of(counts, 99.7)
         if high <= low:
             low, high = self.minimum, self.maximum
         if high <= low:
@@ -95,7 +95,7 @@ class GreyStatistics:
             return None
         grey = (self.histogram_edges[:-1] + self.histogram_edges[1:]) / 2
         mode = self._most_frequent(counts, grey)
-        half = self._percentile_of(np.where(grey <= mode, counts, 0.0), 50)
+        half = self.percentile_of(np.where(grey <= mode, counts, 0.0), 50)
         width = float(np.diff(self.histogram_edges).max())
         deviation = max((mode - half) / _HALF_OF_NORMAL, width / 2)
         bright = grey > mode + _FAR * deviation
@@ -110,7 +110,7 @@ class GreyStatistics:
 
     def _most_frequent(self, counts: np.ndarray, grey: np.ndarray) -> float:
         """The top of the highest peak, of a histogram that is coarse enough to be smooth."""
-        low, high = self._percentile_of(counts, 0.1), self._percentile_of(counts, 99.9)
+        low, high = self.percentile_of(counts, 0.1), self.percentile_of(counts, 99.9)
         levels = int(np.count_nonzero((grey >= low) & (grey <= high)))
         bins = min(_MODE_BINS, max(1, levels))
         coarse, edges = np.histogram(grey, bins, (low, max(high, low + 1e-12)), weights=counts)
@@ -184,7 +184,8 @@ class GreyStatistics:
             candidates.append(zero)
         return candidates
 
-    def _percentile_of(self, counts: np.ndarray, percent: float) -> float:
+    def percentile_of(self, counts: np.ndarray, percent: float) -> float:
+        """The same with other numbers of voxels in the bins of the histogram."""
         cumulative = np.cumsum(counts, dtype=np.float64)
         total = cumulative[-1] if cumulative.size else 0.0
         if total <= 0:

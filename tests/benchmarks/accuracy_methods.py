@@ -23,7 +23,7 @@ import tifffile
 from particleseg_app.durable_files import write_bytes
 from particleseg_app.errors import ModelError
 from particleseg_app.evaluation import count_overlaps, matched_pairs, score
-from particleseg_app.models import choose_device, find_model, list_models, model_folder
+from particleseg_app.models import choose_device, find_model, list_models, model_card, model_folder
 from particleseg_app.models.model_folder import model_root
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import (
@@ -37,6 +37,9 @@ from particleseg_app.segmentation import (
     threshold_watershed,
     tiles,
     total_variation,
+    tube_rays,
+    tube_ring,
+    tube_wall,
     working_scale,
 )
 from particleseg_app.units import Box
@@ -91,8 +94,16 @@ class Method:
 
 # The rules that decide on particles once there are classes, and on what a network is shown. The
 # code that follows them block by block, on whatever device, is held to them by its own tests.
-PARTICLE_RULES = (border_core,)
-NETWORK_RULES = (*PARTICLE_RULES, tiles, working_scale, noise, total_variation, denoised_scan)
+PARTICLE_RULES = (border_core, containers, tube_rays, tube_ring, tube_wall)
+NETWORK_RULES = (
+    *PARTICLE_RULES,
+    tiles,
+    working_scale,
+    noise,
+    total_variation,
+    denoised_scan,
+    model_card,
+)
 RULE_VALUES = (
     f"smallest {RunSettings.min_relative_volume}, containers {containers.CONTAINER_DIAMETERS}"
 )
