@@ -3,12 +3,12 @@
 In a network without normalisation a bias and a leaky ReLU follow nearly every convolution. torch
 does them in two passes, which take a card nearly half as long as the convolutions themselves. Here
 one kernel does both. The card's compiler, which comes with torch, makes it when it is first used.
-Where that fails, or the network then answers otherwise than before, it stays as it was.
+Where that fails, or the network then answers otherwise than before, it stays as it was
+(`quickening`).
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +16,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from particleseg_app.errors import Cancelled
-from particleseg_app.models.same_answer import same_but_for_rounding
-
 Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Kernels made at run time count bytes in 32 bits; what is larger is left to torch.
 MOST_BYTES = 2**31 - 1
-
-_log = logging.getLogger(__name__)
 
 
 def card_kernel(slope: float) -> Kernel:
@@ -54,39 +49,37 @@ class BiasAndActivation(torch.nn.Module):
             return self.kernel(values, self.bias)
 
 
-def join_bias_and_activation(
-    network: torch.nn.Module,
-    precision: torch.dtype,
-    answer: Callable[[], torch.Tensor],
-    make_kernel: Callable[[float], Kernel] = card_kernel,
-) -> bool:
-    """Let one kernel do both behind every convolution where that can be; whether it does now.
+class JoinedActivation:
+    """Lets one kernel do both behind every convolution where that can be (a `Quickening`)."""
 
-    `answer` is what the network says of some tile, computed in `precision`: it is asked before and
-    after, and a network that does not say the same is put back as it was. Raises only `Cancelled`.
-    """
-    blocks: list[Any] = [block for block in network.modules() if _can_join(block)]
-    if not blocks:
-        return False
-    before = [(block, block.conv.bias, block.all_modules) for block in blocks]
-    try:
-        plain = answer()
-        kernels = {slope: make_kernel(slope) for slope in map(_slope, blocks)}
-        for block, bias, _ in before:
-            both = BiasAndActivation(bias.to(precision), _slope(block), kernels[_slope(block)])
+    if_other = "Bias and activation in one kernel change what the network says: not used."
+    if_failed = "Bias and activation are done one after the other"
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        precision: torch.dtype,
+        make_kernel: Callable[[float], Kernel] = card_kernel,
+    ) -> None:
+        self.precision = precision
+        self._make_kernel = make_kernel
+        blocks: list[Any] = [block for block in network.modules() if _can_join(block)]
+        self._before = [(block, block.conv.bias, block.all_modules) for block in blocks]
+
+    def possible(self) -> bool:
+        return bool(self._before)
+
+    def make(self) -> None:
+        slopes = [_slope(block) for block, *_ in self._before]
+        kernels = {slope: self._make_kernel(slope) for slope in slopes}
+        for (block, bias, _), slope in zip(self._before, slopes, strict=True):
+            both = BiasAndActivation(bias.to(self.precision), slope, kernels[slope])
             block.all_modules = torch.nn.Sequential(block.conv, both)
             block.conv.bias = None
-        if same_but_for_rounding(answer(), plain, precision):
-            return True
-        _log.warning("Bias and activation in one kernel change what the network says: not used.")
-    except Cancelled:
-        raise
-    # Whatever is missing or broken, the network without the kernel does the same.
-    except Exception as error:
-        _log.info("Bias and activation are done one after the other (%s).", error)
-    for block, bias, modules in before:
-        block.conv.bias, block.all_modules = bias, modules
-    return False
+
+    def take_back(self) -> None:
+        for block, bias, modules in self._before:
+            block.conv.bias, block.all_modules = bias, modules
 
 
 def _can_join(block: Any) -> bool:

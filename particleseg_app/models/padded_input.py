@@ -4,61 +4,53 @@ The first convolution of a network has one input channel. For so few cuDNN has o
 tensor cores, and these take a card longer than layers with many times their arithmetic. With eight
 channels, seven of them zeros in the image and in the weights, the same sums come out of kernels
 with tensor cores. Which cards do so is not a matter of time taken, since a run that goes on later
-must compute as it did before. A network that then answers otherwise stays as it was.
+must compute as it did before. A network that then answers otherwise stays as it was
+(`quickening`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional
-
-from particleseg_app.errors import Cancelled
-from particleseg_app.models.same_answer import same_but_for_rounding
+from torch.utils.hooks import RemovableHandle
 
 # Tensor cores take values of 16 bits in groups of 16 bytes.
 CHANNELS = 8
 
-_log = logging.getLogger(__name__)
 
-
-def pad_input_channels(
-    network: torch.nn.Module, precision: torch.dtype, answer: Callable[[], torch.Tensor]
-) -> bool:
-    """Give the convolutions of the grey values eight input channels; whether they have them now.
+class PaddedInput:
+    """Gives the convolutions of the grey values eight input channels (a `Quickening`).
 
     Only where the network computes in bfloat16, as cards with tensor cores for it do: others might
-    take longer. `answer` is what the network says of some tile in that `precision`: it is asked
-    before and after, and a network that does not say the same is put back as it was. Raises only
-    `Cancelled`.
+    take longer.
     """
-    layers: list[Any] = [layer for layer in network.modules() if _can_pad(layer)]
-    if not layers or precision is not torch.bfloat16:
-        return False
-    before = [(layer, layer.weight, layer.in_channels) for layer in layers]
-    hooks = []
-    try:
-        plain = answer()
-        for layer in layers:
-            hooks.append(layer.register_forward_pre_hook(_padding_hook(precision)))
+
+    if_other = "More input channels change what the network says: not used."
+    if_failed = "The network keeps its input channels"
+
+    def __init__(self, network: torch.nn.Module, precision: torch.dtype) -> None:
+        self.precision = precision
+        layers: list[Any] = [layer for layer in network.modules() if _can_pad(layer)]
+        self._before = [(layer, layer.weight, layer.in_channels) for layer in layers]
+        self._hooks: list[RemovableHandle] = []
+
+    def possible(self) -> bool:
+        return bool(self._before) and self.precision is torch.bfloat16
+
+    def make(self) -> None:
+        for layer, *_ in self._before:
+            self._hooks.append(layer.register_forward_pre_hook(_padding_hook(self.precision)))
             layer.weight = torch.nn.Parameter(_padded_weight(layer.weight), requires_grad=False)
             layer.in_channels = CHANNELS
-        if same_but_for_rounding(answer(), plain, precision):
-            return True
-        _log.warning("More input channels change what the network says: not used.")
-    except Cancelled:
-        raise
-    # Whatever is missing or broken, the network without the zeros does the same.
-    except Exception as error:
-        _log.info("The network keeps its input channels (%s).", error)
-    for hook in hooks:
-        hook.remove()
-    for layer, weight, channels in before:
-        layer.weight, layer.in_channels = weight, channels
-    return False
+
+    def take_back(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        for layer, weight, channels in self._before:
+            layer.weight, layer.in_channels = weight, channels
 
 
 def padded_values(values: torch.Tensor, precision: torch.dtype) -> torch.Tensor:

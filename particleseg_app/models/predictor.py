@@ -96,8 +96,9 @@ class Predictor(FoldsAndFlips):
         import torch
 
         # Not above: they import torch.
-        from particleseg_app.models.joined_activation import join_bias_and_activation
-        from particleseg_app.models.padded_input import pad_input_channels
+        from particleseg_app.models.joined_activation import JoinedActivation
+        from particleseg_app.models.padded_input import PaddedInput
+        from particleseg_app.models.quickening import quicken
 
         noise = torch.randn((1, 1, *shape), generator=torch.Generator().manual_seed(0))
         noise = noise.to(self.device)
@@ -110,8 +111,8 @@ class Predictor(FoldsAndFlips):
         padded, joined = [], []
         for fold, network in enumerate(self._networks):
             says = functools.partial(answer, fold)
-            padded.append(pad_input_channels(network, precision, says))
-            joined.append(join_bias_and_activation(network, precision, says))
+            padded.append(quicken(PaddedInput(network, precision), says))
+            joined.append(quicken(JoinedActivation(network, precision), says))
         self.padded, self.joined = all(padded), all(joined)
 
     def _logits(self, fold: int, tiles: torch.Tensor) -> torch.Tensor:

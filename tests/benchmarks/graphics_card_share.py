@@ -32,10 +32,11 @@ import tifffile
 import torch
 
 from particleseg_app.models import Predictor, choose_device, find_model
-from particleseg_app.models.joined_activation import join_bias_and_activation
+from particleseg_app.models.joined_activation import JoinedActivation
 from particleseg_app.models.model_folder import load_network
-from particleseg_app.models.padded_input import pad_input_channels
+from particleseg_app.models.padded_input import PaddedInput
 from particleseg_app.models.predictor import reduced_precision
+from particleseg_app.models.quickening import quicken
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings
 from particleseg_app.segmentation.background import background_test
@@ -290,10 +291,10 @@ def _variants(
     run("  channels first", bare(plain, given), batch)
     fused = _copy_of(network, reduced, torch.channels_last_3d, where)
     if where.type == "cuda":
-        if not join_bias_and_activation(fused, reduced, bare(fused, given[:1])):
+        if not quicken(JoinedActivation(fused, reduced), bare(fused, given[:1])):
             print("  bias and activation cannot be joined")
         run("  bias and activation in one kernel", bare(fused, given), batch)
-    if pad_input_channels(fused, reduced, bare(fused, given[:1])):
+    if quicken(PaddedInput(fused, reduced), bare(fused, given[:1])):
         run("  and channels of zeros beside the grey values", bare(fused, given), batch)
     else:
         print("  the grey values cannot have channels of zeros beside them")

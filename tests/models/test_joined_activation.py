@@ -4,6 +4,7 @@ Kernels are stood in for on the processor; the real one is tried where there is 
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from particleseg_app.errors import Cancelled
 from particleseg_app.models import ModelEntry, Predictor, choose_device
 from particleseg_app.models import joined_activation as joining
 from particleseg_app.models.model_folder import load_network
+from particleseg_app.models.quickening import quicken
 from particleseg_app.progress import CancelToken
 
 from .tiny_model import plans, write_tiny_model
@@ -62,6 +64,13 @@ def right(slope: float) -> joining.Kernel:
     return kernel
 
 
+def join(
+    network: torch.nn.Module, precision: torch.dtype, make_kernel: Callable[[float], joining.Kernel]
+) -> bool:
+    change = joining.JoinedActivation(network, precision, make_kernel)
+    return quicken(change, lambda: says(network, precision))
+
+
 def without_bias(slope: float) -> joining.Kernel:
     return lambda values, bias: functional.leaky_relu(values, slope)
 
@@ -89,9 +98,7 @@ def cannot_be_called(slope: float) -> joining.Kernel:
 def test_a_joined_network_says_the_same(tmp_path, precision):
     network = network_of(tmp_path / "m")
     before = says(network, precision)
-    assert joining.join_bias_and_activation(
-        network, precision, lambda: says(network, precision), right
-    )
+    assert join(network, precision, right)
     joined = [one for one in network.modules() if isinstance(one, joining.BiasAndActivation)]
     # Two stages down, one up; the head has no activation.
     assert len(joined) == 3
@@ -108,9 +115,7 @@ def test_a_joined_network_says_the_same(tmp_path, precision):
 def test_a_kernel_that_is_wrong_or_fails_leaves_the_network_as_it_was(tmp_path, kernel, precision):
     network = network_of(tmp_path / "m")
     before, weights = says(network, precision), network.state_dict()
-    assert not joining.join_bias_and_activation(
-        network, precision, lambda: says(network, precision), kernel
-    )
+    assert not join(network, precision, kernel)
     assert torch.equal(says(network, precision), before)
     after = network.state_dict()
     assert list(after) == list(weights)
@@ -121,9 +126,7 @@ def test_a_kernel_that_is_wrong_or_fails_leaves_the_network_as_it_was(tmp_path, 
 def test_without_a_card_the_real_kernel_fails_and_the_network_stays(tmp_path):
     network = network_of(tmp_path / "m")
     before = says(network, torch.float32)
-    assert not joining.join_bias_and_activation(
-        network, torch.float32, lambda: says(network, torch.float32)
-    )
+    assert not join(network, torch.float32, joining.card_kernel)
     assert torch.equal(says(network, torch.float32), before)
 
 
@@ -133,7 +136,7 @@ def test_a_network_with_normalisation_is_not_touched(tmp_path):
     def answer() -> torch.Tensor:
         raise AssertionError("there is nothing to compare")
 
-    assert not joining.join_bias_and_activation(network, torch.float32, answer, right)
+    assert not quicken(joining.JoinedActivation(network, torch.float32, right), answer)
 
 
 def test_cancelling_is_not_taken_for_a_failure(tmp_path):
@@ -143,7 +146,7 @@ def test_cancelling_is_not_taken_for_a_failure(tmp_path):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        joining.join_bias_and_activation(network, torch.float32, answer, right)
+        quicken(joining.JoinedActivation(network, torch.float32, right), answer)
 
 
 def test_what_is_too_large_for_the_kernel_is_done_by_torch(monkeypatch):

@@ -9,8 +9,9 @@ from torch.nn import functional
 from particleseg_app.errors import Cancelled
 from particleseg_app.models import Predictor, choose_device
 from particleseg_app.models import padded_input as padding
-from particleseg_app.models.joined_activation import join_bias_and_activation
+from particleseg_app.models.joined_activation import JoinedActivation
 from particleseg_app.models.model_folder import load_network
+from particleseg_app.models.quickening import quicken
 from particleseg_app.progress import CancelToken
 
 from .tiny_model import write_tiny_model
@@ -30,7 +31,7 @@ def says(network: torch.nn.Module, tile: torch.Tensor = TILE) -> torch.Tensor:
 
 
 def pad(network: torch.nn.Module) -> bool:
-    return padding.pad_input_channels(network, PRECISION, lambda: says(network))
+    return quicken(padding.PaddedInput(network, PRECISION), lambda: says(network))
 
 
 def first_convolution(network: torch.nn.Module) -> torch.nn.Conv3d:
@@ -94,7 +95,7 @@ def test_bias_and_activation_can_be_joined_after_it(tmp_path):
     (network,) = load_network(model_without_normalisation(tmp_path / "m"))
     before = says(network)
     assert pad(network)
-    assert join_bias_and_activation(network, PRECISION, lambda: says(network), right)
+    assert quicken(JoinedActivation(network, PRECISION, right), lambda: says(network))
     size = 8 * torch.finfo(PRECISION).eps
     torch.testing.assert_close(says(network).float(), before.float(), atol=size, rtol=size)
 
@@ -129,7 +130,7 @@ def test_a_network_in_another_precision_is_not_touched(tmp_path, precision):
         raise AssertionError("there is nothing to compare")
 
     network = network_of(tmp_path / "m")
-    assert not padding.pad_input_channels(network, precision, answer)
+    assert not quicken(padding.PaddedInput(network, precision), answer)
 
 
 def test_cancelling_is_not_taken_for_a_failure(tmp_path):
@@ -138,7 +139,7 @@ def test_cancelling_is_not_taken_for_a_failure(tmp_path):
 
     network = network_of(tmp_path / "m")
     with pytest.raises(Cancelled):
-        padding.pad_input_channels(network, PRECISION, answer)
+        quicken(padding.PaddedInput(network, PRECISION), answer)
 
 
 def test_on_a_processor_nothing_is_padded(tmp_path):
