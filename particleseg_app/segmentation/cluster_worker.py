@@ -26,6 +26,7 @@ from particleseg_app import __version__
 from particleseg_app.durable_files import name_part_files_after
 from particleseg_app.errors import RunError, UserError
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.cores import keep_to_cores_of_worker
 
 # What must be the same everywhere: it travels to and fro, or decides about voxels.
 _PACKAGES = ("numpy", "torch", "openvino", "numba", "cloudpickle", "dask", "distributed")
@@ -94,6 +95,7 @@ def prepare(token: str, payload: bytes, shared_file: Path | None, leader: dict[s
     worker = get_worker()
     check_same_versions(f"The worker {worker.address}", versions(), leader)
     name_part_files_after(f".{platform.node()}-{os.getpid()}")
+    keep_to_cores_of_worker(worker.state.nthreads)
     if shared_file is not None:
         _check_shared(shared_file, worker.address)
     with _jobs_lock:
@@ -135,16 +137,6 @@ def cancel_job(token: str) -> None:
 def forget_job(token: str) -> None:
     """Let go of the job and of what it holds."""
     _jobs.pop(token, None)
-
-
-def cores_of_worker() -> int | None:
-    """The cores that a cluster gave this process; None outside a cluster."""
-    from distributed import get_worker
-
-    try:
-        return int(get_worker().state.nthreads)
-    except ValueError:
-        return None
 
 
 def _patiently(do: Callable[[Any], Any], item: Any, cancel: CancelToken) -> Any:

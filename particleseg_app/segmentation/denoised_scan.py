@@ -116,7 +116,7 @@ class DenoisedScan:
         for part in blocks(box.shape, (PART_EDGE,) * 3):
             own = _moved(part, box.start)
             outer = own.expanded(HALO, self.scan.shape)
-            with _ONE_AT_A_TIME:  # each takes all cores
+            with _ONE_AT_A_TIME:  # each takes all cores of this process
                 self.cancel.check()
                 grey = denoised(self.scan.read(outer), self.weight)
                 result[part.slices] = grey[own.within(outer)]

@@ -14,6 +14,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.cores import cores_of_worker
 from particleseg_app.segmentation.network_stage import ChunkPredictor, TilePredictor, begin
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.workers import Workers
@@ -154,8 +155,6 @@ class _WorkerChunks:
 def _use_cores_of_worker() -> None:
     """Dask starts its processes with one thread for numerical libraries: one tile would use one."""
     import torch
-
-    from particleseg_app.segmentation.cluster_worker import cores_of_worker
 
     cores = cores_of_worker()
     if cores is not None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from particleseg_app.segmentation.cores import cores
 
 STEPS = 25
 HALO = STEPS + 1
@@ -26,7 +27,7 @@ def denoised(values: np.ndarray, weight: float, threads: int | None = None) -> n
 
     `weight` (> 0), in grey values: about the standard deviation of the noise. It is also by how
     much a flat face may be shifted in grey value per voxel of thickness, so small bright bodies
-    fade. `threads` share the work (None: one a core) and do not change the result.
+    fade. `threads` share the work (None: `cores()`) and do not change the result.
     """
     from particleseg_app.segmentation.total_variation_kernels import (
         add_divergence,
@@ -50,7 +51,7 @@ def denoised(values: np.ndarray, weight: float, threads: int | None = None) -> n
             result, step, momentum, ahead_z, ahead_y, ahead_x, flow_z, flow_y, flow_x, first, last
         )
 
-    with _Slabs(len(grey), threads or os.cpu_count() or 1) as slabs:
+    with _Slabs(len(grey), threads or cores()) as slabs:
         for _ in range(STEPS):
             slabs.each(diverge)
             following = (1 + math.sqrt(1 + 4 * inertia**2)) / 2

@@ -163,6 +163,23 @@ def test_what_was_begun_here_is_ended_by_a_cluster(
     np.testing.assert_array_equal(found, expected)
 
 
+def test_workers_denoise_with_the_threads_they_were_given(cluster):
+    def threads(number):
+        from unittest.mock import patch
+
+        from particleseg_app.segmentation import total_variation
+
+        pool = total_variation.ThreadPoolExecutor
+        with patch.object(total_variation, "ThreadPoolExecutor", side_effect=pool) as made:
+            total_variation.denoised(np.ones((64, 4, 4), np.float32), 1.0)
+        return made.call_args.args[0]
+
+    found = []
+    cluster.each(threads, range(2), CancelToken(), lambda item, count: found.append(count) or ())
+    # Two processes share the cores.
+    assert found == [max(1, (os.cpu_count() or 1) // 2)] * 2
+
+
 def test_an_error_on_a_worker_comes_back_with_its_remedy(cluster):
     def fail(number):
         if number == 3:

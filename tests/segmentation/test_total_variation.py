@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from particleseg_app.segmentation import cores, total_variation
 from particleseg_app.segmentation.total_variation import HALO, denoised
 from particleseg_app.units import Box, Shape
 
@@ -147,3 +148,23 @@ def test_noise_goes_and_the_step_at_a_face_stays() -> None:
 def test_next_to_no_weight_gives_the_volume_itself() -> None:
     grey = noisy(ball((12, 13, 14), 4))
     np.testing.assert_allclose(denoised(grey, 1e-6), grey, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize(("of_worker", "expected"), [(None, 7), (3, 3)])
+def test_a_worker_of_a_cluster_takes_the_threads_it_was_given(
+    of_worker: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    class Counted(total_variation.ThreadPoolExecutor):
+        def __init__(self, count: int, **options: str) -> None:
+            counts.append(count)
+            super().__init__(count, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(total_variation, "ThreadPoolExecutor", Counted)
+    monkeypatch.setattr(cores.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(cores, "_of_worker", None)
+    if of_worker is not None:
+        cores.keep_to_cores_of_worker(of_worker)
+    denoised(np.ones((9, 4, 4), np.float32), 1.0)
+    assert counts == [expected]

@@ -1,0 +1,23 @@
+"""How many threads of this process may compute at once: a cluster shares a machine's cores out."""
+
+from __future__ import annotations
+
+import os
+
+_of_worker: int | None = None
+
+
+def cores() -> int:
+    """Those of the machine, or the threads that a cluster gave this process."""
+    return _of_worker or os.cpu_count() or 1
+
+
+def cores_of_worker() -> int | None:
+    """The threads that a cluster gave this process; None where it is no worker of one."""
+    return _of_worker
+
+
+def keep_to_cores_of_worker(count: int) -> None:
+    """Called in a worker process before it works: it was given `count` threads."""
+    global _of_worker
+    _of_worker = count
