@@ -24,7 +24,7 @@ from particleseg_app.projects import (
     RecentProjects,
     ScanEntry,
 )
-from particleseg_app.projects.project import PROJECT_FILE
+from particleseg_app.projects.project_file import PROJECT_FILE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,8 @@ from particleseg_app.projects.lock import (
     ProjectNotWritableError,
     lock_holder,
 )
-from particleseg_app.projects.project import Project, is_project
+from particleseg_app.projects.project import Project
+from particleseg_app.projects.project_file import is_project
 from particleseg_app.projects.recent import RecentProject, RecentProjects
 
 __all__ = [

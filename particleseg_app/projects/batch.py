@@ -19,7 +19,8 @@ from particleseg_app.particles import size_distribution
 from particleseg_app.particles.export import number_text
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.batch_list import BatchEntry
-from particleseg_app.projects.project import Project, is_project
+from particleseg_app.projects.project import Project
+from particleseg_app.projects.project_file import is_project
 from particleseg_app.projects.scan_to_results import known_scan, same_run, segment_into_project
 from particleseg_app.projects.segmentation_job import PROVENANCE, is_complete, run_table
 from particleseg_app.volumes import ScanSource, inspect_source

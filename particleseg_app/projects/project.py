@@ -18,30 +18,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from particleseg_app.durable_files import (
-    flush_folder,
-    make_folder,
-    remove_part_files,
-    write_json,
-)
+from particleseg_app.durable_files import flush_folder, make_folder, remove_part_files
 from particleseg_app.errors import ProjectError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.projects.entries import (
-    FORMAT_VERSION,
-    PROJECT_FORMAT,
-    ProjectContent,
-    RunEntry,
-    ScanEntry,
-    from_json,
-    to_json,
-)
+from particleseg_app.projects.entries import ProjectContent, RunEntry, ScanEntry
 from particleseg_app.projects.lock import LOCK_NAME, ProjectLock
+from particleseg_app.projects.project_file import (
+    PROJECT_FILE,
+    cannot_write,
+    read_content,
+    write_content,
+)
 from particleseg_app.projects.review_paths import ReviewPaths, review_paths
 from particleseg_app.units import check_voxel_size, diameter_in_voxels
 from particleseg_app.volumes import Scan, ScanSource, import_scan, open_scan
 
-PROJECT_FILE = "project.json"
 SCAN_FILE = "scan.h5"
 _IMPORTING = ".importing-"
 # What an attempt to create a project may leave when it is killed.
@@ -80,14 +72,11 @@ class Project:
         try:
             make_folder(folder)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
         lock = ProjectLock(folder)
         lock.acquire()
         try:
-            write_json(folder / PROJECT_FILE, to_json(content))
-        except OSError as error:
-            lock.release()
-            raise _cannot_write(folder, error) from error
+            write_content(folder, content)
         except BaseException:
             lock.release()
             raise
@@ -106,13 +95,13 @@ class Project:
         folder = Path(folder).absolute()
         if folder.name == PROJECT_FILE:
             folder = folder.parent
-        content = _read_content(folder)  # before a lock file is put into what is no project
+        content = read_content(folder)  # before a lock file is put into what is no project
         if read_only:
             return Project(folder, content, None)
         lock = ProjectLock(folder)
         lock.acquire()
         try:
-            project = Project(folder, _read_content(folder), lock)
+            project = Project(folder, read_content(folder), lock)
             project._tidy_up()
             return project
         except BaseException:
@@ -279,7 +268,7 @@ class Project:
         try:
             make_folder(folder)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
         return folder
 
     def review_paths(self, run_id: str) -> ReviewPaths:
@@ -335,10 +324,7 @@ class Project:
 
     def _save(self, content: ProjectContent) -> None:
         self.check_writable()
-        try:
-            write_json(self.folder / PROJECT_FILE, to_json(content))
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+        write_content(self.folder, content)
         self._content = content
 
     def _tidy_up(self) -> None:
@@ -378,40 +364,6 @@ class Project:
         self.close()
 
 
-def is_project(folder: Path) -> bool:
-    """Whether `folder` holds a project file (whatever its state)."""
-    return (Path(folder) / PROJECT_FILE).is_file()
-
-
-def _read_content(folder: Path) -> ProjectContent:
-    path = folder / PROJECT_FILE
-    if not folder.is_dir():
-        raise ProjectError(f"There is no folder {folder}.", "Check the path.")
-    if not path.is_file():
-        raise ProjectError(
-            f"{folder} is not a ParticleSeg project: it has no {PROJECT_FILE}.",
-            "Choose a project folder, or create a new project.",
-        )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict) or value.get("format") != PROJECT_FORMAT:
-            raise ValueError("not a project file")
-        version = int(value["format_version"])
-        if version > FORMAT_VERSION:
-            raise ProjectError(
-                f"The project {folder} was written by a newer version of ParticleSeg.",
-                "Install the newest version to open it; nothing was changed.",
-            )
-        return from_json(value)
-    except PermissionError as error:
-        raise ProjectError(f"You are not allowed to read {path}.", "Ask for permission.") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ProjectError(
-            f"The project file {path} is damaged.",
-            "Put back a copy of it from a backup; the scans and runs beside it are untouched.",
-        ) from error
-
-
 def _is_leftover(path: Path) -> bool:
     if path.name not in _LEFTOVERS:
         return False
@@ -427,13 +379,6 @@ def _clean_name(name: str) -> str:
     if not cleaned:
         raise ProjectError("A name cannot be empty.", "Enter a name.")
     return cleaned
-
-
-def _cannot_write(folder: Path, error: OSError) -> ProjectError:
-    return ProjectError(
-        f"{folder} cannot be written to ({error.strerror or error}).",
-        "Check your permissions and the free space of the disk.",
-    )
 
 
 def _now() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from particleseg_app.durable_files import write_json
-from particleseg_app.projects.project import PROJECT_FILE
+from particleseg_app.projects.project_file import PROJECT_FILE
 from particleseg_app.user_folders import config_folder
 
 MOST_REMEMBERED = 12

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import RunEntry, ScanEntry
-from particleseg_app.projects.project import Project, is_project
+from particleseg_app.projects.project import Project
+from particleseg_app.projects.project_file import is_project
 from particleseg_app.projects.segmentation_job import (
     is_complete,
     run_segmentation_job,
