@@ -232,7 +232,7 @@ class Flows(QObject):
 
         dialog = PhasesDialog(project, shown.run.id, shown.review.phases, self._window)
         self.phases_dialog = dialog
-        dialog.phases_changed.connect(self._session.take_up_phases)
+        dialog.phases_changed.connect(self._session.mended_table.take_up_phases)
         dialog.finished.connect(lambda _result: self._forget_phases())
         dialog.show()
 

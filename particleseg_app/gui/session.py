@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 
 from particleseg_app.errors import ProjectError, UserError
+from particleseg_app.gui.mended_table import MendedTable
 from particleseg_app.gui.panels.project_panel import ScanItem
 from particleseg_app.gui.read_only import why_read_only
 from particleseg_app.gui.run_items import run_status, scan_items
@@ -29,7 +30,7 @@ from particleseg_app.projects.project_file import PROJECT_FILE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from particleseg_app.review.cases import ReviewCase
+    from particleseg_app.projects.review_files import Review
     from particleseg_app.volumes import ScanSource
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,6 @@ class Session(QObject):
     items_changed = Signal()  # scans, runs, or how far they are
     shown_changed = Signal()
     table_changed = Signal()  # of what is shown, after mends or with other phases
-    finding_changed = Signal()
-    cases_found = Signal(str)  # the review queue of a run
     scan_imported = Signal(str)
     answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
@@ -54,16 +53,14 @@ class Session(QObject):
         self.project: Project | None = None
         self.shown: Shown | None = None
         self.read_only = ""  # why the project cannot be changed; empty where it can be
-        self.found_cases: dict[str, list[ReviewCase]] = {}  # by run, where none can be stored
         self.recent = RecentProjects()
         self.jobs = JobQueue(self)
         self.jobs.changed.connect(self.items_changed)
         self._run_tasks: dict[str, Task] = {}
         self._wanted: tuple[str, str] | None = None
-        self._mended: set[int] = set()
-        self._measuring: Task | None = None
-        self._phases_changed = False
-        self._finding: set[str] = set()  # runs of which the doubtful particles are looked for
+        self.mended_table = MendedTable(lambda: self.shown, self)
+        self.mended_table.measured.connect(self._on_measured)
+        self.mended_table.failed.connect(self.failed)
 
     # --- the project ---------------------------------------------------------------------------
 
@@ -105,7 +102,6 @@ class Session(QObject):
         self.project.close()
         self.project = None
         self._run_tasks.clear()
-        self.found_cases.clear()
         self.read_only = ""
         self.project_changed.emit()
 
@@ -245,87 +241,6 @@ class Session(QObject):
             lambda progress, cancel: load_run(project, run_id, progress, cancel),
         )
 
-    # --- review --------------------------------------------------------------------------------
-
-    def measure_mended(self, labels: frozenset[int]) -> None:
-        """Bring the table up to date, in the background, after a mend that changed `labels`."""
-        self._mended |= labels
-        if self._measuring is None:
-            self._measure_mended()
-
-    def take_up_phases(self) -> None:
-        """Bring the table up to date, in the background, when the run shown got other phases."""
-        self._phases_changed = True
-        if self._measuring is None:
-            self._measure_mended()
-
-    def _measure_mended(self) -> None:
-        shown = self.shown
-        if shown is None or shown.review is None or shown.table is None:
-            return
-        if not self._mended and not self._phases_changed:
-            return
-        labels, self._mended = frozenset(self._mended), set()
-        other_phases, self._phases_changed = self._phases_changed, False
-        review, table, scan = shown.review, shown.table, shown.scan
-
-        def work(progress: Progress, cancel: CancelToken) -> pd.DataFrame:
-            if other_phases:
-                review.read_phases()
-                return review.table(scan, progress, cancel)
-            return review.table_after(table, labels, scan, progress, cancel)
-
-        task = Task("Measuring mended particles", work)
-        self._measuring = task
-
-        def done(measured: pd.DataFrame) -> None:
-            if self.shown is not None and self.shown.review is review:
-                self.shown = replace(self.shown, table=measured)
-                self.table_changed.emit()
-
-        def ended() -> None:
-            self._measuring = None
-            if self.shown is not None and self.shown.review is review:
-                self._measure_mended()
-
-        task.finished.connect(done)
-        task.failed.connect(self.failed)
-        task.ended.connect(ended)
-        task.start()
-
-    def find_cases(self) -> Task | None:
-        """Look for the doubtful particles of the run shown, in the background."""
-        shown = self.shown
-        if shown is None or shown.run is None or self.finding:
-            return None
-        run_id = shown.run.id
-        task = Task(
-            f"Looking for doubtful particles in {shown.run.name}",
-            _finding_cases(self._open(), run_id),
-        )
-        self._finding.add(run_id)
-
-        def ended() -> None:
-            self._finding.discard(run_id)
-            self.finding_changed.emit()
-
-        task.finished.connect(lambda cases: self._on_cases_found(run_id, cases))
-        task.failed.connect(self.failed)
-        task.ended.connect(ended)
-        self.finding_changed.emit()
-        return self.jobs.add(task)
-
-    def _on_cases_found(self, run_id: str, cases: list[ReviewCase]) -> None:
-        if self.read_only:
-            self.found_cases[run_id] = cases
-        self.cases_found.emit(run_id)
-
-    @property
-    def finding(self) -> bool:
-        """Whether the doubtful particles of the run shown are being looked for."""
-        run = None if self.shown is None else self.shown.run
-        return run is not None and run.id in self._finding
-
     @property
     def wanted(self) -> tuple[str, str] | None:
         """The kind ("scan" or "run") and id of what is shown or being opened."""
@@ -352,7 +267,9 @@ class Session(QObject):
             self.shown_changed.emit()  # the views let go of the files before these are closed
         if before is not None:
             # A table that is being brought up to date still reads them.
-            when_ended([] if self._measuring is None else [self._measuring], before.close)
+            when_ended(
+                [] if self.mended_table.task is None else [self.mended_table.task], before.close
+            )
 
     def _show_first(self) -> None:
         """Show the newest result of an opened project, else its first scan."""
@@ -372,6 +289,11 @@ class Session(QObject):
         self.items_changed.emit()
         self.show_scan(entry.id)
         self.scan_imported.emit(entry.id)
+
+    def _on_measured(self, review: Review, table: pd.DataFrame) -> None:
+        if self.shown is not None and self.shown.review is review:
+            self.shown = replace(self.shown, table=table)
+            self.table_changed.emit()
 
     def _on_run_finished(self, run_id: str) -> None:
         self._run_tasks.pop(run_id, None)
@@ -398,14 +320,5 @@ def _segmenting(project: Project, run_id: str) -> EngineFunction:
         from particleseg_app.projects.segmentation_job import run_segmentation_job
 
         return run_segmentation_job(project, run_id, progress, cancel)
-
-    return work
-
-
-def _finding_cases(project: Project, run_id: str) -> EngineFunction:
-    def work(progress: Progress, cancel: CancelToken) -> list[ReviewCase]:
-        from particleseg_app.projects.review_queue import make_review_queue
-
-        return make_review_queue(project, run_id, progress, cancel).cases
 
     return work

@@ -181,10 +181,10 @@ def test_mends_keep_the_phases(qtbot: QtBot, window: MainWindow) -> None:
     tools = review.mending(None)
     with qtbot.waitSignal(session.table_changed, timeout=LONG_MS):
         entry = tools.apply(tools.preview_delete([bright]), "delete", "Deleted")
-        session.measure_mended(entry.labels)
+        session.mended_table.take_up_mends(entry.labels)
     assert (session.shown.table["main_phase"] == "Phase 2").sum() == 3
     with qtbot.waitSignal(session.table_changed, timeout=LONG_MS):
-        session.measure_mended(review.journal.undo().labels)
+        session.mended_table.take_up_mends(review.journal.undo().labels)
     assert session.shown.table["main_phase"].tolist() == table["main_phase"].tolist()
 
 

@@ -243,7 +243,7 @@ def test_the_queue_is_looked_through_but_nothing_is_mended(
     assert contents(folder) == before
     # Looked for anew, the queue is kept in memory only.
     qtbot.mouseClick(page.find_button, LEFT)
-    qtbot.waitUntil(lambda: run_id in window.session.found_cases, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: run_id in window.review.finding.kept, timeout=LONG_MS)
     qtbot.waitUntil(lambda: len(reviewer.controller.cases) > 3, timeout=LONG_MS)
     assert cases.read_bytes() == before[str(cases.relative_to(folder))]
     assert contents(folder) == before

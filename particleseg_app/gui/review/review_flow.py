@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFileDialog
 
 from particleseg_app.errors import InvalidValueError, UserError
+from particleseg_app.gui.review.case_finding import CaseFinding
 from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.review_page import ReviewPage
 from particleseg_app.gui.session import Session
@@ -44,12 +45,13 @@ class ReviewFlow(QObject):
         self._shown: Shown | None = None
         self._compiled = False
         page.left_wanted.connect(self.leave)
-        page.queue_wanted.connect(self._find_cases)
+        self.finding = CaseFinding(session, self)
+        page.queue_wanted.connect(self.finding.start)
         page.patch_wanted.connect(self._choose_patch_folder)
         page.mended.connect(self._on_mended)
         page.failed.connect(session.failed)
-        session.cases_found.connect(self._on_cases_found)
-        session.finding_changed.connect(lambda: page.set_finding(session.finding))
+        self.finding.found.connect(self._on_cases_found)
+        self.finding.changed.connect(lambda: page.set_finding(self.finding.busy))
         session.table_changed.connect(self._on_table)
 
     @property
@@ -63,7 +65,7 @@ class ReviewFlow(QObject):
             assert controller is not None
             controller.begin()
             if not controller.cases:
-                self._find_cases()
+                self.finding.start()
 
     def mend(self, particles: Iterable[int], window: tuple[float, float] | None = None) -> None:
         """Mend particles chosen in the results by hand."""
@@ -136,7 +138,7 @@ class ReviewFlow(QObject):
             controller, shown.scan.statistics, shown.voxel_size_um, _diameters(shown), window
         )
         self._show_estimate()
-        self._page.set_finding(self._session.finding)
+        self._page.set_finding(self.finding.busy)
         self.page_wanted.emit(True)
         self._compile_tools(shown)
         return True
@@ -152,8 +154,8 @@ class ReviewFlow(QObject):
         from particleseg_app.review.cases import read_cases
 
         assert shown.review is not None and shown.run is not None
-        if shown.run.id in self._session.found_cases:
-            return self._session.found_cases[shown.run.id]
+        if shown.run.id in self.finding.kept:
+            return self.finding.kept[shown.run.id]
         path = shown.review.paths.cases
         if not path.exists():
             return []
@@ -165,9 +167,6 @@ class ReviewFlow(QObject):
 
     # --- what comes in between -----------------------------------------------------------------
 
-    def _find_cases(self) -> None:
-        self._session.find_cases()
-
     def _on_cases_found(self, run_id: str) -> None:
         shown, controller = self._shown, self._page.controller
         if shown is None or controller is None or shown.run is None or shown.run.id != run_id:
@@ -178,7 +177,7 @@ class ReviewFlow(QObject):
             controller.begin()
 
     def _on_mended(self, box: Box, labels: frozenset[int]) -> None:
-        self._session.measure_mended(labels)
+        self._session.mended_table.take_up_mends(labels)
 
     def _on_table(self) -> None:
         shown = self._session.shown
