@@ -1,32 +1,23 @@
-"""What happens when the user asks for something that needs a dialog or several steps."""
+"""What is done with the scans and runs of an open project that needs a dialog or several steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QMessageBox, QWidget
 
-from particleseg_app.errors import ProjectError, UserError
+from particleseg_app.errors import UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.formats import plural
-from particleseg_app.gui.read_only import ReadOnlyQuestion
 from particleseg_app.gui.reveal import reveal_in_file_manager
 from particleseg_app.gui.session import Session
-from particleseg_app.gui.settings import proposed_projects_folder, settings
-from particleseg_app.gui.tasks import Task
-from particleseg_app.projects import is_project
 
 if TYPE_CHECKING:
     from particleseg_app.gui.export_dialog import ExportDialog
-    from particleseg_app.gui.new_project_dialog import NewProjectDialog
     from particleseg_app.gui.phases_dialog import PhasesDialog
     from particleseg_app.gui.wizard import SegmentationWizard
-    from particleseg_app.volumes import Scan, ScanSource
-
-TIFF_FILTER = "TIFF stacks (*.tif *.tiff *.TIF *.TIFF *.btf);;All files (*)"
+    from particleseg_app.volumes import Scan
 
 
 class Flows(QObject):
@@ -37,115 +28,12 @@ class Flows(QObject):
         self._window = window
         self._session = session
         self._banner = banner
-        self._looking: Task | None = None
-        self.new_project_dialog: NewProjectDialog | None = None
         self.wizard: SegmentationWizard | None = None
         self.export_dialog: ExportDialog | None = None
-        self.read_only_question: ReadOnlyQuestion | None = None
-        session.locked.connect(self._ask_to_read_only)
         self.phases_dialog: PhasesDialog | None = None
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
         session.shown_changed.connect(self.close_phases)
-
-    # --- opening -------------------------------------------------------------------------------
-
-    def choose_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self._window, "Folder with the TIFF slices of a scan", self._last_folder()
-        )
-        if folder:
-            self.open_paths([Path(folder)])
-
-    def choose_file(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(
-            self._window, "TIFF file of a scan", self._last_folder(), TIFF_FILTER
-        )
-        if files:
-            self.open_paths([Path(file) for file in files])
-
-    def choose_project(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self._window, "Project folder", str(proposed_projects_folder())
-        )
-        if folder:
-            self.open_project(Path(folder))
-
-    def open_project(self, folder: Path) -> None:
-        if self._may_leave_project("Open the other project"):
-            self._session.open_project(folder)
-
-    def open_for_changes(self) -> None:
-        """Try again whether the project that is open for reading only can be changed now."""
-        project = self._session.project
-        if project is not None:
-            self.open_project(project.folder)
-
-    def _ask_to_read_only(self, folder: Path, error: ProjectError) -> None:
-        """Another program has a project open: ask whether to look at it nevertheless."""
-        if self.read_only_question is not None:
-            return
-        box = ReadOnlyQuestion(folder.name, error, self._window)
-        self.read_only_question = box
-
-        def on_answer() -> None:
-            self.read_only_question = None
-            if box.clickedButton() is box.agree_button:
-                self._session.open_for_reading(folder, error)
-            box.deleteLater()
-
-        box.finished.connect(lambda _result: on_answer())
-        box.open()
-
-    def close_project(self) -> None:
-        if self._may_leave_project("Close the project"):
-            self._session.close_project()
-
-    def open_paths(self, paths: Sequence[Path]) -> None:
-        """What was dropped, chosen or named at the start: a project, or the files of a scan."""
-        if len(paths) == 1 and (is_project(paths[0]) or paths[0].name == "project.json"):
-            self.open_project(paths[0])
-            return
-        if not paths or self._looking is not None:
-            return
-        if self._session.read_only and self._session.project is not None:
-            name = self._session.project.name
-            self._banner.show_error(
-                UserError(
-                    f"{name} is open for reading only, so no scan can be added to it.",
-                    "Close it to make a new project for the scan.",
-                )
-            )
-            return
-        settings().setValue("last/scan_folder", str(paths[0].parent))
-        what = paths[0].name if len(paths) == 1 else plural(len(paths), "file")
-        task = Task("Checking the files", lambda progress, cancel: _inspect(paths))
-        task.finished.connect(self._on_inspected)
-        task.failed.connect(self._session.failed)
-        task.ended.connect(self._forget_looking)
-        self._looking = task
-        self._banner.show_info(f"Checking {what}…")
-        task.start()
-
-    def _forget_looking(self) -> None:
-        self._looking = None
-
-    def _on_inspected(self, source: ScanSource) -> None:
-        self._banner.hide()
-        if self._session.project is not None:
-            self._session.import_scan(source)
-            return
-        from particleseg_app.gui.new_project_dialog import NewProjectDialog
-
-        dialog = NewProjectDialog(source, self._window)
-        self.new_project_dialog = dialog
-        dialog.accepted.connect(lambda: self._make_project(dialog, source))
-        dialog.finished.connect(lambda _result: self._close_dialog("new_project_dialog"))
-        dialog.open()
-
-    def _make_project(self, dialog: NewProjectDialog, source: ScanSource) -> None:
-        if self._session.create_project(dialog.project_folder, dialog.project_name):
-            self._session.import_scan(source)
 
     # --- runs ----------------------------------------------------------------------------------
 
@@ -216,8 +104,12 @@ class Flows(QObject):
 
         dialog = ExportDialog(project, run_id, self._window)
         self.export_dialog = dialog
-        dialog.finished.connect(lambda _result: self._close_dialog("export_dialog"))
+        dialog.finished.connect(lambda _result: self._close_export(dialog))
         dialog.open()
+
+    def _close_export(self, dialog: ExportDialog) -> None:
+        self.export_dialog = None
+        dialog.deleteLater()
 
     def phases(self) -> None:
         """Show the phases of the run that is shown, beside its results."""
@@ -314,17 +206,6 @@ class Flows(QObject):
             f"Stop and {what[0].lower()}{what[1:]}",
         )
 
-    def _may_leave_project(self, what: str) -> bool:
-        if not self._session.jobs.busy:
-            return True
-        self._banner.show_error(
-            UserError(
-                "The open project is still at work.",
-                "Let it finish, or cancel it below, and try again.",
-            )
-        )
-        return False
-
     def _sure(self, title: str, text: str, yes: str) -> bool:
         box = QMessageBox(self._window)
         box.setIcon(QMessageBox.Icon.NoIcon)
@@ -336,18 +217,3 @@ class Flows(QObject):
         box.setDefaultButton(keep)
         box.exec()
         return box.clickedButton() is agree
-
-    def _close_dialog(self, name: str) -> None:
-        dialog = getattr(self, name)
-        setattr(self, name, None)
-        if dialog is not None:
-            dialog.deleteLater()
-
-    def _last_folder(self) -> str:
-        return str(settings().value("last/scan_folder", ""))
-
-
-def _inspect(paths: Sequence[Path]) -> ScanSource:
-    from particleseg_app.volumes import inspect_source
-
-    return inspect_source(paths[0] if len(paths) == 1 else list(paths))

@@ -16,6 +16,7 @@ from particleseg_app.gui.crash_handler import CrashHandler
 from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
 from particleseg_app.gui.flows import Flows
 from particleseg_app.gui.icons import application_icon
+from particleseg_app.gui.opening import Opening
 from particleseg_app.gui.project_page import ProjectPage
 from particleseg_app.gui.read_only import READ_ONLY, ReadOnlyLine
 from particleseg_app.gui.reveal import reveal_in_file_manager
@@ -48,6 +49,7 @@ class MainWindow(QMainWindow):
         self.project_page = ProjectPage()
         self.review_page = ReviewPage()
         self.review = ReviewFlow(self.session, self.review_page)
+        self.opening = Opening(self, self.session, self.banner)
         self.flows = Flows(self, self.session, self.banner)
         self.actions_ = Actions(self)
         self.actions_.add_appearance(self.project_page.appearance_bar)
@@ -89,12 +91,13 @@ class MainWindow(QMainWindow):
         session.jobs.changed.connect(self._on_jobs_changed)
 
     def _connect_intents(self) -> None:
-        flows, session, start = self.flows, self.session, self.start_page
-        start.folder_wanted.connect(flows.choose_folder)
-        start.file_wanted.connect(flows.choose_file)
-        start.project_wanted.connect(flows.choose_project)
-        self.read_only_line.changes_wanted.connect(flows.open_for_changes)
-        start.recent_opened.connect(flows.open_project)
+        opening, flows = self.opening, self.flows
+        session, start = self.session, self.start_page
+        start.folder_wanted.connect(opening.choose_folder)
+        start.file_wanted.connect(opening.choose_file)
+        start.project_wanted.connect(opening.choose_project)
+        self.read_only_line.changes_wanted.connect(opening.open_for_changes)
+        start.recent_opened.connect(opening.open_project)
         start.recent_removed.connect(self._forget_recent)
         start.recent_revealed.connect(reveal_in_file_manager)
         panel = self.project_page.projects
@@ -108,13 +111,13 @@ class MainWindow(QMainWindow):
         panel.remove_run_wanted.connect(flows.remove_run)
         panel.reveal_wanted.connect(flows.reveal)
         panel.rename_wanted.connect(flows.rename)
-        panel.add_scan_wanted.connect(flows.choose_folder)
-        panel.close_wanted.connect(flows.close_project)
+        panel.add_scan_wanted.connect(opening.choose_folder)
+        panel.close_wanted.connect(opening.close_project)
         actions, page = self.actions_, self.project_page
-        actions.open_folder.connect(flows.choose_folder)
-        actions.open_file.connect(flows.choose_file)
-        actions.open_project.connect(flows.choose_project)
-        actions.close_project.connect(flows.close_project)
+        actions.open_folder.connect(opening.choose_folder)
+        actions.open_file.connect(opening.choose_file)
+        actions.open_project.connect(opening.choose_project)
+        actions.close_project.connect(opening.close_project)
         actions.new_run.connect(self._new_run)
         actions.export.connect(self._export)
         actions.review.connect(self._review)
@@ -140,7 +143,7 @@ class MainWindow(QMainWindow):
     # --- what is shown -------------------------------------------------------------------------
 
     def open_paths(self, paths: list[Path]) -> None:
-        self.flows.open_paths(paths)
+        self.opening.open_paths(paths)
 
     def show_error(self, error: BaseException) -> None:
         """What the user can put right as a message; anything else as a crash report."""
@@ -316,7 +319,7 @@ class MainWindow(QMainWindow):
         if paths:
             event.acceptProposedAction()
             # After the drop has ended, or the file manager would wait for our dialogs.
-            QTimer.singleShot(0, self, lambda: self.flows.open_paths(paths))
+            QTimer.singleShot(0, self, lambda: self.opening.open_paths(paths))
 
     def _end_drag(self) -> None:
         self.start_page.drop_zone.set_active(False)

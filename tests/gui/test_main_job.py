@@ -170,7 +170,7 @@ def test_a_bad_folder_is_told_in_one_sentence_and_leaves_nothing(
     driver.wait(lambda: "broken" in banner.text and "Checking" not in banner.text)
     driver.picture("missing_slice")
     assert driver.window.session.project is None
-    assert driver.window.flows.new_project_dialog is None
+    assert driver.window.opening.new_project_dialog is None
 
 
 def test_a_project_open_elsewhere_is_refused(new_driver: NewDriver, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_recent_projects_lead_back(new_driver: NewDriver, tmp_path: Path) -> Non
     again.window.start_page.recent_opened.emit(recent[0].folder)
     assert again.window.session.project is not None
     assert again.window.windowTitle() == "Ore – ParticleSeg"
-    again.window.flows.close_project()
+    again.window.opening.close_project()
     again.window.start_page.recent_removed.emit(recent[0].folder)
     assert again.window.session.recent.list() == []
 

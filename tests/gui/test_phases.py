@@ -51,7 +51,7 @@ def window(qtbot: QtBot, segmented: Path) -> Iterator[MainWindow]:
     shown.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
     shown.resize(1280, 800)
     shown.show()
-    shown.flows.open_project(segmented)
+    shown.opening.open_project(segmented)
     qtbot.waitUntil(
         lambda: shown.session.shown is not None and shown.session.shown.table is not None,
         timeout=LONG_MS,

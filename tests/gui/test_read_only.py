@@ -92,10 +92,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def agree(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     window.open_paths([folder])
-    question = window.flows.read_only_question
+    question = window.opening.read_only_question
     assert question is not None
     qtbot.mouseClick(question.agree_button, LEFT)
-    assert window.flows.read_only_question is None
+    assert window.opening.read_only_question is None
 
 
 def wait_for_result(qtbot: QtBot, window: MainWindow) -> None:
@@ -113,7 +113,7 @@ def test_a_project_open_elsewhere_is_asked_about_in_one_sentence(
     qtbot: QtBot, window: MainWindow, held: Path
 ) -> None:
     window.open_paths([held])
-    question = window.flows.read_only_question
+    question = window.opening.read_only_question
     assert question is not None and question.isVisible()
     assert question.text() == (
         "anna has “project” open on lab-pc-3 since 26 November, 12:03. "
@@ -121,7 +121,7 @@ def test_a_project_open_elsewhere_is_asked_about_in_one_sentence(
     )
     assert ".lock" in question.informativeText()
     qtbot.keyClick(question, Qt.Key.Key_Escape)
-    assert window.flows.read_only_question is None and window.session.project is None
+    assert window.opening.read_only_question is None and window.session.project is None
     assert window.pages.currentWidget() is window.start_page
     agree(qtbot, window, held)
     wait_for_result(qtbot, window)
@@ -139,7 +139,7 @@ def test_it_is_opened_for_changes_once_it_is_closed_elsewhere(
     wait_for_result(qtbot, window)
     button = window.read_only_line.changes_button
     qtbot.mouseClick(button, LEFT)
-    assert window.flows.read_only_question is None and "lab-pc-3" in window.banner.text
+    assert window.opening.read_only_question is None and "lab-pc-3" in window.banner.text
     assert window.session.read_only
     (held / ".lock").unlink()
     qtbot.mouseClick(button, LEFT)
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_to_is_opened_without_a_question(
     with pytest.raises(OSError, match="Read-only"):
         (unwritable / "something").write_text("")
     window.open_paths([unwritable])
-    assert window.flows.read_only_question is None and not window.banner.isVisible()
+    assert window.opening.read_only_question is None and not window.banner.isVisible()
     assert window.read_only_line.text.endswith("the project’s folder cannot be written to.")
     wait_for_result(qtbot, window)
     window.review.start()

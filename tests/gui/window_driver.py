@@ -48,8 +48,8 @@ class Driver:
     def make_project(self, scan: Path, name: str) -> None:
         """Drop a scan on the start page and agree to make a project for it."""
         self.drop(scan)
-        self.wait(lambda: self.window.flows.new_project_dialog is not None)
-        dialog = self.window.flows.new_project_dialog
+        self.wait(lambda: self.window.opening.new_project_dialog is not None)
+        dialog = self.window.opening.new_project_dialog
         assert dialog is not None
         dialog.name_edit.setText(name)
         self.picture("new_project", dialog)

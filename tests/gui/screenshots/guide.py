@@ -71,10 +71,10 @@ class Photographer:
 
     def wizard(self) -> None:
         """From the dropped scan to the start of the run."""
-        flows = self.window.flows
-        flows.open_paths([SAMPLE])
-        self.wait(lambda: flows.new_project_dialog is not None)
-        flows.new_project_dialog.create_button.click()
+        opening, flows = self.window.opening, self.window.flows
+        opening.open_paths([SAMPLE])
+        self.wait(lambda: opening.new_project_dialog is not None)
+        opening.new_project_dialog.create_button.click()
         self.wait(lambda: flows.wizard is not None)
         wizard = flows.wizard
         wizard.resize(*WIZARD)
