@@ -132,7 +132,7 @@ def test_slices_are_numbered_as_in_the_whole_scan(reviewer: Reviewer) -> None:
 def test_parts_of_a_proposed_cut_never_look_alike(reviewer: Reviewer) -> None:
     reviewer.start()
     reviewer.wait_for_proposal()
-    look = reviewer.page.slices._look
+    look = reviewer.page.slices._feed.look
     asked, made, beside = look.tints(np.array([run.MERGED, 6, run.RIGHT]))
     assert np.abs(asked - made).max() > 0.3
     assert np.ptp(beside[:3]) < 0.4 < np.ptp(asked[:3])  # neighbours are greyed

@@ -18,7 +18,8 @@ from particleseg_app.gui import theme
 from particleseg_app.gui.review.change_lines import ChangeLines, change_lines
 from particleseg_app.gui.viewers.label_colours import marker_colour
 from particleseg_app.gui.viewers.orthoslices import OrthosliceView
-from particleseg_app.gui.viewers.slice_view import Point, SliceView
+from particleseg_app.gui.viewers.slice_geometry import Point
+from particleseg_app.gui.viewers.slice_view import SliceView
 
 Mode = Literal["split", "paint", "erase", "pick"]
 MARKER_RADIUS = 6.0

@@ -12,7 +12,8 @@ from PySide6.QtGui import QColor, QPainter, QPen
 from particleseg_app.gui import theme
 from particleseg_app.gui.viewers.canvas_painting import draw_tag
 from particleseg_app.gui.viewers.orthoslices import OrthosliceView
-from particleseg_app.gui.viewers.slice_view import Point, SliceView
+from particleseg_app.gui.viewers.slice_geometry import Point
+from particleseg_app.gui.viewers.slice_view import SliceView
 from particleseg_app.units import format_micrometres
 
 Kind = Literal["line", "circle"]

@@ -5,28 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QSize, QTimer, Signal
-from PySide6.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.viewers.colour_legend import ColourLegend
+from particleseg_app.gui.viewers.four_cells import FourCells
 from particleseg_app.gui.viewers.label_look import ColourKey, LabelLook
 from particleseg_app.gui.viewers.pointed import NOTHING_POINTED, Pointed, describe
-from particleseg_app.gui.viewers.slice_cell import SliceCell, ViewBar
-from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, XZ, YZ, Plane, SliceCamera
-from particleseg_app.gui.viewers.slice_loader import SliceLoader
-from particleseg_app.gui.viewers.slice_picture import SlicePicture
+from particleseg_app.gui.viewers.slice_cell import SliceCell
+from particleseg_app.gui.viewers.slice_feed import SliceFeed
+from particleseg_app.gui.viewers.slice_geometry import PLANES, XY, Plane, SliceCamera
 from particleseg_app.gui.viewers.slice_reader import ScanLike, SliceVolume
 from particleseg_app.gui.viewers.slice_view import SliceTool, SliceView
 from particleseg_app.gui.viewers.slices_help import slices_help
 from particleseg_app.units import Shape
 
-PATIENCE_MS = 350  # a slice that takes longer is announced
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
 HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
 
@@ -46,40 +39,25 @@ class OrthosliceView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.loader = SliceLoader(self)
-        self.loader.loaded.connect(self._show_picture)
-        self.loader.failed.connect(self._show_failure)
         self._camera = SliceCamera(self)
         self._scan: ScanLike | None = None
         self._labels: SliceVolume | None = None
         self._voxel_size_um: float | None = None
         self._position = (0, 0, 0)
-        self._window = (0.0, 255.0)
         self._opacity, self._contours = 0.45, False
-        self._selected = 0
-        self._look = LabelLook.plain()
         self._origin: Shape = (0, 0, 0)
         self._whole: Shape = (0, 0, 0)
-        self._enlarged: QWidget | None = None
-        self._waiting = QTimer(self, interval=PATIENCE_MS, singleShot=True)
-        self._waiting.timeout.connect(self._announce_waiting)
         self._cells = {plane: SliceCell(plane, self._camera) for plane in PLANES}
+        self._feed = SliceFeed({plane: cell.view for plane, cell in self._cells.items()}, self)
+        self.loader = self._feed.loader
         self._legends = {p: ColourLegend(cell.view) for p, cell in self._cells.items()}
-        self._fourth: QWidget | None = None
         self._build()
         theme.notifier.changed.connect(self.update)
 
     def _build(self) -> None:
-        self._grid = QGridLayout()
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(2)
-        for plane, row, column in ((XY, 0, 0), (YZ, 0, 1), (XZ, 1, 0)):
-            self._grid.addWidget(self._cells[plane], row, column)
-        self._empty_fourth: QWidget = slices_help()
-        self._grid.addWidget(self._empty_fourth, 1, 1)
-        for place in (0, 1):
-            self._grid.setRowStretch(place, 1)
-            self._grid.setColumnStretch(place, 1)
+        self._four = FourCells(self._cells, slices_help())
+        self._four.rearranged.connect(self._fit_later)
+        self._four.rearranged.connect(self._show_legend_later)
         self._pointed_text = QLabel()
         self._hints = QLabel(HINTS)
         self._hints.setProperty("role", "muted")
@@ -94,7 +72,7 @@ class OrthosliceView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addLayout(self._grid, 1)
+        layout.addWidget(self._four, 1)
         layout.addWidget(self._footer)
         self.setFocusProxy(self._cells[XY].view)
         for cell in self._cells.values():
@@ -106,9 +84,8 @@ class OrthosliceView(QWidget):
             view.pointed.connect(lambda voxel, view=view: self._pointed(view, voxel))
             view.centre_wanted.connect(self._centre_on)
             view.fit_wanted.connect(self.show_all)
-            view.picture_wanted.connect(lambda plane=cell.plane: self._request(plane))
+            view.picture_wanted.connect(lambda plane=cell.plane: self._feed.ask(plane))
             cell.index_wanted.connect(self._go_to_index)
-            cell.bar.size_toggled.connect(lambda on, cell=cell: self._enlarge(cell, on))
 
     # --- what is shown -------------------------------------------------------------------------
 
@@ -126,10 +103,10 @@ class OrthosliceView(QWidget):
         """
         self._origin, self._whole = origin, whole or scan.shape
         self._scan, self._labels = scan, None
-        self._selected = 0
+        self._feed.selected = 0
         self._voxel_size_um = voxel_size_um
-        self._window = scan.statistics.display_range()
-        self.loader.set_volumes(scan, None)
+        self._feed.window = scan.statistics.display_range()
+        self._feed.set_volumes(scan, None)
         shape = scan.shape
         self._position = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
         for cell in self._cells.values():
@@ -139,7 +116,7 @@ class OrthosliceView(QWidget):
         self._camera.shape = shape
         self.show_all()
         self._tell_position()
-        self._request_all()
+        self._feed.ask_all()
         self.voxel_size_changed.emit()
 
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
@@ -154,7 +131,7 @@ class OrthosliceView(QWidget):
     def set_labels(self, labels: SliceVolume | None, look: LabelLook | None = None) -> None:
         """Show the particles of a label volume over the scan, or none; with another `look`."""
         if look is not None:
-            self._look = look
+            self._feed.look = look
         if self._scan is None:
             if labels is not None:
                 raise ValueError("labels need a scan to lie over")
@@ -162,18 +139,17 @@ class OrthosliceView(QWidget):
         if labels is not None and tuple(labels.shape) != tuple(self._scan.shape):
             raise ValueError(f"labels of {labels.shape} do not fit a scan of {self._scan.shape}")
         self._labels = labels
-        self._selected = 0
+        self._feed.selected = 0
         self._show_legend()
-        self.loader.set_volumes(self._scan, labels)
-        self._request_all()
+        self._feed.set_volumes(self._scan, labels)
+        self._feed.ask_all()
 
     def clear(self) -> None:
         """Show nothing; the scan and labels are not read any more."""
         self._scan = self._labels = None
-        self._selected = 0
-        self.loader.set_volumes(None, None)
+        self._feed.selected = 0
+        self._feed.set_volumes(None, None)
         self._show_legend()
-        self._waiting.stop()
         for cell in self._cells.values():
             cell.view.show_picture(None)
             cell.set_place(None, 0, None)
@@ -181,9 +157,9 @@ class OrthosliceView(QWidget):
 
     def set_window(self, low: float, high: float) -> None:
         """Grey values shown black and white."""
-        if high > low and (low, high) != self._window:
-            self._window = (float(low), float(high))
-            self._request_all()
+        if high > low and (low, high) != self._feed.window:
+            self._feed.window = (float(low), float(high))
+            self._feed.ask_all()
 
     def set_overlay_opacity(self, opacity: float) -> None:
         """How strongly particles are coloured, 0 (not at all) to 1."""
@@ -199,10 +175,10 @@ class OrthosliceView(QWidget):
 
     def set_look(self, look: LabelLook) -> None:
         """Colours of the particles, and which of them are shown."""
-        if look is not self._look:
-            self._look = look
+        if look is not self._feed.look:
+            self._feed.look = look
             self._show_legend()
-            self._request_all()
+            self._feed.ask_all()
 
     def set_cross_visible(self, visible: bool) -> None:
         for cell in self._cells.values():
@@ -221,16 +197,7 @@ class OrthosliceView(QWidget):
 
     def set_fourth_widget(self, widget: QWidget | None) -> None:
         """Put a widget into the free cell; it may carry a `ViewBar` named `bar`."""
-        if self._fourth is not None:
-            self._grid.removeWidget(self._fourth)
-            self._fourth.setParent(None)
-        self._fourth = widget
-        self._empty_fourth.setVisible(widget is None)
-        if widget is not None:
-            self._grid.addWidget(widget, 1, 1)
-            bar = getattr(widget, "bar", None)
-            if isinstance(bar, ViewBar):
-                bar.size_toggled.connect(lambda on, widget=widget: self._enlarge(widget, on))
+        self._four.set_fourth(widget)
 
     def stop(self) -> None:
         """End the reading threads; the view shows nothing new afterwards."""
@@ -250,11 +217,11 @@ class OrthosliceView(QWidget):
 
     @property
     def window_range(self) -> tuple[float, float]:
-        return self._window
+        return self._feed.window
 
     @property
     def selected_label(self) -> int | None:
-        return self._selected or None
+        return self._feed.selected or None
 
     def view(self, plane_name: str) -> SliceView:
         """The slice view named ``xy``, ``xz`` or ``yz``."""
@@ -285,9 +252,9 @@ class OrthosliceView(QWidget):
 
     def select_label(self, label: int | None) -> None:
         """Outline one particle, or none."""
-        if (label or 0) != self._selected:
-            self._selected = label or 0
-            self._request_all()
+        if (label or 0) != self._feed.selected:
+            self._feed.selected = label or 0
+            self._feed.ask_all()
 
     def show_all(self) -> None:
         """Zoom so that the whole scan is seen in every view."""
@@ -312,7 +279,7 @@ class OrthosliceView(QWidget):
 
     def _show_legend(self) -> None:
         """Name the colours of classes in the first slice that is seen."""
-        scale = None if self._labels is None else self._look.colouring.scale
+        scale = None if self._labels is None else self._feed.look.colouring.scale
         left = scale if isinstance(scale, ColourKey) else None
         for plane, legend in self._legends.items():
             view = self._cells[plane].view
@@ -347,7 +314,7 @@ class OrthosliceView(QWidget):
         for plane, cell in self._cells.items():
             cell.view.set_position(self._position)
             if before[plane.axis] != self._position[plane.axis]:
-                self._request(plane)
+                self._feed.ask(plane)
         self._tell_position()
 
     def _step(self, axis: int, steps: int) -> None:
@@ -379,66 +346,6 @@ class OrthosliceView(QWidget):
                 self._whole[axis],
             )
 
-    def _enlarge(self, widget: QWidget, on: bool) -> None:
-        others: list[QWidget] = list(self._cells.values())
-        others.append(self._fourth or self._empty_fourth)
-        for other in others:
-            other.setVisible(not on or other is widget)
-        where = {XY: (0, 0), YZ: (0, 1), XZ: (1, 0)}
-        row, column = where[widget.plane] if isinstance(widget, SliceCell) else (1, 1)
-        for place in (0, 1):
-            self._grid.setRowStretch(place, 0 if on and place != row else 1)
-            self._grid.setColumnStretch(place, 0 if on and place != column else 1)
-        self._fit_later()
-        self._show_legend_later()
-
-    # --- pictures ------------------------------------------------------------------------------
-
-    def _request(self, plane: Plane) -> None:
-        cell = self._cells[plane]
-        if self._scan is None or not cell.view.isVisible():
-            return
-        self.loader.request(cell.view.request(self._window, self._selected, self._look))
-        if not self._waiting.isActive():
-            self._waiting.start()
-
-    def _request_all(self) -> None:
-        for plane in PLANES:
-            self._request(plane)
-
-    def _show_picture(self, picture: SlicePicture) -> None:
-        if self._scan is None:
-            return
-        cell = next(c for p, c in self._cells.items() if p.axis == picture.axis)
-        cell.view.show_picture(picture)
-        if picture.index == self._position[picture.axis]:
-            if not cell.view.picture_is_enough():
-                self._request(cell.plane)
-            if all(self._is_current(c) for c in self._cells.values()):
-                self._waiting.stop()
-
-    def _is_current(self, cell: SliceCell) -> bool:
-        picture = cell.view.picture
-        return not cell.view.isVisible() or (
-            picture is not None and picture.index == self._position[cell.plane.axis]
-        )
-
-    def _show_failure(self, axis: int, index: int, reason: str) -> None:
-        cell = next(c for p, c in self._cells.items() if p.axis == axis)
-        cell.view.show_picture(None)
-        cell.view.remark = (
-            f"Slice {index + 1} could not be read from the disk. Please check the drive "
-            f"that holds the project, then scroll on and back."
-        )
-        cell.view.setToolTip(reason)
-        cell.view.viewport().update()
-
-    def _announce_waiting(self) -> None:
-        for cell in self._cells.values():
-            if not self._is_current(cell) and cell.view.picture is None and not cell.view.remark:
-                cell.view.remark = "Reading …"
-                cell.view.viewport().update()
-
     def _show_overlay_look(self) -> None:
         for cell in self._cells.values():
             cell.view.set_overlay_look(self._opacity, self._contours)
@@ -450,22 +357,10 @@ class OrthosliceView(QWidget):
         self.select_label(label or None)
         self.label_clicked.emit(label)
 
-    def _picture_values(
-        self, view: SliceView, voxel: tuple[int, int, int]
-    ) -> tuple[float | None, int]:
-        picture = view.picture
-        if picture is None or picture.index != voxel[view.plane.axis]:
-            return None, 0
-        row, column = (v for axis, v in enumerate(voxel) if axis != view.plane.axis)
-        label = int(picture.labels[row, column]) if picture.labels is not None else 0
-        if not picture.request.look.visibility.shows_label(label):
-            label = 0  # what is hidden cannot be clicked on
-        return float(picture.grey[row, column]), label
-
     def _label_at(self, voxel: tuple[int, int, int]) -> int:
         for cell in self._cells.values():
             if cell.view.isVisible():
-                grey, label = self._picture_values(cell.view, voxel)
+                grey, label = _values_at(cell.view, voxel)
                 if grey is not None:
                     return label
         return 0
@@ -474,10 +369,19 @@ class OrthosliceView(QWidget):
         if voxel is None:
             self._say(NOTHING_POINTED)
             return
-        grey, label = self._picture_values(view, voxel)
+        grey, label = _values_at(view, voxel)
         has_labels = self._labels is not None
         self._say(describe(voxel, grey, label, self._voxel_size_um, has_labels, self._origin))
 
     def _say(self, pointed: Pointed) -> None:
         self._pointed_text.setText(pointed["text"])
         self.hovered.emit(dict(pointed))
+
+
+def _values_at(view: SliceView, voxel: tuple[int, int, int]) -> tuple[float | None, int]:
+    """Grey value and label that a view shows at a voxel; None where it shows another slice."""
+    picture = view.picture
+    if picture is None or picture.index != voxel[picture.axis]:
+        return None, 0
+    row, column = (v for axis, v in enumerate(voxel) if axis != picture.axis)
+    return picture.values_at(row, column)

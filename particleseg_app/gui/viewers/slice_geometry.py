@@ -13,6 +13,8 @@ AXIS_NAMES = ("z", "y", "x")
 MIN_PIXELS_ACROSS = 40.0
 MAX_ZOOM = 64.0
 
+Point = tuple[float, float, float]  # z, y, x in voxels; voxel i reaches from i to i + 1
+
 
 @dataclass(frozen=True)
 class Plane:

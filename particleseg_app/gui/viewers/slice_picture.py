@@ -64,6 +64,13 @@ class SlicePicture:
     def index(self) -> int:
         return self.request.index
 
+    def values_at(self, row: int, column: int) -> tuple[float, int]:
+        """Grey value and label of a voxel of the raw slice; what is hidden counts as background."""
+        label = int(self.labels[row, column]) if self.labels is not None else 0
+        if not self.request.look.visibility.shows_label(label):
+            label = 0
+        return float(self.grey[row, column]), label
+
 
 def make_picture(
     request: SliceRequest, grey: np.ndarray, labels: np.ndarray | None
