@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from particleseg_app.cli.options import Verbose
+
+if TYPE_CHECKING:
+    from particleseg_app.models import ModelEntry
 
 app = typer.Typer(
     help="List, import or remove models.",
@@ -57,10 +60,11 @@ def import_one(
         ),
     ] = None,
     grey_mean: Annotated[
-        float | None, typer.Option(help="Mean grey value of its training scans.")
+        float | None, typer.Option(help="Mean grey value of its training scans, with --grey-std.")
     ] = None,
     grey_std: Annotated[
-        float | None, typer.Option(help="Standard deviation of their grey values.")
+        float | None,
+        typer.Option(help="Standard deviation of their grey values, with --grey-mean."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -71,12 +75,32 @@ def import_one(
         name, target_diameter_voxels, border_thickness_voxels, grey_mean, grey_std
     )
     entry = import_model(path, options)
-    folds = len(entry.checkpoints())
-    typer.echo(f"Imported “{entry.name}” with {folds} fold{'s' if folds > 1 else ''}.")
+    for line in imported_lines(entry):
+        typer.echo(line)
+
+
+def imported_lines(entry: ModelEntry) -> list[str]:
+    """What was imported, what is assumed of it, and how it is used."""
+    folds, card = len(entry.checkpoints()), entry.card
+    scale = card.normalisation
+    grey = "from each scan itself"
+    if scale.scheme == "fixed":
+        grey = f"mean {scale.mean:.6g}, standard deviation {scale.std:.6g}"
+    return [
+        f"Imported “{entry.name}” with {folds} fold{'s' if folds > 1 else ''}.",
+        f"  particle diameter: {card.target_diameter_voxels:g} voxels, border thickness: "
+        f"{card.border_thickness_voxels:g} voxels; grey scale: {grey}",
+        f"Use it with --model {entry.name}, or choose it in the window.",
+    ]
 
 
 @app.command("remove")
-def remove(name: str, verbose: Verbose = False) -> None:
+def remove(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name, as `particleseg model list` says it.")
+    ],
+    verbose: Verbose = False,
+) -> None:
     """Remove an imported model."""
     from particleseg_app.models import find_model, remove_model
 

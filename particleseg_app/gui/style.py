@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
@@ -33,6 +34,13 @@ def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
         result.setSizePolicy(policy)
     result.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
     return result
+
+
+def plain_tip(text: str) -> str:
+    """A text from a file as a tooltip, which would otherwise show pictures and links in it."""
+    if not text:
+        return ""
+    return f"<p>{html.escape(text)}</p>".replace("\n\n", "</p><p>").replace("\n", "<br>")
 
 
 def button(

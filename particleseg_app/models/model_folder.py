@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
+from particleseg_app.models.known_networks import check_architecture, total_stride
 from particleseg_app.models.model_card import CLASSES, ModelCard, read_card, read_small_json
-from particleseg_app.models.safe_loading import load_checkpoint
+from particleseg_app.models.safe_loading import load_checkpoint, plain_weights
 from particleseg_app.user_folders import data_folder
 
 if TYPE_CHECKING:
@@ -26,28 +27,6 @@ DEFAULT_MODEL = "default"
 LIGHT_MODEL = "light"
 CHECKPOINT_NAME = "checkpoint_final.pth"
 MAX_CHECKPOINT_BYTES = 4 * 1024**3
-MAX_STAGES = 10
-MAX_FEATURES = 1024
-
-# plans.json names classes to import; these are the ones a segmentation U-Net is made of.
-KNOWN_ARCHITECTURES = {
-    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-}
-KNOWN_PARTS = {
-    "torch.nn.modules.conv.Conv3d",
-    "torch.nn.modules.instancenorm.InstanceNorm3d",
-    "torch.nn.modules.batchnorm.BatchNorm3d",
-    "torch.nn.modules.dropout.Dropout3d",
-    "torch.nn.modules.activation.LeakyReLU",
-    "torch.nn.modules.activation.ReLU",
-    "torch.nn.Conv3d",
-    "torch.nn.InstanceNorm3d",
-    "torch.nn.BatchNorm3d",
-    "torch.nn.Dropout3d",
-    "torch.nn.LeakyReLU",
-    "torch.nn.ReLU",
-}
 
 
 @dataclass(frozen=True)
@@ -154,7 +133,7 @@ def build_network(entry: ModelEntry, initialise: bool = True) -> torch.nn.Module
 
     `initialise` draws the weights that nnU-Net begins a training with.
     """
-    architecture = _checked_architecture(entry)
+    architecture = checked_architecture(entry)
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     try:
@@ -176,12 +155,9 @@ def build_network(entry: ModelEntry, initialise: bool = True) -> torch.nn.Module
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Network weights of one fold as they are stored, without executing anything in the file."""
-    content = load_checkpoint(checkpoint)
-    try:
-        # Stored one after another, however they lay in the memory they were saved from.
-        return {str(key): value.contiguous() for key, value in content["network_weights"].items()}
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise ModelError(f"{checkpoint} holds no network.", "Copy the model anew.") from error
+    weights = plain_weights(load_checkpoint(checkpoint).get("network_weights"), checkpoint)
+    # Stored one after another, however they lay in the memory they were saved from.
+    return {key: value.contiguous() for key, value in weights.items()}
 
 
 def load_network(entry: ModelEntry) -> list[torch.nn.Module]:
@@ -209,37 +185,19 @@ def load_network(entry: ModelEntry) -> list[torch.nn.Module]:
     return networks
 
 
-def _checked_architecture(entry: ModelEntry) -> dict[str, Any]:
+def checked_architecture(entry: ModelEntry) -> dict[str, Any]:
     """The architecture part of plans.json, once every name and size in it is known to be safe."""
     plans_path = entry.folder / "plans.json"
-    plans = read_small_json(plans_path)
     try:
-        architecture = plans["configurations"]["3d_fullres"]["architecture"]
-        kwargs = architecture["arch_kwargs"]
-        imported = architecture["_kw_requires_import"]
-        names = {kwargs[key] for key in imported if kwargs.get(key) is not None}
-        features = [int(n) for n in kwargs["features_per_stage"]]
-        strides = [[int(n) for n in stride] for stride in kwargs["strides"]]
-        class_name = architecture["network_class_name"]
-    except (KeyError, TypeError, ValueError) as error:
+        architecture = read_small_json(plans_path)["configurations"]["3d_fullres"]["architecture"]
+    except (KeyError, TypeError) as error:
         raise ModelError(
             f"{plans_path} does not describe a 3D network ({error!r}).",
             "Choose a folder of a 3d_fullres model.",
         ) from error
-    strange = sorted(str(name) for name in names - KNOWN_PARTS)
-    if class_name not in KNOWN_ARCHITECTURES:
-        strange.append(str(class_name))
-    if strange:
-        raise ModelError(
-            f"{plans_path} asks for network parts that are not known ({', '.join(strange)}).",
-            "Use a model with nnU-Net's standard architecture.",
-        )
-    if len(features) > MAX_STAGES or not all(0 < n <= MAX_FEATURES for n in features):
-        raise ModelError(f"The network in {plans_path} is too large.", "Choose another model.")
-    total_stride = [1, 1, 1]
-    for stride in strides:
-        total_stride = [a * b for a, b in zip(total_stride, stride, strict=True)]
-    if any(n % s for n, s in zip(entry.card.patch_shape, total_stride, strict=True)):
+    check_architecture(architecture, plans_path)
+    stride = total_stride(architecture)
+    if any(n % s for n, s in zip(entry.card.patch_shape, stride, strict=True)):
         raise ModelError(
             f"The patch shape on the model card in {entry.folder} does not fit its network.",
             "Copy the model anew.",

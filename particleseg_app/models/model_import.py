@@ -6,28 +6,34 @@ classes background, core and border, as a folder or a ZIP file.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import tempfile
-import zipfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import flush_folder, write_json
 from particleseg_app.errors import ModelError
 from particleseg_app.models import nnunet_v1
+from particleseg_app.models.known_networks import total_stride
+from particleseg_app.models.model_archive import unpack
 from particleseg_app.models.model_card import CARD_NAME, CLASSES, read_card, read_small_json
 from particleseg_app.models.model_folder import (
     CHECKPOINT_NAME,
-    MAX_CHECKPOINT_BYTES,
     ModelEntry,
     build_network,
+    checked_architecture,
     is_bundled,
+    load_network,
     open_model,
     user_model_root,
 )
-from particleseg_app.models.safe_loading import load_checkpoint
+from particleseg_app.models.safe_loading import load_checkpoint, plain_weights
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +44,9 @@ PUBLISHED_BORDER_THICKNESS = 3.0
 PUBLISHED_MEAN = 5850.29762143569
 PUBLISHED_STD = 7078.294543817302
 
-MAX_ZIP_BYTES = 8 * 1024**3
 MAX_FOLDER_DEPTH = 6
-_WANTED = re.compile(
-    r"(plans\.pkl|plans\.json|dataset\.json|debug\.json|model_card\.json|model_best\.model"
-    r"|model_final_checkpoint\.model|checkpoint_final\.pth|checkpoint_best\.pth)$"
-)
+PART_PREFIX = ".part-"
+ABANDONED_AFTER_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,54 @@ def import_model(path: Path, options: ImportOptions | None = None) -> ModelEntry
     Nothing in the files is executed. An existing model of the same name is not replaced.
     """
     options = options or ImportOptions()
+    _check_options(options)
     if path.is_file():
-        with tempfile.TemporaryDirectory(prefix="particleseg-model-") as scratch:
-            _unpack(path, Path(scratch))
+        with (
+            tempfile.TemporaryDirectory(prefix="particleseg-model-") as scratch,
+            _told_of(path, Path(scratch)),
+        ):
+            unpack(path, Path(scratch))
             return _import_folder(Path(scratch), path.stem, options)
     if not path.is_dir():
         raise ModelError(f"{path} does not exist.", "Choose a model folder or ZIP file.")
-    return _import_folder(path, path.name, options)
+    return _import_folder(path, path.resolve().name, options)
+
+
+def _check_options(options: ImportOptions) -> None:
+    """Raise `ModelError` for sizes and grey values that are not possible."""
+    diameter, border = options.target_diameter_voxels, options.border_thickness_voxels
+    if diameter is not None and not 4 <= diameter <= 500:
+        raise ModelError(
+            f"A target diameter of {diameter:g} voxels is not possible.", "Give 4 to 500 voxels."
+        )
+    if border is not None and not 0.5 <= border <= 50:
+        raise ModelError(
+            f"A border thickness of {border:g} voxels is not possible.", "Give 0.5 to 50 voxels."
+        )
+    mean, deviation = options.grey_mean, options.grey_std
+    if (mean is None) != (deviation is None):
+        raise ModelError(
+            "Mean and standard deviation of the grey values belong together.",
+            "Give both, or neither.",
+        )
+    if mean is None or deviation is None:
+        return
+    if not math.isfinite(mean) or not 0 < deviation < math.inf:
+        raise ModelError(
+            f"A grey scale with the mean {mean:g} and the standard deviation {deviation:g} is "
+            "not possible.",
+            "Give those of the model's training scans.",
+        )
+
+
+@contextmanager
+def _told_of(place: Path, instead_of: Path) -> Iterator[None]:
+    """Errors that name a file of a temporary folder name the place that the user knows."""
+    try:
+        yield
+    except ModelError as error:
+        sentence = error.sentence.replace(str(instead_of), str(place))
+        raise ModelError(sentence, error.remedy) from error
 
 
 def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> ModelEntry:
@@ -86,6 +130,7 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
                 "Choose the folder that holds plans.pkl or plans.json.",
             )
         plans, folds, settled = _from_version_2(found)
+    _check_patch(settled["patch_shape"], found)
     name = _clean_name(options.name or fallback_name)
     target = user_model_root() / name
     if target.exists() or is_bundled(name):
@@ -108,7 +153,16 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
     for key in ("target_diameter_voxels", "border_thickness_voxels"):
         if getattr(options, key) is not None:
             card[key] = getattr(options, key)
-    return _write(target, plans, folds, card)
+    return _write(target, plans, folds, card, found)
+
+
+def _check_patch(patch: list[int], place: Path) -> None:
+    if len(patch) != 3 or not all(16 <= n <= 512 for n in patch):
+        text = " × ".join(str(n) for n in patch)
+        raise ModelError(
+            f"The model in {place} was trained on patches of {text} voxels, which is not possible.",
+            "Three edges of 16 to 512 voxels are. Copy the model anew.",
+        )
 
 
 def _own_card(folder: Path) -> dict[str, Any] | None:
@@ -165,41 +219,79 @@ def _from_version_2(folder: Path) -> tuple[dict[str, Any], Folds, dict[str, Any]
         names = (CHECKPOINT_NAME, "checkpoint_best.pth")
         path = next((fold / name for name in names if (fold / name).is_file()), None)
         if path is None:
-            continue
-        weights = load_checkpoint(path).get("network_weights")
-        if not isinstance(weights, dict):
-            raise ModelError(f"{path} holds no network.", "Copy the model anew.")
+            raise ModelError(
+                f"{fold} holds no weights.", "Copy the model anew, or take this folder out of it."
+            )
+        weights = plain_weights(load_checkpoint(path).get("network_weights"), path)
         folds.append((fold.name, {key: value.float() for key, value in weights.items()}))
     # nnU-Net's own z-score is that of each image by itself.
     by_scan = {"scheme": "scan_clipped", "low_percentile": 0, "high_percentile": 100}
     return plans, folds, {"patch_shape": patch, "version": 2, "normalisation": by_scan}
 
 
-def _write(target: Path, plans: dict[str, Any], folds: Folds, card: dict[str, Any]) -> ModelEntry:
-    """Write the model beside its place, try it, and only then give it its name."""
+def _write(
+    target: Path, plans: dict[str, Any], folds: Folds, card: dict[str, Any], source: Path
+) -> ModelEntry:
+    """Write the model beside its place, try it, and only then give it its name.
+
+    `source`: where it comes from, for errors.
+    """
     import torch
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+    _remove_abandoned(target.parent)
+    part = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=target.parent))
     try:
-        write_json(part / "plans.json", plans)
-        labels = {name: index for index, name in enumerate(CLASSES)}
-        dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".tif"}
-        write_json(part / "dataset.json", dataset | {"numTraining": 0})
-        write_json(part / CARD_NAME, card)
-        entry = ModelEntry(target.name, part, read_card(part))
-        for name, weights in folds:
-            network = build_network(entry)
-            _fill(network, weights, name)
-            (part / name).mkdir()
-            torch.save({"network_weights": network.state_dict()}, part / name / CHECKPOINT_NAME)
-        open_model(part)
+        with _told_of(source, part):
+            write_json(part / "plans.json", plans)
+            labels = {name: index for index, name in enumerate(CLASSES)}
+            dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".tif"}
+            write_json(part / "dataset.json", dataset | {"numTraining": 0})
+            write_json(part / CARD_NAME, card)
+            entry = ModelEntry(target.name, part, read_card(part))
+            for name, weights in folds:
+                network = build_network(entry)
+                _fill(network, weights, name)
+                (part / name).mkdir()
+                torch.save({"network_weights": network.state_dict()}, part / name / CHECKPOINT_NAME)
+            _try(open_model(part))
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     flush_folder(target.parent)
     return open_model(target)
+
+
+def _try(entry: ModelEntry) -> None:
+    """Predict a small tile by each fold, so that what cannot work is refused now, not in a run."""
+    import torch
+
+    stride = total_stride(checked_architecture(entry))
+    tile = torch.randn((1, 1, *(2 * n for n in stride)), generator=torch.Generator().manual_seed(0))
+    for checkpoint, network in zip(entry.checkpoints(), load_network(entry), strict=True):
+        try:
+            with torch.inference_mode():
+                finite = bool(torch.isfinite(network(tile)).all())
+        # Whatever a strange setting provokes deep inside the network.
+        except Exception as error:
+            raise ModelError(
+                f"The network of {checkpoint.parent.name} in {entry.folder} does not work "
+                f"({error}).",
+                "Copy the model anew, or choose another one.",
+            ) from error
+        if not finite:
+            raise ModelError(
+                f"The network of {checkpoint.parent.name} in {entry.folder} predicts no numbers.",
+                "Copy the model anew, or choose another one.",
+            )
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what an import left that was killed more than a day ago."""
+    for part in folder.glob(f"{PART_PREFIX}*"):
+        if time.time() - part.stat().st_mtime > ABANDONED_AFTER_S:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _fill(network: torch.nn.Module, weights: dict[str, torch.Tensor], fold: str) -> None:
@@ -233,34 +325,6 @@ def _find(folder: Path, name: str) -> Path | None:
         if len(path.relative_to(folder).parts) <= MAX_FOLDER_DEPTH and path.is_file()
     ]
     return min(places, key=lambda place: (len(place.parts), place), default=None)
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Take from a ZIP what a model consists of; paths that leave the folder are not followed."""
-    try:
-        with zipfile.ZipFile(archive) as content:
-            members = [
-                member
-                for member in content.infolist()
-                if not member.is_dir() and _WANTED.search(member.filename)
-            ]
-            if sum(member.file_size for member in members) > MAX_ZIP_BYTES:
-                raise ModelError(f"{archive} is too large.", "Choose another model.")
-            for member in members:
-                inner = PurePosixPath(member.filename)
-                if inner.is_absolute() or ".." in inner.parts or ":" in member.filename:
-                    raise ModelError(
-                        f"{archive} holds a file that would be written outside of it.",
-                        "Use a model from a source you trust.",
-                    )
-                if member.file_size > MAX_CHECKPOINT_BYTES:
-                    raise ModelError(f"{archive} is too large.", "Choose another model.")
-                content.extract(member, folder)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(
-            f"{archive} is not a model: it cannot be read as a ZIP file.",
-            "Choose a model folder or ZIP file.",
-        ) from error
 
 
 def _clean_name(name: str) -> str:

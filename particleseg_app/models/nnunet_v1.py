@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
+from particleseg_app.models.known_networks import MAX_CONVOLUTIONS, check_architecture, triples
 from particleseg_app.models.model_card import CLASSES, read_small_json
-from particleseg_app.models.safe_loading import load_checkpoint, load_plain_pickle
+from particleseg_app.models.safe_loading import load_checkpoint, load_plain_pickle, plain_weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,21 +29,22 @@ def network_description(fold: Path) -> dict[str, Any]:
 
     Read from `debug.json`, where version 1 writes its numbers as text. Raises `ModelError`.
     """
-    debug = read_small_json(fold / "debug.json")
+    path = fold / "debug.json"
+    debug = read_small_json(path)
     try:
-        strides = json.loads(debug["net_num_pool_op_kernel_sizes"])
-        kernels = json.loads(debug["net_conv_kernel_sizes"])
+        strides = triples(json.loads(debug["net_num_pool_op_kernel_sizes"]))
+        kernels = triples(json.loads(debug["net_conv_kernel_sizes"]))
         base = int(debug["base_num_features"])
         convolutions = int(debug.get("conv_per_stage", 2))
         channels, classes = int(debug["num_input_channels"]), int(debug["num_classes"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ModelError(
-            f"{fold / 'debug.json'} does not describe a network ({error!r}).",
-            "Copy the model anew.",
+            f"{path} does not describe a network ({error!r}).", "Copy the model anew."
         ) from error
     if channels != 1 or classes != len(CLASSES):
         raise ModelError(
-            f"The model in {fold.parent} has {channels} inputs and {classes} classes.",
+            f"The model in {fold.parent} has {_several(channels, 'input')} and "
+            f"{_several(classes, 'class', 'classes')}.",
             "Choose a border-core model: one input, three classes.",
         )
     stages = len(strides) + 1
@@ -52,9 +54,10 @@ def network_description(fold: Path) -> dict[str, Any]:
         [max(pair) for pair in zip(own, below, strict=True)]
         for own, below in zip(kernels, [*kernels[1:], kernels[-1]], strict=True)
     ]
+    convolutions = max(0, min(convolutions, MAX_CONVOLUTIONS + 1))  # beyond it is refused
     batch_norm = "_BN" in fold.parent.name
     norm = "batchnorm.BatchNorm3d" if batch_norm else "instancenorm.InstanceNorm3d"
-    return {
+    architecture = {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
             "n_stages": stages,
@@ -74,6 +77,12 @@ def network_description(fold: Path) -> dict[str, Any]:
         },
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
+    check_architecture(architecture, path)
+    return architecture
+
+
+def _several(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def patch_shape(trainer_folder: Path) -> list[int]:
@@ -96,12 +105,10 @@ def read_weights(fold: Path, architecture: dict[str, Any]) -> dict[str, torch.Te
     path = next((fold / name for name in CHECKPOINTS if (fold / name).is_file()), None)
     if path is None:
         raise ModelError(f"{fold} holds no weights.", "Copy the model anew.")
-    state = load_checkpoint(path).get("state_dict")
-    if not isinstance(state, dict):
-        raise ModelError(f"{path} holds no network.", "Copy the model anew.")
+    state = plain_weights(load_checkpoint(path).get("state_dict"), path)
     try:
         return _renamed(state, architecture["arch_kwargs"])
-    except (KeyError, AttributeError, TypeError) as error:
+    except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise ModelError(
             f"The weights in {path} do not fit its network ({error}).", "Copy the model anew."
         ) from error
@@ -152,6 +159,8 @@ def _filled_up(weight: torch.Tensor, kernel: list[int]) -> torch.Tensor:
     """A convolution's weights (out, in, z, y, x) with zeros around them up to `kernel`."""
     import torch
 
+    if weight.ndim != 5 or any(a < b for a, b in zip(kernel, weight.shape[2:], strict=True)):
+        raise ValueError(f"a kernel of {tuple(weight.shape[2:])}")
     margins: list[int] = []
     for wanted, there in zip(reversed(kernel), reversed(weight.shape[2:]), strict=True):
         margins += [(wanted - there) // 2] * 2

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_PICKLE_BYTES = 64 * 1024**2
 
@@ -46,9 +51,9 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
-def _refused(path: Path, error: Exception) -> ModelError:
+def _refused(path: Path, what: object) -> ModelError:
     return ModelError(
-        f"{path} holds more than numbers ({error}) and was not loaded, because it could run code "
+        f"{path} holds more than numbers ({what}) and was not loaded, because it could run code "
         "on this computer.",
         "Use a model from a source you trust.",
     )
@@ -88,13 +93,48 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     for place in ("numpy._core.multiarray", "numpy.core.multiarray"):
         numbers += [(scalar, f"{place}.scalar"), (array, f"{place}._reconstruct")]
     try:
-        with torch.serialization.safe_globals(numbers):
+        with torch.serialization.safe_globals(numbers), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a hostile file one sentence is enough
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = ValueError(str(error).splitlines()[0][:120])
-        raise _refused(path, reason) from error
+        named = re.search(r"(?:GLOBAL|class|function) ['`]?(\w+(?:\.\w+)+)", str(error))
+        if named is None:
+            raise _unreadable(path, error) from error
+        raise _refused(path, named.group(1)) from error
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no network.", "Copy the model anew.")
     return content
+
+
+def plain_weights(value: Any, path: Path) -> dict[str, torch.Tensor]:
+    """`value` as named weights; raises `ModelError` for anything but whole, finite, real tensors.
+
+    A tensor can claim to be of any size over a few stored numbers. That is refused before it is
+    copied anywhere, because the copy would fill the memory. `path`: the file, for the error.
+    """
+    import torch
+
+    if not isinstance(value, dict) or not value:
+        raise ModelError(f"{path} holds no network.", "Copy the model anew.")
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ModelError(f"{path} holds no network.", "Copy the model anew.")
+        whole = (
+            tensor.layout == torch.strided
+            and not tensor.is_complex()
+            and not tensor.is_quantized
+            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+        )
+        if not whole:
+            raise ModelError(
+                f"{path} holds weights that are not stored as plain numbers ({name[:80]}).",
+                "Use a model from a source you trust.",
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"{path} holds weights that are no numbers ({name[:80]}).",
+                "Its training went wrong, or the file is damaged: take another model.",
+            )
+    return value

@@ -400,3 +400,23 @@ def test_a_simulated_scan_can_be_segmented_and_judged(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
     assert main(["simulate", str(tmp_path / "other"), "--preset", "cheese"]) == 1
     assert "varied" in capsys.readouterr().err
+
+
+def test_an_imported_model_says_what_is_assumed_of_it_and_how_it_is_used(
+    tmp_path, monkeypatch, capsys
+):
+    from tests.models.tiny_model import write_tiny_model
+
+    monkeypatch.setenv("PARTICLESEG_DATA_DIR", str(tmp_path / "data"))
+    folder = write_tiny_model(tmp_path / "foreign").folder
+    (folder / "model_card.json").unlink()
+    command = ["model", "import", str(folder), "--name"]
+    assert main([*command, "mine"]) == 0
+    out = capsys.readouterr().out
+    assert "particle diameter: 60 voxels, border thickness: 3 voxels" in out
+    assert "grey scale: from each scan itself" in out
+    assert "Use it with --model mine" in out
+    assert main([*command, "other", "--grey-mean", "5"]) == 1
+    assert capsys.readouterr().err.strip().endswith("Give both, or neither.")
+    assert main([*command, "other", "--grey-mean", "5", "--grey-std", "2"]) == 0
+    assert "grey scale: mean 5, standard deviation 2" in capsys.readouterr().out

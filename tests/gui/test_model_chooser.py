@@ -217,3 +217,34 @@ def test_nothing_of_the_page_is_cut_off_in_the_smallest_wizard(
     content = scroll.widget()
     qtbot.waitUntil(lambda: page.isVisible())
     assert content.minimumSizeHint().width() <= scroll.viewport().width()
+
+
+def test_a_hostile_zip_dropped_on_the_page_is_refused_in_a_sentence(
+    page: MethodPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "mine").folder
+    with (folder / "fold_0" / "checkpoint_final.pth").open("wb") as file:
+        file.truncate(64 * 2**20)
+    archive = Path(shutil.make_archive(str(tmp_path / "mine"), "zip", folder))
+    assert _drop(page, archive)
+    _wait(page, qtbot)
+    assert "when it is unpacked" in page.model_chooser.problem
+    assert "particleseg-model-" not in page.model_chooser.problem
+    assert _titles(page) == ["Default model"]
+    assert page.problem() == ""
+
+
+def test_a_card_shows_its_text_and_nothing_else(
+    page: MethodPage, qtbot: QtBot, tmp_path: Path
+) -> None:
+    evil = '<img src="http://example.org/seen.png"><b>Trust me</b>'
+    folder = write_tiny_model(tmp_path / "evil", card_changes={"limits": evil}).folder
+    page.model_chooser.import_path(folder)
+    _wait(page, qtbot)
+    shown = page._model_text
+    assert evil in shown.text()
+    assert shown.textFormat() == Qt.TextFormat.PlainText
+    for tip in (shown.toolTip(), page.model_chooser.box.toolTip()):
+        assert "Trust me" in tip
+        assert "<img" not in tip
+        assert "<b>" not in tip

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from particleseg_app.errors import UserError
 from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
 from particleseg_app.gui.settings import settings
-from particleseg_app.gui.style import Card, label, row
+from particleseg_app.gui.style import Card, label, plain_tip, row
 from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.wizard.classical_card import ClassicalCard
 from particleseg_app.gui.wizard.cost_card import CostCard
@@ -106,6 +106,7 @@ class MethodPage(WizardPage):
         card = Card()
         self.model_chooser, self.device_box = ModelChooser(), WideBox("Runs on")
         self._model_text = label("", "muted", wrap=True)
+        self._model_text.setTextFormat(Qt.TextFormat.PlainText)  # a card may hold anything
         name = label("Model")
         name.setFixedHeight(self.model_chooser.box.sizeHint().height())
         form = QGridLayout()
@@ -285,8 +286,8 @@ class MethodPage(WizardPage):
         shown = [card.purpose, version] if card.purpose else [version, card.made_from, card.limits]
         self._model_text.setText(" ".join(part for part in shown if part))
         more = "\n\n".join(part for part in (card.made_from, card.limits) if part)
-        self._model_text.setToolTip(more)
-        self.model_chooser.box.setToolTip(more)
+        self._model_text.setToolTip(plain_tip(more))
+        self.model_chooser.box.explain(more)
 
 
 def _find_models_and_devices(

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.settings import settings
-from particleseg_app.gui.style import button, label, row, tool_button
+from particleseg_app.gui.style import button, label, plain_tip, row, tool_button
 from particleseg_app.gui.tasks import EngineFunction, Task
 from particleseg_app.gui.wizard.wide_box import WideBox
 from particleseg_app.progress import CancelToken, Progress
@@ -57,6 +57,8 @@ class ModelChooser(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(6)
         self._problem = label("", "error", wrap=True)
+        for text in (self._state, self._problem):
+            text.setTextFormat(Qt.TextFormat.PlainText)  # files may be called anything
         for widget in (self._state, self._bar, self._problem):
             widget.hide()
         line = row(self.box, self.more_button, self.import_button)
@@ -99,7 +101,7 @@ class ModelChooser(QWidget):
         for entry in models:
             self.box.addItem(entry.card.title, entry.name)
             tip = Qt.ItemDataRole.ToolTipRole
-            self.box.setItemData(self.box.count() - 1, entry.card.purpose, tip)
+            self.box.setItemData(self.box.count() - 1, plain_tip(entry.card.purpose), tip)
         self.box.setCurrentIndex(max(self.box.findData(choose), 0) if models else -1)
         self.box.blockSignals(False)
         self.box.fit_popup()

@@ -12,6 +12,8 @@ from PySide6.QtWidgets import (
     QStylePainter,
 )
 
+from particleseg_app.gui.style import plain_tip
+
 WIDEST_POPUP = 640
 
 
@@ -19,6 +21,7 @@ class WideBox(QComboBox):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.setAccessibleName(name)
+        self._explanation = ""
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(18)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -26,6 +29,12 @@ class WideBox(QComboBox):
     def fit_popup(self) -> None:
         """Let the opened list show its texts in full, however wide the box itself is."""
         self.view().setMinimumWidth(min(self.view().sizeHintForColumn(0) + 36, WIDEST_POPUP))
+
+    def explain(self, text: str) -> None:
+        """What a hover says of the choice, after its name where that is shortened."""
+        self._explanation = text
+        self.setToolTip(plain_tip(text))
+        self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         option = QStyleOptionComboBox()
@@ -38,7 +47,8 @@ class WideBox(QComboBox):
         )
         text, end = self.currentText(), Qt.TextElideMode.ElideRight
         option.currentText = self.fontMetrics().elidedText(text, end, field.width() - 4)
-        self.setToolTip(text if option.currentText != text else "")
+        parts = [text if option.currentText != text else "", self._explanation]
+        self.setToolTip(plain_tip("\n\n".join(part for part in parts if part)))
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
         painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
