@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from particleseg_app.errors import InvalidValueError
 
 PART_SUFFIX = ".part"
 _part_name = ""
@@ -46,6 +49,23 @@ def make_folder(folder: Path) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     for made in reversed(missing):
         flush_folder(made.parent)
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make a folder that the user named, so that files can be written into it.
+
+    Raises `InvalidValueError` where that is not possible.
+    """
+    try:
+        make_folder(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidValueError(
+            f"Nothing can be written into {folder} ({reason[0].lower()}{reason[1:]}).",
+            "Choose another folder, or ask for the permission to write there.",
+        ) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
-from particleseg_app.errors import InvalidValueError
+from particleseg_app.durable_files import make_output_folder
+from particleseg_app.errors import InvalidValueError, UserError
 
 EDGE_LIMIT = 1024
 
@@ -32,15 +34,31 @@ def simulate(
     verbose: Verbose = False,
 ) -> None:
     """Write a simulated micro-CT scan as TIFF slices, with the labels of its particles."""
+    from particleseg_app.segmentation.failures import failures_in_words
     from particleseg_app.training import simulate_scan, write_scan
-    from particleseg_app.units import check_voxel_size
+    from particleseg_app.units import check_voxel_size, format_micrometres
 
     check_voxel_size(voxel_size_um)
-    if out.exists() and any(out.iterdir()):
-        raise InvalidValueError(f"{out} is not empty.", "Choose a new folder.")
-    with long_work() as (progress, cancel):
-        progress.start("Simulating the scan")
-        scan = simulate_scan(preset, seed, (edge, edge, edge), diameter_voxels)
-        write_scan(scan, out / "scan", out / "labels.tif", voxel_size_um, progress, cancel)
-    count, diameter_um = int(scan.labels.max()), scan.diameter_voxels * voxel_size_um
-    typer.echo(f"{count} particles, {diameter_um:.0f} µm wide on average, in {out}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidValueError(f"{out} is not an empty folder.", "Choose a new one.")
+    make_output_folder(out)
+    try:
+        with long_work() as (progress, cancel), failures_in_words(out):
+            progress.start("Simulating the scan")
+            scan = simulate_scan(preset, seed, (edge, edge, edge), diameter_voxels)
+            count = int(scan.labels.max())
+            diameter = f"{scan.diameter_voxels:.3g} voxels"
+            if count == 0:
+                raise InvalidValueError(
+                    f"No particle of about {diameter} finds room in {edge} voxels along each edge.",
+                    "Choose a larger --edge, a smaller --diameter-voxels, or another --seed.",
+                )
+            write_scan(scan, out / "scan", out / "labels.tif", voxel_size_um, progress, cancel)
+    except UserError:
+        with suppress(OSError):  # where nothing was written there is no folder either
+            out.rmdir()
+        raise
+    width = format_micrometres(scan.diameter_voxels * voxel_size_um)
+    particles = "1 particle" if count == 1 else f"{count} particles"
+    typer.echo(f"{particles}, {width} ({diameter}) wide on average: {out / 'scan'}")
+    typer.echo(f"  labels: {out / 'labels.tif'}")

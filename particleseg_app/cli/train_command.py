@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
+from particleseg_app.errors import Cancelled, InvalidValueError
 
 
 def train(
@@ -60,7 +62,9 @@ def train(
     from particleseg_app.training.recipes import default_recipe, find_recipe
     from particleseg_app.training.training_plan import begun_recipe
 
-    work = work or out.with_name(f"{out.name}_training")
+    if not out.resolve().name:
+        raise InvalidValueError(f"{out} cannot be the folder of a model.", "Choose a new folder.")
+    work = work or out.resolve().with_name(f"{out.resolve().name}_training")
     chosen = choose_device(device)
     why = ""
     if recipe is not None:
@@ -70,7 +74,7 @@ def train(
     else:
         to_use, why = default_recipe(chosen.id, start_from is not None)
     if why:
-        typer.echo(why)
+        typer.echo(why, err=True)
     plan = TrainingPlan(
         patches=patches,
         simulated=simulated,
@@ -86,6 +90,14 @@ def train(
         edge=edge,
         seed=seed,
     )
-    with long_work() as (progress, cancel):
-        entry = train_model(plan, out, work, chosen.id, progress, cancel)
-    typer.echo(f"The model is in {entry.folder}, the loss curve in {work / 'loss.svg'}.")
+    try:
+        with long_work() as (progress, cancel):
+            entry = train_model(plan, out, work, chosen.id, progress, cancel)
+    except Cancelled:
+        typer.echo("Stopped; the same command goes on with the training.", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"The model is in {entry.folder}, the log and the loss curve in {work}.")
+    typer.echo(
+        f"Try it with particleseg segment SCAN --model {shlex.quote(str(out))} …, or list it"
+    )
+    typer.echo(f"in the window with particleseg model import {shlex.quote(str(out))}.")

@@ -48,6 +48,7 @@ class ModelFacts:
     normalisation: Normalisation = SCAN_CLIPPED
     # Measured for models trained on simulated scans by the compact recipe (docs/noise.md).
     least_contrast_to_noise: float = LEAST_CONTRAST_TO_NOISE
+    licence: str = "Apache-2.0"  # empty where it is not this program's to say
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,6 @@ def export_network(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> 
         patch_shape=list(facts.patch_shape),
         classes=CLASSES,
         training={**trained.training, "scenes": scenes, "class_offsets": list(offsets)},
-        licence="Apache-2.0",
     )
     write_json(folder / "model_card.json", card)
 

@@ -55,18 +55,20 @@ def measure_held_back(
     otherwise: Offsets,
     progress: Progress,
     cancel: CancelToken,
+    stage: str = "Measuring on held-back data",
+    offered: Sequence[Offsets] = CANDIDATES,
 ) -> HeldBackFigures:
     """Segment `count` volumes (normalised grey, labels; working scale) and compare (000 §4.1).
 
-    Class offsets are calibrated on them when there are two volumes and `ENOUGH_PARTICLES`, else
-    `otherwise` are kept.
+    Class offsets are calibrated on them, among `offered`, when there are two volumes and
+    `ENOUGH_PARTICLES`; else `otherwise` are kept.
     """
     import torch
 
-    progress.start("Measuring on held-back data", count, "volumes")
+    progress.start(stage, count, "volumes")
     network = network.to(device).eval()
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    candidates = [otherwise, *(c for c in CANDIDATES if c != otherwise)]
+    candidates = [otherwise, *(c for c in offered if c != otherwise)]
     scores: list[list[Score]] = []  # volume, candidate
     for grey, labels in volumes:
         grey, labels = _middle(grey), _middle(labels)
@@ -79,7 +81,7 @@ def measure_held_back(
         progress.advance()
     network.to("cpu")
     particles = sum(row[0].reference_count for row in scores)
-    calibrated = len(scores) >= 2 and particles >= ENOUGH_PARTICLES
+    calibrated = len(candidates) > 1 and len(scores) >= 2 and particles >= ENOUGH_PARTICLES
     chosen, measured = 0, [row[0] for row in scores]
     if calibrated:
         chosen = _best(scores)

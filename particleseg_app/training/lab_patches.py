@@ -20,6 +20,7 @@ from particleseg_app.volumes import inspect_source, read_label_file
 SUFFIXES = (".tif", ".tiff")
 MAX_PATCH_VOXELS = 512**3
 DIAMETER_TOLERANCE = 3.0  # between the diameter that is stated and that of the labels
+SMALLEST_BODY = 0.05  # of the volume of an average particle
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,23 @@ def read_lab_patch(folder: Path, name: str) -> LabPatch:
             f"{name}.json says {particle_diameter_um:.3g} µm.",
             "Correct the sizes, and give every particle a number of its own.",
         )
+    bodies = _separate_bodies(labels, particle_diameter_um / voxel_size_um)
+    if bodies >= 2 * count + 2:
+        numbers = "only one number" if count == 1 else f"only {count} numbers"
+        raise InvalidValueError(
+            f"{labels_path.name} holds {bodies} separate bodies but {numbers}.",
+            "Give every particle a number of its own; a mask of all particles is not enough.",
+        )
     return LabPatch(name, grey, labels, voxel_size_um, particle_diameter_um)
+
+
+def _separate_bodies(labels: np.ndarray, diameter_voxels: float) -> int:
+    """How many connected pieces (26-neighbours) of one number each there are, without crumbs."""
+    import cc3d
+
+    bodies = cc3d.connected_components(labels, connectivity=26)
+    volumes = np.bincount(bodies.ravel())[1:]
+    return int(np.count_nonzero(volumes >= SMALLEST_BODY * math.pi / 6 * diameter_voxels**3))
 
 
 def _tiff(folder: Path, stem: str) -> Path:

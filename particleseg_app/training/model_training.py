@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from particleseg_app.models import ModelEntry, open_model
+from particleseg_app.models.model_folder import load_network
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.failures import failures_in_words
 from particleseg_app.training.base_model import base_model
@@ -20,7 +21,7 @@ from particleseg_app.training.export import (
     export_network_checked,
 )
 from particleseg_app.training.export import trained_network as network_of_checkpoint
-from particleseg_app.training.held_back import HeldBackFigures, measure_held_back
+from particleseg_app.training.held_back import CANDIDATES, HeldBackFigures, measure_held_back
 from particleseg_app.training.lab_source import LabPatchSource, labelled_volumes
 from particleseg_app.training.patches import (
     BatchSource,
@@ -29,13 +30,23 @@ from particleseg_app.training.patches import (
     MixedSource,
 )
 from particleseg_app.training.recipes import PAPER, Recipe
+from particleseg_app.training.report import (
+    card_figures,
+    held_back_sentences,
+    opening_lines,
+    origin,
+)
 from particleseg_app.training.scene_pool import SceneForm
 from particleseg_app.training.scene_processes import processes_beside
 from particleseg_app.training.simulated_source import SimulatedScans
 from particleseg_app.training.trainer import Trainer, TrainingSettings
+from particleseg_app.training.training_log import log_line
 from particleseg_app.training.training_loop import BEST, CHECKPOINT
 from particleseg_app.training.training_plan import TrainingPlan, begin_or_resume
 from particleseg_app.training.training_task import TrainingTask, training_task
+
+if TYPE_CHECKING:
+    import torch
 
 STANDARD_RATE = 2e-3
 FINE_TUNING_RATE = 2e-4
@@ -64,7 +75,10 @@ def train_model(
     if base is not None and base.folds > 1:
         progress.note(f"The model “{plan.base}” has {base.folds} folds; the first is trained on.")
     task = training_task(plan, recipe, base, cancel)
-    begin_or_resume(plan, entry, task.training_names, out, work)
+    with failures_in_words(work):
+        if begin_or_resume(plan, entry, task.training_names, out, work):
+            for line in opening_lines(out.name, plan, task, entry, device):
+                log_line(work, line)
     lab = lab_held_back = None
     if plan.patches is not None:
         lab = _lab_source(plan, task, task.training_names, progress, cancel)
@@ -84,8 +98,13 @@ def train_model(
         validation = MixedHeldBack(held_back) if held_back else None
         with failures_in_words(work):
             trained = _train(task, work, device, plan.seed, source, validation, progress, cancel)
-    figures = _measure(plan, task, trained, scans, device, progress, cancel)
+    figures = _measure(plan, task, trained.network, scans, device, progress, cancel)
+    before = None
+    if entry is not None and figures is not None:
+        network = load_network(entry)[0]
+        before = _measure(plan, task, network, scans, device, progress, cancel, as_it_is=True)
     progress.start("Writing the model")
+    shown = 0 if simulated is None else simulated.scene_count
     facts = ModelFacts(
         name=out.name,
         title=out.name,
@@ -93,14 +112,21 @@ def train_model(
         target_diameter_voxels=task.diameter,
         patch_shape=task.tile,
         scenes=source.scene_count,
-        made_from=_origin(plan, lab, entry, recipe),
+        made_from=origin(plan, task, shown, entry),
         limits=NOT_MEASURED if figures is None else "",
         class_offsets=_offsets(task, figures),
-        figures={} if figures is None else _on_the_card(figures, task, scans),
+        figures=card_figures(figures, before, task, 0 if scans is None else scans.held_back_count),
         normalisation=task.normalisation,
         least_contrast_to_noise=_least_contrast_to_noise(plan, recipe, entry),
+        # A model of a lab's own patches is the lab's, and one of another model is under its terms.
+        licence="" if plan.patches is not None or entry is not None else ModelFacts.licence,
     )
-    export_network_checked(trained, out, facts)
+    with failures_in_words(work):
+        export_network_checked(trained, out, facts)
+        for line in held_back_sentences(figures, before):
+            log_line(work, line)
+            progress.note(line)
+        log_line(work, f"Done: the model is in {out}.")
     return open_model(out)
 
 
@@ -186,13 +212,17 @@ def _train(
 def _measure(
     plan: TrainingPlan,
     task: TrainingTask,
-    trained: TrainedNetwork,
+    network: torch.nn.Module,
     scans: SimulatedScans | None,
     device: str,
     progress: Progress,
     cancel: CancelToken,
+    as_it_is: bool = False,
 ) -> HeldBackFigures | None:
-    """Figures on whole held-back patches and scans; None where nothing was held back."""
+    """Figures on whole held-back patches and scans; None where nothing was held back.
+
+    `as_it_is`: of a network that holds its class offsets already, so that none are tried.
+    """
     import torch
 
     def volumes() -> Iterator[Any]:
@@ -207,8 +237,10 @@ def _measure(
     if count == 0:
         return None
     return measure_held_back(
-        trained.network, volumes(), count, task.tile, torch.device(device), _offsets(task, None),
-        progress, cancel,
+        network, volumes(), count, task.tile, torch.device(device),
+        (0.0, 0.0, 0.0) if as_it_is else _offsets(task, None), progress, cancel,
+        "Measuring the model it began with" if as_it_is else "Measuring on held-back data",
+        () if as_it_is else CANDIDATES,
     )  # fmt: skip
 
 
@@ -219,23 +251,6 @@ def _offsets(task: TrainingTask, figures: HeldBackFigures | None) -> tuple[float
     return (0.0, 0.0, 0.0) if task.base is None else task.base.class_offsets
 
 
-def _on_the_card(
-    figures: HeldBackFigures, task: TrainingTask, scans: SimulatedScans | None
-) -> dict[str, Any]:
-    parts = []
-    if task.held_back_names:
-        parts.append(f"labelled patches {', '.join(task.held_back_names)}")
-    if scans is not None and scans.held_back_count:
-        parts.append(f"{scans.held_back_count} simulated scans")
-    text = f"Held back from the training: {' and '.join(parts)}; measured at the working scale. "
-    if figures.calibrated:
-        text += (
-            "Class offsets were chosen on them; each was measured with the offsets that were best "
-            "on the other half."
-        )
-    return {"scenes": text.strip(), **figures.as_dict()}
-
-
 def _least_contrast_to_noise(plan: TrainingPlan, recipe: Recipe, base: ModelEntry | None) -> float:
     """A model that saw labelled patches knows their noise and takes scans like them as they are."""
     if plan.patches is not None:
@@ -243,17 +258,3 @@ def _least_contrast_to_noise(plan: TrainingPlan, recipe: Recipe, base: ModelEntr
     if base is not None:
         return base.card.least_contrast_to_noise
     return 0.0 if recipe is PAPER else LEAST_CONTRAST_TO_NOISE
-
-
-def _origin(
-    plan: TrainingPlan, lab: LabPatchSource | None, base: ModelEntry | None, recipe: Recipe
-) -> str:
-    parts = []
-    if lab is not None:
-        parts.append(f"{lab.scene_count} labelled patches")
-    if plan.simulated:
-        parts.append(f"up to {plan.simulated} simulated scans (preset {plan.preset})")
-    text = "Trained on " + " and ".join(parts) + f" by the {recipe.name} recipe"
-    if base is not None:
-        text += f", going on from the model “{base.name}” {base.card.version}"
-    return text + "."

@@ -89,7 +89,10 @@ def find_recipe(name: str) -> Recipe:
 def default_recipe(device: str, fine_tuning: bool) -> tuple[Recipe, str]:
     """The recipe where none is asked for, and one sentence on why, empty for the paper's."""
     if fine_tuning:
-        return COMPACT, "The compact recipe is used to go on from a model (--recipe paper: SGD)."
+        return COMPACT, (
+            "The compact recipe is used, as always when going on from a model "
+            "(--recipe paper takes the other one)."
+        )
     if device.startswith("cuda"):
         return PAPER, ""
     return COMPACT, (

@@ -14,6 +14,12 @@ CURVE = "loss.svg"
 COLUMNS = ("step", "loss", "learning rate", "validation", "minutes")
 
 
+def log_line(folder: Path, text: str, date: bool = False) -> None:
+    """Add a line to the log in the work folder of a training, with the time of day."""
+    with open(folder / LOG, "a", encoding="utf-8") as file:
+        file.write(time.strftime("%Y-%m-%d %H:%M:%S  " if date else "%H:%M:%S  ") + text + "\n")
+
+
 class TrainingLog:
     """`log.txt`, `loss.csv` and `loss.svg` in the work folder of a training.
 
@@ -28,8 +34,7 @@ class TrainingLog:
 
     def line(self, text: str) -> None:
         """One line with the time of day."""
-        with open(self._folder / LOG, "a", encoding="utf-8") as file:
-            file.write(time.strftime("%H:%M:%S  ") + text + "\n")
+        log_line(self._folder, text)
 
     def loss(self, step: int, loss: float, rate: float, minutes: float) -> None:
         """A row of the loss curve: mean loss since the last row, and the learning rate."""

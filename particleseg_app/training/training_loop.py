@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from particleseg_app.errors import RunError
+from particleseg_app.errors import Cancelled, RunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.augmentation import Augmentation, Randomness
 from particleseg_app.training.patches import BatchSource, HeldBackPatches
 from particleseg_app.training.prefetching import Prefetcher, pinned
 from particleseg_app.training.step_clock import StepClock
 from particleseg_app.training.threads import one_thread
-from particleseg_app.training.training_log import TrainingLog
+from particleseg_app.training.training_log import TrainingLog, log_line
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +88,9 @@ class TrainingLoop:
         shown = self.step if by_steps else int(self.elapsed_s)
         progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
         losses: list[float | torch.Tensor] = []
+        log_line(
+            self.folder, f"Goes on after step {self.step}." if self.step else "Begins.", date=True
+        )
         try:
             while self.done < 1:
                 cancel.check()
@@ -112,6 +115,9 @@ class TrainingLoop:
                     self.log.validation(self.step, score, self.elapsed_s / 60)
                 if self.step % self.checkpoint_every == 0:
                     self.save()
+        except Cancelled:
+            self.log.line(f"Stopped after step {self.step}; the same command goes on.")
+            raise
         except torch.OutOfMemoryError as error:
             size, edge = max(self.batches, key=lambda batch: batch[0] * batch[1] ** 3)
             raise RunError(

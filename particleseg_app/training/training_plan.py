@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from particleseg_app.durable_files import write_json
+from particleseg_app.durable_files import make_output_folder, write_json
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.models import ModelEntry
 from particleseg_app.training.recipes import COMPACT, Recipe, find_recipe
@@ -16,6 +17,17 @@ from particleseg_app.units import Shape
 
 PLAN = "plan.json"
 SEEDS_APART = 20_000  # between two seeds of a training, so that no scan is made twice
+
+# What the settings of a plan are called where the user gives them.
+_OPTIONS = {
+    "patch_names": "other patches in the folder",
+    "patches": "the folder of patches",
+    "base": "--from, or the model has changed",
+    "simulated_share": "--simulated-share",
+    "held_back": "--held-back",
+    **{key: f"--{key}" for key in ("simulated", "preset", "recipe", "steps", "minutes")},
+    **{key: f"--{key}" for key in ("touching", "batch", "edge", "seed")},
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +73,10 @@ class TrainingPlan:
                 "Give the number of steps, or choose the compact recipe.",
             )
         for value in (self.steps, self.minutes):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise InvalidValueError(
-                    "A training needs at least one step.", "Give a larger number."
+                    f"A training of {value:g} steps or minutes is not possible.",
+                    "Give a number above 0.",
                 )
         if self.simulated > SEEDS_APART // 2:
             raise InvalidValueError(
@@ -99,8 +112,10 @@ def begun_recipe(work: Path) -> Recipe | None:
 
 def begin_or_resume(
     plan: TrainingPlan, base: ModelEntry | None, patch_names: list[str], out: Path, work: Path
-) -> None:
+) -> bool:
     """Write the plan into a new work folder, or make sure that it is the plan begun there.
+
+    Returns whether it was begun now.
 
     `patch_names`: the patches to train on; with others, those that were held back would differ.
     """
@@ -117,13 +132,17 @@ def begin_or_resume(
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidValueError(f"{path} cannot be read.", "Choose a new folder.") from error
         if other:
+            named = ", ".join(_OPTIONS.get(key, key.replace("_", " ")) for key in other)
             raise InvalidValueError(
-                f"The training in {work} was begun with other settings ({', '.join(other)}).",
+                f"The training in {work} was begun with other settings ({named}).",
                 "Give the same ones to go on with it, or choose a new folder.",
             )
-        return
+        return False
     for folder in (out,) if path.exists() else (out, work):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InvalidValueError(f"{folder} is not an empty folder.", "Choose a new one.")
-    work.mkdir(parents=True, exist_ok=True)
+    begun_before = path.exists()
+    for folder in (out.parent, work):
+        make_output_folder(folder)
     write_json(path, wanted)
+    return not begun_before

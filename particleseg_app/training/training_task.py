@@ -53,7 +53,12 @@ def training_task(
     if any(edge % stride for stride in strides):
         raise InvalidValueError(
             f"Patches of {edge} voxels do not fit this network.",
-            f"Choose a multiple of {max(strides)}.",
+            f"Choose a multiple of {max(strides)}, at least {2 * max(strides)}.",
+        )
+    if edge < 2 * max(strides):  # one voxel is left in the deepest stage, which has no deviation
+        raise InvalidValueError(
+            f"Patches of {edge} voxels are too small for this network.",
+            f"Choose a multiple of {max(strides)}, at least {2 * max(strides)}.",
         )
     training_names: list[str] = []
     held_back_names: list[str] = []

@@ -390,7 +390,7 @@ def test_a_simulated_scan_can_be_segmented_and_judged(tmp_path, capsys):
     out = tmp_path / "simulated"
     arguments = ["--preset", "soil", "--seed", "3", "--edge", "48", "--diameter-voxels", "12"]
     assert main(["simulate", str(out), *arguments]) == 0
-    assert "120 µm wide" in capsys.readouterr().out
+    assert "120 µm (12 voxels) wide" in capsys.readouterr().out
     project = tmp_path / "project"
     sizes = ["--voxel-size-um", "10", "--particle-diameter-um", "120", "--method", "threshwater"]
     assert main(["segment", str(out / "scan"), *sizes, "--out", str(project)]) == 0
@@ -420,3 +420,19 @@ def test_an_imported_model_says_what_is_assumed_of_it_and_how_it_is_used(
     assert capsys.readouterr().err.strip().endswith("Give both, or neither.")
     assert main([*command, "other", "--grey-mean", "5", "--grey-std", "2"]) == 0
     assert "grey scale: mean 5, standard deviation 2" in capsys.readouterr().out
+
+
+def test_a_scan_that_cannot_be_simulated_is_told_and_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for out, options, words in (
+        ("file", [], "is not an empty folder"),
+        ("file/below", [], "Nothing can be written into"),
+        ("small", ["--edge", "16"], "finds room in 16 voxels along each edge"),
+        ("other", ["--preset", "cheese"], "no preset"),
+    ):
+        command = ["simulate", str(tmp_path / out), "--preset", "spaced", *options]
+        assert main(command) == 1
+        told = capsys.readouterr()
+        assert words in told.err
+        assert "Unexpected" not in told.err
+        assert not (tmp_path / out).is_dir()

@@ -113,7 +113,7 @@ def test_the_card_carries_what_was_measured_on_held_back_patches(
     assert card["limits"] == ""
     figures = card["figures"]
     _, (kept,) = split_names([f"patch{n}" for n in range(5)], 0.2, plan.seed)
-    assert f"labelled patches {kept} and 1 simulated scans" in figures["scenes"]
+    assert f"labelled patch {kept} and 1 simulated scan;" in figures["scenes"]
     assert figures["volumes"] == 2
     assert figures["particles"] >= 4
     for name in held_back.FIGURES:

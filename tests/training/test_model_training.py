@@ -74,7 +74,7 @@ def test_lab_patches_become_a_model_and_fine_tune_it(
     assert main(command) == 0  # finished: only writes the model again
     assert torch.equal(predict(tuned), after)
     assert main([*command, "--seed", "9"]) == 1
-    assert "begun with other settings (seed)" in capsys.readouterr().err
+    assert "begun with other settings (--seed)" in capsys.readouterr().err
 
 
 def test_trained_model_segments_a_scan(tmp_path: Path, patches: Path) -> None:
@@ -102,7 +102,7 @@ def test_simulated_scans_alone_and_beside_patches(tmp_path: Path, patches: Path)
     assert "2 simulated scans" in alone.made_from
     assert alone.least_contrast_to_noise == 2.5
     both = open_model(train(replace(plan, patches=patches, steps=3), tmp_path / "both")).card
-    assert "2 labelled patches and up to 2 simulated" in both.made_from
+    assert "2 labelled patches and 2 simulated scans (preset touching)" in both.made_from
     assert both.least_contrast_to_noise == 0
 
 
@@ -182,7 +182,7 @@ def test_bad_patches_are_named(patches: Path, spoil, kind: type[UserError], word
     [
         ({"patches": None}, "nothing to train on"),
         ({"minutes": 3.0}, "length of the training"),
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "training of 0 steps"),
         ({"edge": 17}, "do not fit"),
         ({"touching": 1.5}, "share of 1.5"),
     ],
@@ -197,10 +197,10 @@ def test_settings_may_be_corrected_until_the_first_step(tmp_path: Path, patches:
     with pytest.raises(ScanError):
         train(tiny_plan(tmp_path / "elsewhere"), tmp_path)
     train(tiny_plan(patches, steps=1), tmp_path)
-    with pytest.raises(InvalidValueError, match=r"other settings \(steps\)"):
+    with pytest.raises(InvalidValueError, match=r"other settings \(--steps\)"):
         train(tiny_plan(patches, steps=2), tmp_path)
     write_patch(patches, "three")
-    with pytest.raises(InvalidValueError, match=r"other settings \(patch_names\)"):
+    with pytest.raises(InvalidValueError, match=r"other settings \(other patches in the folder\)"):
         train(tiny_plan(patches, steps=1), tmp_path)
 
 
@@ -214,3 +214,115 @@ def test_the_default_model_can_be_trained_on() -> None:
     base = base_model(find_model("default"))
     assert base.architecture["arch_kwargs"]["features_per_stage"] == [32, 64, 128, 256, 256]
     assert all(value.dtype == torch.float32 for value in base.weights.values())
+
+
+def log_of(folder: Path) -> str:
+    return (folder / "work" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_the_log_says_what_is_trained_how_to_read_it_and_how_good_it_became(
+    tmp_path: Path, patches: Path
+) -> None:
+    write_patch(patches, "three", seed=2)
+    stop, plan = CancelAfter(3 + 2), tiny_plan(patches, steps=4)  # three patches, two steps
+    with pytest.raises(Cancelled):
+        train(plan, tmp_path, stop)
+    begun = log_of(tmp_path)
+    assert "Model “model”, recipe compact, on cpu, from a new network." in begun
+    assert "Trained on 2 labelled patches, 4 steps; a step takes 2 patches of 16 voxels" in begun
+    assert "Held back for measuring: " in begun
+    assert "Dice from 0 to 1, the higher the better" in begun
+    assert begun.rstrip().splitlines()[-1].endswith("; the same command goes on.")
+    card = open_model(train(plan, tmp_path)).card
+    log = log_of(tmp_path)
+    assert log.startswith(begun)
+    assert log.count("How to read this") == 1
+    assert "Goes on after step" in log
+    last = log.rstrip().splitlines()
+    assert "On 4 held-back particles: F1 match" in last[-2]
+    assert last[-1].endswith(f"Done: the model is in {tmp_path / 'model'}.")
+    assert "labelled patch " in card.figures["scenes"]
+    assert card.made_from == "Trained on 2 labelled patches by the compact recipe."
+    assert card.licence == ""  # it is the lab's own
+
+
+def test_fine_tuning_says_whether_it_was_worth_it(tmp_path: Path, patches: Path) -> None:
+    write_patch(patches, "three", seed=2)
+    base = train(tiny_plan(patches, steps=30), tmp_path / "base")
+    plan = tiny_plan(patches, steps=2, base=base, features=None, target_diameter=None)
+    progress = Progress()
+    train_model(plan, tmp_path / "model", tmp_path / "work", "cpu", progress, CancelToken())
+    figures = open_model(tmp_path / "model").card.figures
+    told = progress.snapshot().messages[-1]
+    assert f"F1 match {figures['f1_match']:.3f} ({figures['f1_match_before']:.3f} before)" in told
+    # The model it began with was measured on what it was measured on itself, so alike.
+    measured = open_model(base).card.figures
+    assert figures["f1_match_before"] == pytest.approx(measured["f1_match"], abs=0.05)
+
+
+def test_a_model_that_became_worse_is_told() -> None:
+    from particleseg_app.training.held_back import HeldBackFigures
+    from particleseg_app.training.report import held_back_sentences
+
+    def measured(f1_match: float) -> HeldBackFigures:
+        figures = dict.fromkeys(("f1", "f1_instance", "merger_ratio", "splitter_ratio"), 0.5)
+        return HeldBackFigures(
+            1, 1, figures | {"f1_match": f1_match}, (0.0, 0.0, 0.0), calibrated=False
+        )
+
+    assert "less well" in " ".join(held_back_sentences(measured(0.90), measured(0.95)))
+    assert "less well" not in " ".join(held_back_sentences(measured(0.95), measured(0.90)))
+    assert (
+        "On 1 held-back particle: F1 match 0.950," in held_back_sentences(measured(0.95), None)[0]
+    )
+    assert "not measured" in held_back_sentences(None, None)[0]
+
+
+@pytest.mark.parametrize("numbers", [1, 2])
+def test_a_mask_instead_of_labels_is_refused(patches: Path, numbers: int) -> None:
+    path = patches / "one_labels.tif"
+    labels = tifffile.imread(path)
+    mask = np.where(labels > 0, 1 + labels % numbers, 0).astype(np.uint8)
+    mask = np.tile(mask, (1, 2, 2))  # sixteen particles, in pairs
+    grey = np.tile(tifffile.imread(patches / "one_image.tif"), (1, 2, 2))
+    tifffile.imwrite(patches / "one_image.tif", grey, photometric="minisblack")
+    tifffile.imwrite(path, mask, photometric="minisblack")
+    with pytest.raises(InvalidValueError, match="separate bodies but only"):
+        read_lab_patch(patches, "one")
+
+
+def test_a_particle_in_two_pieces_is_still_a_label(patches: Path) -> None:
+    path = patches / "one_labels.tif"
+    labels = tifffile.imread(path)
+    labels[labels == 4] = 3
+    labels[0, ::4, ::4] = 2  # crumbs of a brush
+    tifffile.imwrite(path, labels, photometric="minisblack")
+    assert read_lab_patch(patches, "one").labels.max() == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--edge", "16"], "too small for this network. Choose a multiple of 16, at least 32."),
+        (["--edge", "40"], "Choose a multiple of 16, at least 32."),
+        (["--minutes", "nan"], "A training of nan steps or minutes is not possible."),
+        (["--out", "/"], "cannot be the folder of a model"),
+        (["--out", "FILE/model"], "Nothing can be written into"),
+    ],
+)
+def test_impossible_trainings_are_told_in_a_sentence(
+    tmp_path: Path,
+    patches: Path,
+    options: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "FILE").write_text("")
+    options = [option.replace("FILE", str(tmp_path / "FILE")) for option in options]
+    out = [] if "--out" in options else ["--out", str(tmp_path / "model")]
+    steps = [] if "--minutes" in options else ["--steps", "1"]
+    assert main(["train", "--patches", str(patches), *out, *steps, *options]) == 1
+    told = capsys.readouterr()
+    assert words in told.err
+    assert told.out == ""
+    assert not (tmp_path / "model").exists()

@@ -154,14 +154,14 @@ def test_command_says_which_recipe_it_uses(
     common = ["train", "--patches", str(patches), "--edge", "32", "--batch", "1", "--steps", "1",
               "--device", "cpu"]  # fmt: skip
     assert main([*common, "--out", str(tmp_path / "a")]) == 0
-    assert "months without a graphics card" in capsys.readouterr().out
+    assert "months without a graphics card" in capsys.readouterr().err
     plan = tmp_path / "a_training" / "plan.json"
     assert read_small_json(plan)["recipe"] == "compact"
     # Going on keeps to what was begun, without a word about recipes.
     assert main([*common, "--out", str(tmp_path / "a")]) == 0
-    assert "recipe is used" not in capsys.readouterr().out
+    assert "recipe is used" not in capsys.rea.errerr().out
     assert main([*common, "--out", str(tmp_path / "a"), "--recipe", "paper"]) == 1
-    assert "other settings (recipe)" in capsys.readouterr().err
+    assert "other settings (--recipe)" in capsys.readouterr().err
     assert main([*common, "--out", str(tmp_path / "b"), "--recipe", "other"]) == 1
     assert "Choose one of: paper, compact" in capsys.readouterr().err
 
