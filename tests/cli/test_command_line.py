@@ -397,7 +397,7 @@ def test_a_simulated_scan_can_be_segmented_and_judged(tmp_path, capsys):
     assert main(["evaluate", str(out / "labels.tif"), str(project / "labels.tif")]) == 0
     assert "F1" in capsys.readouterr().out
     assert main(["simulate", str(out), *arguments]) == 1
-    assert "is not empty" in capsys.readouterr().err
+    assert "is not an empty folder" in capsys.readouterr().err
     assert main(["simulate", str(tmp_path / "other"), "--preset", "cheese"]) == 1
     assert "varied" in capsys.readouterr().err
 

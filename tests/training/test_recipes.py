@@ -159,9 +159,9 @@ def test_command_says_which_recipe_it_uses(
     assert read_small_json(plan)["recipe"] == "compact"
     # Going on keeps to what was begun, without a word about recipes.
     assert main([*common, "--out", str(tmp_path / "a")]) == 0
-    assert "recipe is used" not in capsys.rea.errerr().out
-    assert main([*common, "--out", str(tmp_path / "a"), "--recipe", "paper"]) == 1
-    assert "other settings (--recipe)" in capsys.readouterr().err
+    assert "recipe is used" not in capsys.readouterr().err
+    assert main([*common, "--out", str(tmp_path / "a"), "--recipe", "paper", "--edge", "64"]) == 1
+    assert "other settings (--recipe, --edge)" in capsys.readouterr().err
     assert main([*common, "--out", str(tmp_path / "b"), "--recipe", "other"]) == 1
     assert "Choose one of: paper, compact" in capsys.readouterr().err
 
