@@ -10,7 +10,6 @@ from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QMessageBox,
     QScrollArea,
     QSplitter,
     QVBoxLayout,
@@ -20,10 +19,11 @@ from PySide6.QtWidgets import (
 from particleseg_app.gui.review.case_card import CaseCard, who_text
 from particleseg_app.gui.review.case_view import CaseView
 from particleseg_app.gui.review.controller import ReviewController
-from particleseg_app.gui.review.drawing_tool import DrawingTool, Mode, Stroke
-from particleseg_app.gui.review.mending_work import Drawing
+from particleseg_app.gui.review.drawing_tool import DrawingTool
 from particleseg_app.gui.review.queue_panel import QueuePanel
+from particleseg_app.gui.review.revert_question import RevertQuestion
 from particleseg_app.gui.review.tool_panel import TOOLS, ToolPanel
+from particleseg_app.gui.review.tool_use import ToolUse
 from particleseg_app.gui.style import button, label, line
 from particleseg_app.gui.viewers import OrthosliceView
 from particleseg_app.units import Box
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 LEFT_WIDTH, RIGHT_WIDTH = 280, 364
 REPEATED_KEYS = (Qt.Key.Key_N, Qt.Key.Key_P, Qt.Key.Key_Space)
-MODES: dict[str, Mode] = {"split": "split", "join": "pick", "paint": "paint", "erase": "erase"}
 
 
 class ReviewPage(QWidget):
@@ -54,12 +53,12 @@ class ReviewPage(QWidget):
         self.controller: ReviewController | None = None
         self._diameters: dict[int, float] = {}
         self._finding = False
-        self._mended: tuple[int, ...] = ()  # the particles that the tools work on
         self.queue = QueuePanel()
         self.view = CaseView()
         self.card = CaseCard()
         self.tools = ToolPanel()
-        self.revert_question: QMessageBox | None = None
+        self._tool_use = ToolUse(self.tools, self.drawing, self)
+        self.revert_question: RevertQuestion | None = None
         self._build()
         self._connect()
         self._keys = self._actions_of_keys()
@@ -146,21 +145,13 @@ class ReviewPage(QWidget):
         self.queue.redo_wanted.connect(lambda: self._tell(lambda c: c.redo()))
         self.queue.revert_wanted.connect(self._ask_before_revert)
         self.queue.entry_chosen.connect(self._show_entry)
-        self.tools.tool_wanted.connect(self.use_tool)
-        self.tools.amount_changed.connect(self._on_amount)
-        self.tools.choice_changed.connect(self._on_drawn)
-        self.tools.apply_wanted.connect(lambda: self._tell(lambda c: c.apply()))
-        self.tools.cancel_wanted.connect(lambda: self.use_tool(None))
-        self.drawing.changed.connect(self._on_drawn)
-        self.drawing.painted.connect(self._on_painted)
-        self.drawing.picked.connect(self._on_picked)
 
     def _actions_of_keys(self) -> dict[Qt.Key, Callable[[], object]]:
         keys: dict[Qt.Key, Callable[[], object]] = {
             Qt.Key.Key_R: lambda: self._tell(lambda c: c.reject()),
             Qt.Key.Key_P: lambda: self._tell(lambda c: c.previous()),
             Qt.Key.Key_Escape: self.step_back,
-            Qt.Key.Key_Delete: self._delete_key,
+            Qt.Key.Key_Delete: self._tool_use.take_back_or_delete,
         }
         for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_A):
             keys[key] = self.confirm
@@ -169,7 +160,7 @@ class ReviewPage(QWidget):
         for spec in TOOLS:
             if len(spec.key) == 1:
                 key = Qt.Key(ord(spec.key))
-                keys[key] = lambda name=spec.name: self._toggle_tool(name)  # type: ignore[misc]
+                keys[key] = lambda name=spec.name: self._tool_use.toggle(name)  # type: ignore[misc]
         return keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
@@ -206,7 +197,7 @@ class ReviewPage(QWidget):
     ) -> None:
         """Show this review; `diameters_um` are the particles' sizes, `statistics` the scan's."""
         self.end()
-        self.controller = controller
+        self.controller = self._tool_use.controller = controller
         self.view.set_scan(statistics, voxel_size_um, window, controller.labels.shape)
         self._diameters = diameters_um
         self.tools.set_voxel_size(voxel_size_um)
@@ -227,7 +218,7 @@ class ReviewPage(QWidget):
         if self.controller is not None:
             self.controller.stop()
             self.controller.deleteLater()
-        self.controller = None
+        self.controller = self._tool_use.controller = None
         self.view.clear()
 
     def stop(self) -> None:
@@ -301,16 +292,9 @@ class ReviewPage(QWidget):
         self.card.reject_button.setEnabled(controller.answerable and controller.state != "rejected")
         self._show_steps()
         self.queue.queue.choose(controller.number)
-        if controller.particles != self._mended:
-            self._mended = controller.particles
-            self.tools.as_new.setChecked(False)
-        place = case is not None or bool(particles)
-        self.tools.set_available(bool(particles), not controller.journal.read_only, place)
-        self.tools.setVisible(place)
+        self._tool_use.show_case()
         for widget in (self.keys_text, self.patch_button):
-            widget.setVisible(place)
-        if self.tools.chosen != controller.tool:
-            self._take_tool(controller.tool)
+            widget.setVisible(case is not None or bool(particles))
         if case is None and not particles:
             self.view.clear()
 
@@ -339,8 +323,7 @@ class ReviewPage(QWidget):
         if controller is None:
             return
         self.view.show_changes(controller.neighbourhood, controller.changes, controller.particles)
-        self.tools.show_preview(controller.tool is not None and controller.changes is not None)
-        self.tools.show_remark(controller.remark if controller.tool is not None else "")
+        self._tool_use.show_preview()
         self.card.accept_button.setEnabled(self._has_proposal() and controller.answerable)
 
     # --- what the user does --------------------------------------------------------------------
@@ -355,84 +338,24 @@ class ReviewPage(QWidget):
 
     def step_back(self) -> None:
         """Escape: drop the drawing, then the tool, then leave the review."""
-        if self.drawing.cancelled():
-            return
-        if self.controller is not None and self.controller.tool is not None:
-            self.use_tool(None)
-        else:
+        if not self._tool_use.put_down():
             self.left_wanted.emit()
-
-    def use_tool(self, name: str | None) -> None:
-        if self.controller is not None and self.controller.neighbourhood is not None:
-            self._take_tool(name)
-            amount = self.tools.amount(name) if name is not None else 0
-            self.controller.use_tool(name, amount)
-
-    def _take_tool(self, name: str | None) -> None:
-        self.tools.show_tool(name)
-        self.drawing.set_mode(MODES.get(name) if name is not None else None)
-        if name is not None:
-            self.drawing.set_radius(self.tools.amount(name))
-
-    def _toggle_tool(self, name: str) -> None:
-        if self.tools.buttons[name].isEnabled():
-            self.use_tool(None if self.tools.chosen == name else name)
-
-    def _delete_key(self) -> None:
-        if self.drawing.active and self.drawing.take_back():
-            return
-        self._toggle_tool("delete")
-
-    def _on_amount(self, tool: str, amount: int) -> None:
-        self.drawing.set_radius(amount)
-        if tool not in ("paint", "erase"):
-            self._tell(lambda c: c.preview_tool(Drawing(amount=amount)))
-
-    def _on_drawn(self) -> None:
-        if self.drawing.mode == "split" and self.tools.chosen == "split":
-            border = self.drawing.border
-            drawing = Drawing(
-                markers=tuple(self.drawing.markers),
-                border=() if border is None else border.points,
-                by_grey=self.tools.by_grey.isChecked(),
-            )
-            self._tell(lambda c: c.preview_tool(drawing))
-
-    def _on_painted(self, stroke: Stroke) -> None:
-        tool = self.tools.chosen
-        if tool is not None:
-            drawing = Drawing(
-                amount=self.tools.amount(tool),
-                border=stroke.points,
-                new=tool == "paint" and self.tools.as_new.isChecked(),
-            )
-            self._tell(lambda c: c.paint(drawing))
-
-    def _on_picked(self, point: tuple[float, float, float]) -> None:
-        z, y, x = (int(p) for p in point)
-        self._tell(lambda c: c.pick((z, y, x)))
 
     def _show_entry(self, entry: JournalEntry) -> None:
         """Go to the place of an earlier mend."""
-        labels = [n for n in entry.labels_after] or [n for n in entry.labels_before]
+        labels = entry.labels_after or entry.labels_before
         if labels:
             self._tell(lambda c: c.show_particles(labels, entry.box))
 
     def _ask_before_revert(self) -> None:
         if self.controller is None or self.revert_question is not None:
             return
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.NoIcon)
-        box.setWindowTitle("ParticleSeg")
-        box.setText("Go back to the segmentation as it was before any mend?")
-        box.setInformativeText("This is one more step of the history and can be undone.")
-        agree = box.addButton("Go back", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
+        box = RevertQuestion(self)
         self.revert_question = box
 
         def on_answer() -> None:
             self.revert_question = None
-            if box.clickedButton() is agree:
+            if box.clickedButton() is box.agree_button:
                 self._tell(lambda c: c.revert())
             box.deleteLater()
 
