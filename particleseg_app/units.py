@@ -92,11 +92,31 @@ class Box:
         )
         return Box(start, stop)  # type: ignore[arg-type]
 
+    def moved(self, by: Shape) -> Box:
+        """This box `by` voxels (z, y, x) farther on."""
+        start = tuple(a + n for a, n in zip(self.start, by, strict=True))
+        stop = tuple(b + n for b, n in zip(self.stop, by, strict=True))
+        return Box(start, stop)  # type: ignore[arg-type]
+
     def expanded(self, halo: int, shape: Shape) -> Box:
         """This box with `halo` voxels more on each side, cut at a volume of `shape`."""
         start = tuple(max(0, a - halo) for a in self.start)
         stop = tuple(min(n, b + halo) for b, n in zip(self.stop, shape, strict=True))
         return Box(start, stop)  # type: ignore[arg-type]
+
+
+def bounding_box(*boxes: Box) -> Box:
+    """The smallest box that holds all of these."""
+    start = tuple(min(box.start[axis] for box in boxes) for axis in range(3))
+    stop = tuple(max(box.stop[axis] for box in boxes) for axis in range(3))
+    return Box(start, stop)  # type: ignore[arg-type]
+
+
+def slabs(box: Box, most_voxels: int) -> Iterator[Box]:
+    """Parts of a box along z, of whole slices and at most `most_voxels` where a slice has fewer."""
+    depth = max(1, most_voxels // max(1, box.shape[1] * box.shape[2]))
+    for z in range(box.start[0], box.stop[0], depth):
+        yield Box((z, *box.start[1:]), (min(box.stop[0], z + depth), *box.stop[1:]))
 
 
 def blocks(shape: Shape, block_shape: Shape) -> Iterator[Box]:

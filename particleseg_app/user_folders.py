@@ -1,7 +1,8 @@
-"""Where the program keeps what belongs to the user and to no project."""
+"""The user: where the program keeps what belongs to no project, and under which name they work."""
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -42,3 +43,11 @@ def cache_folder() -> Path:
     if data := os.environ.get(DATA_VARIABLE):
         return Path(data) / "cache"
     return platformdirs.user_cache_path(FOLDER_NAME, False)
+
+
+def user_name() -> str:
+    """The name that the user is logged in with."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"

@@ -20,11 +20,10 @@ from particleseg_app.gui.viewers.appearance import ParticleAppearance, expected_
 from particleseg_app.gui.viewers.appearance_bar import AppearanceBar
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.touching import touching_particles
+from particleseg_app.particles.places import boxes_of, place_of
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from particleseg_app.gui.viewers.particles_3d import Particles3DView
 
 logger = logging.getLogger(__name__)
@@ -217,10 +216,10 @@ class ProjectPage(QWidget):
         if shown is None or shown.labels is None or shown.table is None or not particles:
             return None
         labels, review = shown.labels, shown.review
-        boxes = _boxes(shown.table, particles)
+        boxes = boxes_of(shown.table[shown.table["label"].isin(particles)])
         task = Task(
             "Looking for neighbours",
-            lambda _progress, cancel: touching_particles(labels, particles, boxes, cancel),
+            lambda _progress, cancel: touching_particles(labels, particles, boxes.values(), cancel),
         )
 
         def isolate(neighbours: set[int]) -> None:
@@ -310,20 +309,15 @@ class ProjectPage(QWidget):
         shown = self._shown
         if shown is None or shown.table is None:
             return
-        found = shown.table[shown.table["label"] == particle]
-        if len(found):
-            line_ = found.iloc[0]
-            low = [int(line_[f"box_{axis}_min"]) for axis in "zyx"]
-            high = [int(line_[f"box_{axis}_max"]) for axis in "zyx"]
-            size = shown.voxel_size_um or 1.0
-            centre = [float(line_[f"centroid_{axis}_um"]) / size - 0.5 for axis in "zyx"]
-            z, y, x = centre
-            largest = float(max(b - a for a, b in zip(low, high, strict=True)))
+        voxel_size = shown.voxel_size_um or 1.0
+        place = place_of(shown.table, particle, voxel_size)
+        if place is not None:
+            size = place.size
             if shown.run is not None:
                 # A speck is shown among its neighbours, not filling the view.
-                typical = float(shown.run.settings["particle_diameter_um"]) / size
-                largest = max(largest, typical)
-            self.slices.go_to(z, y, x, largest)
+                typical = float(shown.run.settings["particle_diameter_um"]) / voxel_size
+                size = max(size, typical)
+            self.slices.go_to(*place.centre, size)
 
     def _on_label_clicked(self, particle: int) -> None:
         self.select(particle or None)
@@ -360,13 +354,3 @@ class ProjectPage(QWidget):
         self.slices.stop()
         if self.particles_3d is not None:
             self.particles_3d.stop()
-
-
-def _boxes(table: pd.DataFrame, particles: set[int]) -> list[Box]:
-    """The boxes of some particles, from the particle table."""
-    own = table[table["label"].isin(particles)]
-    corners = own[[f"box_{axis}_{end}" for end in ("min", "max") for axis in "zyx"]]
-    return [
-        Box((z, y, x), (z_end, y_end, x_end))
-        for z, y, x, z_end, y_end, x_end in corners.to_numpy(dtype=int).tolist()
-    ]

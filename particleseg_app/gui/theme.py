@@ -45,7 +45,6 @@ class Colours:
     canvas_text: str = "#e8ecef"
     canvas_muted: str = "#98a2ab"
     canvas_shade: str = "#000000"
-    highlight: str = "#ffffff"
     measure: str = "#ffd54a"
     axis_z: str = "#5b9cf0"
     axis_y: str = "#79c267"

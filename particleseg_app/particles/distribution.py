@@ -42,10 +42,6 @@ class SizeDistribution:
     bin_edges_um: NDArray[np.float64]
     bin_shares: NDArray[np.float64]
 
-    def diameter_below_which(self, share: float) -> float:
-        """Diameter in µm below which `share` (0 to 1) lies; see `diameter_at`."""
-        return diameter_at(share, self.diameters_um, self.cumulative)
-
 
 def diameter_at(
     share: float, diameters_um: NDArray[np.float64], cumulative: NDArray[np.float64]

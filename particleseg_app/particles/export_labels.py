@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from particleseg_app.particles.export import PROGRAM, export_errors
 from particleseg_app.particles.measure import Labels
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box, Shape, blocks, check_voxel_size
+from particleseg_app.volumes.chunked_store import stop_before_disk_is_full
 
 _BLOCK_BYTES = 128 * 2**20
 _CHUNK_EDGE = 64
@@ -76,7 +74,7 @@ def _write_tiff(
     }
     progress.start("Writing labels (TIFF)", depth, "slices")
     with TiffWriter(path, bigtiff=big, shaped=False) as writer:
-        for box in _slabs(labels.shape, _slab_depth(labels.shape)):
+        for box in blocks(labels.shape, (_slab_depth(labels.shape), *labels.shape[1:])):
             slab = labels.read(box).astype(dtype)
             for i, page in enumerate(slab, start=box.start[0]):
                 cancel.check()
@@ -136,7 +134,7 @@ def export_labels_hdf5(
             for box in boxes:
                 cancel.check()
                 block = labels.read(box)
-                _check_space(path.parent, block.nbytes)
+                stop_before_disk_is_full(path.parent, block.nbytes, _HDF5_OVERHEAD_BYTES)
                 cut = [block[one.slices] for one in blocks(block.shape, chunks)]
                 starts = [one.start for one in blocks(block.shape, chunks)]
                 for start, packed in zip(starts, threads.map(pack, cut), strict=True):
@@ -161,20 +159,9 @@ def _packed(values: np.ndarray, chunks: Shape) -> bytes:
     return bytes(imagecodecs.zlib_encode(shuffled.tobytes(), level=_HDF5_LEVEL))
 
 
-def _check_space(folder: Path, wanted_bytes: int) -> None:
-    """Raise the error of a full disk before HDF5 meets one, which can bring down the process."""
-    if shutil.disk_usage(folder).free < wanted_bytes + _HDF5_OVERHEAD_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-
-
 def _slab_depth(shape: Shape) -> int:
     """Slices to read at a time: as many as memory allows, up to a layer of stored chunks."""
     depth = _CHUNK_EDGE
     while depth > 1 and depth * shape[1] * shape[2] * 4 > _BLOCK_BYTES:
         depth //= 2
     return depth
-
-
-def _slabs(shape: Shape, depth: int) -> Iterator[Box]:
-    for z in range(0, shape[0], depth):
-        yield Box((z, 0, 0), (min(shape[0], z + depth), shape[1], shape[2]))

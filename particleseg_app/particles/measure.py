@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -18,7 +17,7 @@ from particleseg_app.memory_limit import (
 from particleseg_app.particles.surface import equivalent_diameter, sphericity, surface_area
 from particleseg_app.particles.table import COLUMNS
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Box, Shape, check_voxel_size
+from particleseg_app.units import Box, Shape, blocks, check_voxel_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +81,7 @@ def measure_particles(
     # integer scans.
     grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
     block_shape = block_shape or _default_block_shape(labels.shape, memory_limit_bytes)
-    boxes = list(_boxes(labels.shape, block_shape))
+    boxes = list(blocks(labels.shape, (*block_shape, max(1, labels.shape[2]))))
     lag = _LaggingBlocks(labels.shape)
     spare: SimpleQueue[_Sums] = SimpleQueue()
     progress.start("Measuring particles", len(boxes), "blocks")
@@ -138,13 +137,6 @@ def _default_block_shape(shape: Shape, memory_limit_bytes: int) -> tuple[int, in
     fitting = bytes_for_pieces(memory_limit_bytes) // 2 // _BYTES_PER_VOXEL
     rows = min(_BLOCK_VOXELS, fitting) // (_CHUNK_EDGE * shape[2])
     return _CHUNK_EDGE, max(1, rows // _CHUNK_EDGE) * _CHUNK_EDGE
-
-
-def _boxes(shape: Shape, block_shape: tuple[int, int]) -> Iterator[Box]:
-    for z in range(0, shape[0], block_shape[0]):
-        for y in range(0, shape[1], block_shape[1]):
-            stop = (min(shape[0], z + block_shape[0]), min(shape[1], y + block_shape[1]), shape[2])
-            yield Box((z, y, 0), stop)
 
 
 class _Sums:

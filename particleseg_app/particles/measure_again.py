@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from particleseg_app.particles.measure import Greys, Labels, _Sums, _table
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Box, check_voxel_size
+from particleseg_app.units import Box, check_voxel_size, slabs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def measure_some(
     grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
     progress.start("Measuring mended particles", len(wanted), "particles")
     for row, label in enumerate(wanted, start=1):
-        for slab in _slabs(boxes[label]):
+        for slab in slabs(boxes[label], _SLAB_VOXELS):
             cancel.check()
             _measure(labels, scan, label, row, slab, boxes[label], sums, grey_origin)
         progress.advance()
@@ -86,9 +86,3 @@ def _measure(
     sums.boxes[row, 3:] = np.maximum(sums.boxes[row, 3:], one.boxes[1, 3:])
     sums.greys[row] += one.greys[1]
     sums.exits[row] += one.exits[1]
-
-
-def _slabs(box: Box) -> Iterator[Box]:
-    depth = max(1, _SLAB_VOXELS // max(1, box.shape[1] * box.shape[2]))
-    for z in range(box.start[0], box.stop[0], depth):
-        yield Box((z, *box.start[1:]), (min(box.stop[0], z + depth), *box.stop[1:]))

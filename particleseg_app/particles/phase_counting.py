@@ -15,7 +15,7 @@ without the rim (level 0) unless it lies there itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from particleseg_app.memory_limit import (
 )
 from particleseg_app.particles.measure import Labels
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Box, Shape
+from particleseg_app.units import Box, Shape, blocks, slabs
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -105,7 +105,7 @@ def count_phases_of(
     found = np.zeros((len(boxes), LEVELS, limits.size + 1), np.int64)
     for row, (label, box) in enumerate(boxes.items()):
         counts = np.zeros((2, LEVELS, limits.size + 1), np.int64)
-        for slab in _slabs(box):
+        for slab in slabs(box, _SLAB_VOXELS):
             cancel.check()
             padded = (read_padded(labels, slab, 2) == label).astype(np.uint32)
             if padded[2:-2, 2:-2, 2:-2].any():
@@ -150,7 +150,8 @@ def summed_over_blocks(
     """
     if scan is not None and tuple(scan.shape) != tuple(labels.shape):
         raise ValueError(f"labels have shape {labels.shape}, the scan {scan.shape}")
-    boxes = list(_boxes(labels.shape, block_shape or _block_shape(labels, memory_limit_bytes)))
+    along_zy = block_shape or _block_shape(labels, memory_limit_bytes)
+    boxes = list(blocks(labels.shape, (*along_zy, max(1, labels.shape[2]))))
     spare: SimpleQueue[np.ndarray] = SimpleQueue()
     nothing = np.empty((0, 0, 0), np.uint8)
 
@@ -204,16 +205,3 @@ def _block_shape(labels: Labels, memory_limit_bytes: int) -> tuple[int, int]:
     fitting = bytes_for_pieces(memory_limit_bytes) // 2 // _BYTES_PER_VOXEL
     rows = min(_BLOCK_VOXELS, fitting) // (_CHUNK_EDGE * max(1, labels.shape[2]))
     return _CHUNK_EDGE, max(1, rows // _CHUNK_EDGE) * _CHUNK_EDGE
-
-
-def _boxes(shape: Shape, block_shape: tuple[int, int]) -> Iterator[Box]:
-    for z in range(0, shape[0], block_shape[0]):
-        for y in range(0, shape[1], block_shape[1]):
-            stop = (min(shape[0], z + block_shape[0]), min(shape[1], y + block_shape[1]), shape[2])
-            yield Box((z, y, 0), stop)
-
-
-def _slabs(box: Box) -> Iterator[Box]:
-    depth = max(1, _SLAB_VOXELS // max(1, box.shape[1] * box.shape[2]))
-    for z in range(box.start[0], box.stop[0], depth):
-        yield Box((z, *box.start[1:]), (min(box.stop[0], z + depth), *box.stop[1:]))

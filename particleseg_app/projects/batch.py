@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import make_folder, write_bytes
-from particleseg_app.errors import Cancelled, ProjectError, UserError
+from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.particles import size_distribution
 from particleseg_app.particles.export import number_text
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.batch_list import BatchEntry
 from particleseg_app.projects.project import Project
-from particleseg_app.projects.project_file import is_project
+from particleseg_app.projects.project_file import cannot_write, is_project
 from particleseg_app.projects.scan_to_results import known_scan, same_run, segment_into_project
 from particleseg_app.projects.segmentation_job import PROVENANCE, is_complete, run_table
 from particleseg_app.volumes import ScanSource, inspect_source
@@ -76,7 +76,7 @@ def run_batch(
     try:
         make_folder(out)
     except OSError as error:
-        raise _cannot_write(out, error) from error
+        raise cannot_write(out, error) from error
     rows = [
         BatchRow(entry.name, str(entry.path), project=str(out / entry.name)) for entry in entries
     ]
@@ -173,17 +173,10 @@ def _write_summary(out: Path, rows: Iterable[BatchRow]) -> None:
     try:
         write_bytes(out / SUMMARY_CSV, text.getvalue().encode())
     except OSError as error:
-        raise _cannot_write(out, error) from error
+        raise cannot_write(out, error) from error
 
 
 def _text(value: Any) -> str:
     if value is None:
         return ""
     return number_text(value) if isinstance(value, float) else str(value)
-
-
-def _cannot_write(out: Path, error: OSError) -> ProjectError:
-    return ProjectError(
-        f"{out} cannot be written to ({error.strerror or error}).",
-        "Check your permissions and the free space of the disk.",
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from particleseg_app.errors import ProjectError
+from particleseg_app.user_folders import user_name
 
 LOCK_NAME = ".lock"
 _TAKEOVER_NAME = ".lock.takeover"
@@ -188,17 +188,10 @@ def _this_process() -> LockHolder:
     return LockHolder(
         pid=pid,
         host=platform.node(),
-        user=_user_name(),
+        user=user_name(),
         time=datetime.now().isoformat(timespec="seconds"),
         process_started=psutil.Process(pid).create_time(),
     )
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"
 
 
 def _read(path: Path) -> LockHolder | None:

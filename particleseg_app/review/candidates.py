@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from particleseg_app.particles.places import boxes_of
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.review.contacts import Contacts, find_contacts
 from particleseg_app.review.crops import read_crop
@@ -22,7 +23,7 @@ from particleseg_app.review.evidence import (
 from particleseg_app.review.missed import find_missed, pack_region
 from particleseg_app.review.pair_evidence import Touching, pair_evidence
 from particleseg_app.review.shared_crops import SharedCrops
-from particleseg_app.units import Box, Shape
+from particleseg_app.units import Box, Shape, bounding_box
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ def gather_evidence(
         return Evidence()
     facts = scan_facts(scan, table)
     contacts = find_contacts(labels, progress, cancel)
-    boxes = _boxes_of(table)
+    boxes = boxes_of(table)
     volumes = dict(zip(table["label"].tolist(), table["volume_voxels"].tolist(), strict=True))
     edges = dict(zip(table["label"].tolist(), table["touches_scan_edge"].tolist(), strict=True))
 
@@ -110,7 +111,7 @@ def gather_evidence(
 
     def span(row: int) -> Box:
         first, second = (int(label) for label in contacts.pairs[row])
-        return _span(boxes[first], boxes[second])
+        return bounding_box(boxes[first], boxes[second])
 
     def pair(row: int) -> Candidate:
         first, second = (int(label) for label in contacts.pairs[row])
@@ -168,14 +169,6 @@ def _candidate(labels: tuple[int, ...], box: Box, found: Found) -> Candidate:
     return Candidate(labels, box, found.evidence, found.place, found.markers)
 
 
-def _boxes_of(table: pd.DataFrame) -> dict[int, Box]:
-    names = ["label", *(f"box_{axis}_{end}" for end in ("min", "max") for axis in "zyx")]
-    return {
-        label: Box((z0, y0, x0), (z1, y1, x1))
-        for label, z0, y0, x0, z1, y1, x1 in table[names].to_numpy(np.int64).tolist()
-    }
-
-
 def _pairs_of_table(contacts: Contacts, boxes: dict[int, Box]) -> list[int]:
     """Rows of the contacts between labels that the table knows."""
     return [
@@ -183,13 +176,6 @@ def _pairs_of_table(contacts: Contacts, boxes: dict[int, Box]) -> list[int]:
         for row, (first, second) in enumerate(contacts.pairs.tolist())
         if first in boxes and second in boxes
     ]
-
-
-def _span(first: Box, second: Box) -> Box:
-    return Box(
-        tuple(min(a, b) for a, b in zip(first.start, second.start, strict=True)),  # type: ignore[arg-type]
-        tuple(max(a, b) for a, b in zip(first.stop, second.stop, strict=True)),  # type: ignore[arg-type]
-    )
 
 
 def _on_all_cores(

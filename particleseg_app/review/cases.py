@@ -14,7 +14,6 @@ from particleseg_app.review.missed import unpack_region
 from particleseg_app.units import Box
 
 KINDS = ("merger", "splitter", "false particle", "missed particle")
-CASES_FILE = "review_cases.parquet"
 FORMAT_VERSION = 2
 _KEY = b"particleseg review cases"
 

@@ -23,7 +23,7 @@ from particleseg_app.review.block_codec import (
 )
 from particleseg_app.review.changes import LabelChange
 from particleseg_app.review.slabs import in_threads
-from particleseg_app.units import Box, Shape
+from particleseg_app.units import Box, Shape, bounding_box
 
 AS_SEGMENTED = b""  # in the place of a packed block: as the segmentation has it
 _UNPACKED_BLOCKS = 128
@@ -148,13 +148,6 @@ def _out_of_date() -> InvalidValueError:
     return InvalidValueError(
         "The labels have changed since this preview was made.", "Preview it again."
     )
-
-
-def bounding_box(one: Box, other: Box) -> Box:
-    """The smallest box that holds both."""
-    start = tuple(min(a, b) for a, b in zip(one.start, other.start, strict=True))
-    stop = tuple(max(a, b) for a, b in zip(one.stop, other.stop, strict=True))
-    return Box(start, stop)  # type: ignore[arg-type]
 
 
 def _trace(traces: dict[int, LabelTrace], labels: np.ndarray, box: Box, *, before: bool) -> None:

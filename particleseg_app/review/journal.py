@@ -7,7 +7,6 @@ at any moment each mend is there whole or not at all.
 
 from __future__ import annotations
 
-import getpass
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -35,6 +34,7 @@ from particleseg_app.review.journal_file import journal_errors
 from particleseg_app.review.journal_store import JournalState, JournalStore
 from particleseg_app.review.present_blocks import PresentBlocks
 from particleseg_app.units import Box
+from particleseg_app.user_folders import user_name
 
 Listener = Callable[[Box, frozenset[int]], None]
 
@@ -274,7 +274,7 @@ class ReviewJournal:
             id=entries[-1].id + 1 if entries else 1,
             kind=kind,
             text=" ".join(text.split())[:_LONGEST_TEXT],
-            user=_user_name(),
+            user=user_name(),
             made_at=datetime.now().astimezone().isoformat(timespec="seconds"),
             state=APPLIED,
             box=made.box,
@@ -365,10 +365,3 @@ class ReviewJournal:
 def _check_case_state(state: str) -> None:
     if state not in CASE_STATES:
         raise ValueError(f"{state!r} is no state of a case")
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"

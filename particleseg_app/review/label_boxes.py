@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.review.gesture import bounding_box
+from particleseg_app.particles.places import BOX_COLUMNS
 from particleseg_app.review.journal import ReviewJournal
-from particleseg_app.units import Box
+from particleseg_app.units import Box, bounding_box
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_COLUMNS = [f"box_{axis}_{end}" for end in ("min", "max") for axis in "zyx"]
 
 
 class LabelBoxes:
@@ -25,7 +23,7 @@ class LabelBoxes:
         """`table`: the particle table of the segmentation as it was before any mend."""
         self._journal = journal
         self._rows: dict[int, np.ndarray] = dict(
-            zip(table["label"].tolist(), table[_COLUMNS].to_numpy(dtype=np.int64), strict=True)
+            zip(table["label"].tolist(), table[BOX_COLUMNS].to_numpy(dtype=np.int64), strict=True)
         )
 
     def box(self, label: int) -> Box:

@@ -16,10 +16,9 @@ from particleseg_app.review import mends
 from particleseg_app.review.block_codec import BLOCK_EDGE
 from particleseg_app.review.changes import LabelChange
 from particleseg_app.review.entries import JournalEntry
-from particleseg_app.review.gesture import bounding_box
 from particleseg_app.review.label_boxes import LabelBoxes
 from particleseg_app.review.mended_labels import MendedLabels
-from particleseg_app.units import Box, Shape, blocks
+from particleseg_app.units import Box, Shape, blocks, bounding_box
 
 Point = Sequence[float]
 Tool = Callable[[np.ndarray], np.ndarray]

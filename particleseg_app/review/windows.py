@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from particleseg_app.units import Box, Shape
+from particleseg_app.units import Box, Shape, bounding_box
 
 # What the network needs to see around a particle, in voxels at working scale.
 MARGIN = 6
@@ -49,7 +49,7 @@ def plan_windows(items: list[Box], shape: Shape, edge: int) -> list[PlannedWindo
                     inside.append(other)
         inside.sort()
         placed.update(inside)
-        windows.append(PlannedWindow(_span([wanted[i] for i in inside]), tuple(inside)))
+        windows.append(PlannedWindow(bounding_box(*(wanted[i] for i in inside)), tuple(inside)))
     return windows
 
 
@@ -67,10 +67,3 @@ def _around(box: Box, shape: Shape, edge: int) -> Box:
         start.append(first)
         stop.append(first + length)
     return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
-
-
-def _span(boxes: list[Box]) -> Box:
-    return Box(
-        tuple(min(box.start[axis] for box in boxes) for axis in range(3)),  # type: ignore[arg-type]
-        tuple(max(box.stop[axis] for box in boxes) for axis in range(3)),  # type: ignore[arg-type]
-    )

@@ -62,11 +62,7 @@ class ScanPart:
         return self.scan.dtype
 
     def read(self, box: Box) -> np.ndarray:
-        a, b = (
-            tuple(n + m for n, m in zip(corner, self.start, strict=True))
-            for corner in (box.start, box.stop)
-        )
-        return self.scan.read(Box(a, b))  # type: ignore[arg-type]
+        return self.scan.read(box.moved(self.start))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ _ORIGINS = 5
 _LEVELS = 12
 # The longer side of a picture in which circles are looked for, in pixels, at the most.
 _MOST_PIXELS = 512
-# A run of bright pixels that is shorter is noise.
-_LEAST_RUN = 3
 _CIRCLES_TRIED = 120
 _LEAST_POINTS = 20
 _SEED = 4711
@@ -102,7 +100,7 @@ def _crossing(dark: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
 def outermost_runs(values: np.ndarray, level: float) -> np.ndarray:
     """A place in the outermost bright run of each ray; -1 where there is none that is long enough.
 
-    A run counts when `_LEAST_RUN` pixels in a row are bright.
+    A run counts when three pixels in a row are bright; a shorter one is noise.
     """
     bright = values > level
     long_enough = bright[:, 2:] & bright[:, 1:-1] & bright[:, :-2]

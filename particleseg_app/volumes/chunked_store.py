@@ -51,9 +51,14 @@ def pack_chunk(values: np.ndarray, compressor: str, level: int, shuffle: str) ->
     return bytes(packed)
 
 
-def stop_before_disk_is_full(folder: Path, wanted_bytes: int) -> None:
-    """Raise the `OSError` of a full disk when fewer than `wanted_bytes` and a reserve are free."""
-    if shutil.disk_usage(folder).free < wanted_bytes + _SPARE_DISK_BYTES:
+def stop_before_disk_is_full(
+    folder: Path, wanted_bytes: int, reserve_bytes: int = _SPARE_DISK_BYTES
+) -> None:
+    """Raise the `OSError` of a full disk when fewer than `wanted_bytes` and a reserve are free.
+
+    Before HDF5 meets a full disk, which can bring down the process.
+    """
+    if shutil.disk_usage(folder).free < wanted_bytes + reserve_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
@@ -74,7 +79,6 @@ class StoredVolume:
         """
         self.path = Path(path)
         self.cache_bytes = cache_bytes
-        self._dataset_name = dataset
         self._lock = threading.Lock()
         # Never changed once it is there, so no lock is needed (network drives often refuse one).
         self._file: h5py.File | None = h5py.File(self.path, "r", locking=False)

@@ -15,7 +15,7 @@ from viewer_samples import MemoryLabels, MemoryScan
 
 from particleseg_app.gui.viewers import Particles3DView, colour_of
 from particleseg_app.gui.viewers.opengl import find_opengl
-from particleseg_app.gui.viewers.particle_picking import first_label_on_ray
+from particleseg_app.gui.viewers.particle_picking import first_hit_on_ray
 from particleseg_app.gui.viewers.particle_surfaces import (
     count_surface_faces,
     particle_surfaces,
@@ -120,10 +120,10 @@ def test_the_first_particle_on_a_ray_is_picked() -> None:
     labels = two_balls()
     middle = np.array([0.0, 25.0, 20.0])
     along = np.array([1.0, 0.0, 0.0])
-    assert first_label_on_ray(labels, 1.0, middle - 30 * along, along) == 5
-    assert first_label_on_ray(labels, 1.0, middle + 100 * along, -along) == 900
-    assert first_label_on_ray(labels, 1.0, np.array([-9.0, 2.0, 2.0]), along) == 0
-    assert first_label_on_ray(labels, 1.0, np.array([200.0, 2.0, 2.0]), along) == 0
+    assert first_hit_on_ray(labels, 1.0, middle - 30 * along, along)[0] == 5
+    assert first_hit_on_ray(labels, 1.0, middle + 100 * along, -along)[0] == 900
+    assert first_hit_on_ray(labels, 1.0, np.array([-9.0, 2.0, 2.0]), along)[0] == 0
+    assert first_hit_on_ray(labels, 1.0, np.array([200.0, 2.0, 2.0]), along)[0] == 0
 
 
 def test_without_opengl_the_view_says_so(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_shares_add_up_and_order_holds(diameters, weighting):
     assert result.bin_shares[0] > 0 and result.bin_shares[-1] > 0
     ratio = result.bin_edges_um[1:] / result.bin_edges_um[:-1]
     assert np.allclose(ratio, ratio[0])
-    assert result.diameter_below_which(1.0) == pytest.approx(max(diameters))
+    assert result.diameters_um[-1] == pytest.approx(max(diameters))
 
 
 @given(diameters=DIAMETERS, factor=st.sampled_from([0.1, 10.0, 1000.0]))

@@ -94,7 +94,6 @@ class SizePlot(pg.PlotWidget):
         self._names = [pg.TextItem(name, anchor=(1.15, 0.9)) for name, _ in MARKS]
         self._particle = pg.InfiniteLine(angle=90)
         self._particle_name = pg.TextItem("", anchor=(0.5, 0))
-        self._hover = pg.TextItem("", anchor=(0.5, 1))
         self._empty = pg.TextItem("No particles to show", anchor=(0.5, 0.5))
         for part in (
             self._bars, self._drops, self._curve, self._particle, self._points,

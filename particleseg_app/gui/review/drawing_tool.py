@@ -76,19 +76,19 @@ class DrawingTool(QObject):
         self.border = None
         self._drawing.clear()
         self._drawn_on = None
-        self._repaint()
+        self._view.draw_again()
         if had_any:
             self.changed.emit()
 
     def set_radius(self, radius: float) -> None:
         """Radius of the ball in voxels."""
         self.radius = radius
-        self._repaint()
+        self._view.draw_again()
 
     def set_marker(self, point: Point) -> None:
         """Set a marker that was placed elsewhere, in the 3D view."""
         self.markers.append(point)
-        self._repaint()
+        self._view.draw_again()
         self.changed.emit()
 
     def take_back(self) -> bool:
@@ -99,7 +99,7 @@ class DrawingTool(QObject):
             self.border = None
         else:
             return False
-        self._repaint()
+        self._view.draw_again()
         self.changed.emit()
         return True
 
@@ -114,7 +114,7 @@ class DrawingTool(QObject):
                 return change_lines(np.take(old, index, axis), np.take(new, index, axis))
 
             self._cut_lines = lines
-        self._repaint()
+        self._view.draw_again()
 
     # --- what a slice view tells its tool --------------------------------------------------------
 
@@ -129,7 +129,7 @@ class DrawingTool(QObject):
     def moved(self, view: SliceView, at: Point) -> None:
         self._pointer = (view, at)
         if self._mode in ("paint", "erase"):
-            self._repaint()
+            self._view.draw_again()
         if self._drawn_on is view and self._drawing and self._mode != "pick":
             self._drawing.append(at)
 
@@ -157,10 +157,6 @@ class DrawingTool(QObject):
 
     def deleted(self) -> bool:
         return self.take_back()
-
-    def _repaint(self) -> None:
-        for name in ("xy", "xz", "yz"):
-            self._view.view(name).viewport().update()
 
     # --- painting --------------------------------------------------------------------------------
 

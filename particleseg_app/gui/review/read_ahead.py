@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal
 
@@ -57,10 +57,11 @@ class NeighbourhoodReader(QObject):
 
     def forget(self, touched: Box) -> None:
         """Labels changed in `touched`: what was read of it must be read again."""
-        self._drop(lambda box: box.intersection(touched).size > 0)
-
-    def forget_all(self) -> None:
-        self._drop(lambda _box: True)
+        with self._changed:
+            self._generation += 1
+            for place, found in list(self._kept.items()):
+                if found.box.intersection(touched).size > 0:
+                    del self._kept[place]
 
     def stop(self) -> None:
         """End the thread and wait for it; nothing is delivered afterwards."""
@@ -70,12 +71,6 @@ class NeighbourhoodReader(QObject):
             self._kept.clear()
             self._changed.notify_all()
         self._thread.join()
-
-    def _drop(self, gone: Callable[[Box], bool]) -> None:
-        with self._changed:
-            self._generation += 1
-            for place in [p for p, found in self._kept.items() if gone(found.box)]:
-                del self._kept[place]
 
     def _work(self) -> None:
         while True:

@@ -20,7 +20,7 @@ from particleseg_app.gui.settings import settings
 from particleseg_app.gui.shown import Shown
 from particleseg_app.gui.tasks import Task
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import Box
+from particleseg_app.units import Box, bounding_box
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,7 +240,4 @@ def _diameters(shown: Shown) -> dict[int, float]:
 
 def _box_of(shown: Shown, particles: tuple[int, ...]) -> Box:
     assert shown.review is not None
-    boxes = [shown.review.boxes.box(particle) for particle in particles]
-    start = tuple(min(box.start[axis] for box in boxes) for axis in range(3))
-    stop = tuple(max(box.stop[axis] for box in boxes) for axis in range(3))
-    return Box(start, stop)  # type: ignore[arg-type]
+    return bounding_box(*(shown.review.boxes.box(particle) for particle in particles))

@@ -66,7 +66,7 @@ class MeasuringTool(QObject):
         self._drawn_on: tuple[int, int] | None = None
         self._emphasised: int | None = None
         view.set_tool(self)
-        view.voxel_size_changed.connect(self._repaint)
+        view.voxel_size_changed.connect(self._view.draw_again)
 
     @property
     def kind(self) -> Kind | None:
@@ -101,7 +101,7 @@ class MeasuringTool(QObject):
 
     def add(self, measurement: Measurement) -> None:
         self._measurements.append(measurement)
-        self._repaint()
+        self._view.draw_again()
         self.changed.emit()
         self.measured.emit(measurement.diameter_voxels)
 
@@ -109,7 +109,7 @@ class MeasuringTool(QObject):
         """Remove the measurement at `place` in `measurements`."""
         del self._measurements[place]
         self._emphasised = None
-        self._repaint()
+        self._view.draw_again()
         self.changed.emit()
 
     def clear(self) -> None:
@@ -118,7 +118,7 @@ class MeasuringTool(QObject):
             self._measurements.clear()
             self._emphasised = None
             self.changed.emit()
-        self._repaint()
+        self._view.draw_again()
 
     def show_measurement(self, place: int) -> None:
         """Go to the slice and place of a measurement."""
@@ -128,7 +128,7 @@ class MeasuringTool(QObject):
 
     def emphasise(self, place: int | None) -> None:
         self._emphasised = place
-        self._repaint()
+        self._view.draw_again()
 
     def text_of(self, measurement: Measurement) -> str:
         """The length for people: in µm, or in voxels where the voxel size is unknown."""
@@ -193,11 +193,7 @@ class MeasuringTool(QObject):
         self._start = self._pointer = None
         self._points.clear()
         self._drawn_on = None
-        self._repaint()
-
-    def _repaint(self) -> None:
-        for name in ("xy", "xz", "yz"):
-            self._view.view(name).viewport().update()
+        self._view.draw_again()
 
     # --- painting --------------------------------------------------------------------------------
 

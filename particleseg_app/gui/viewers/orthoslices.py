@@ -124,7 +124,7 @@ class OrthosliceView(QWidget):
         self._voxel_size_um = voxel_size_um
         for cell in self._cells.values():
             cell.view.voxel_size_um = voxel_size_um
-            cell.view.viewport().update()
+        self.draw_again()
         self._show_places()
         self.voxel_size_changed.emit()
 
@@ -183,7 +183,7 @@ class OrthosliceView(QWidget):
     def set_cross_visible(self, visible: bool) -> None:
         for cell in self._cells.values():
             cell.view.cross_visible = visible
-            cell.view.viewport().update()
+        self.draw_again()
 
     def set_footer_visible(self, visible: bool) -> None:
         """Show or hide the line below the views (hide it when a status bar shows `hovered`)."""
@@ -193,6 +193,11 @@ class OrthosliceView(QWidget):
         """Let a tool take the left mouse button and draw over the slices."""
         for cell in self._cells.values():
             cell.view.tool = tool
+        self.draw_again()
+
+    def draw_again(self) -> None:
+        """Have what lies over the slices drawn anew."""
+        for cell in self._cells.values():
             cell.view.viewport().update()
 
     def set_fourth_widget(self, widget: QWidget | None) -> None:

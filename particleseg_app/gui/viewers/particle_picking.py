@@ -9,18 +9,6 @@ from particleseg_app.gui.viewers.label_look import LabelVisibility
 NO_CLIP = (0.0, 0.0, 0.0, 1.0)
 
 
-def first_label_on_ray(
-    labels: np.ndarray,
-    step: float,
-    start: np.ndarray,
-    direction: np.ndarray,
-    visibility: LabelVisibility | None = None,
-    clip: tuple[float, float, float, float] = NO_CLIP,
-) -> int:
-    """First particle that a ray meets, 0 for none; see `first_hit_on_ray`."""
-    return first_hit_on_ray(labels, step, start, direction, visibility, clip)[0]
-
-
 def first_hit_on_ray(
     labels: np.ndarray,
     step: float,

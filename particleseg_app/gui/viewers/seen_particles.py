@@ -143,9 +143,7 @@ class PartOfVolume:
         self.dtype = volume.dtype
 
     def read(self, box: Box) -> np.ndarray:
-        start = tuple(a + b for a, b in zip(self._box.start, box.start, strict=True))
-        stop = tuple(a + b for a, b in zip(self._box.start, box.stop, strict=True))
-        whole = Box(start, stop)  # type: ignore[arg-type]
+        whole = box.moved(self._box.start)
         if hasattr(self._volume, "read"):
             labels: np.ndarray = self._volume.read(whole)
             return labels

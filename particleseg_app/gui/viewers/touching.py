@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ class BoxLabels(Protocol):
 
 
 def touching_particles(
-    labels: BoxLabels, particles: Iterable[int], boxes: Sequence[Box], cancel: CancelToken
+    labels: BoxLabels, particles: Iterable[int], boxes: Iterable[Box], cancel: CancelToken
 ) -> set[int]:
     """Particles with a voxel beside (face, edge or corner) one of `particles`, without these.
 
@@ -31,12 +31,7 @@ def touching_particles(
     for whole in boxes:
         for part in blocks(whole.shape, BLOCK):
             cancel.check()
-            start, stop = (
-                tuple(a + b for a, b in zip(whole.start, ends, strict=True))
-                for ends in (part.start, part.stop)
-            )
-            inside = Box(start, stop)  # type: ignore[arg-type]
-            crop = labels.read(inside.expanded(1, labels.shape))
+            crop = labels.read(part.moved(whole.start).expanded(1, labels.shape))
             mask = np.isin(crop, own)
             if mask.any():
                 found.update(int(n) for n in np.unique(crop[_grown(mask) & ~mask]) if n)
