@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,8 +62,9 @@ def _project_info(path: Path) -> None:
                         what += f", {state.summary['particle_count']} particles"
                     elif state.message:
                         what += f" ({state.message})"
-                    method = run.settings.get("method", "")
-                    _line(f"run {run.id}", f"{run.name}, {method}: {what}")
+                    _line(f"run {run.id}", f"{run.name}, {_settings(run.settings)}: {what}")
+                    for note in state.findings:
+                        typer.echo(f"    {note}")
         if not project.scans:
             typer.echo("  no scans yet")
 
@@ -102,6 +104,18 @@ def _model_info(entry: ModelEntry) -> None:
 
 def _line(name: str, value: str) -> None:
     typer.echo(f"  {name}: {value}")
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """What tells runs apart: nnunet “light” fast, particle 220 µm."""
+    method = str(settings.get("method", ""))
+    if method == "nnunet":
+        model = Path(str(settings.get("model", ""))).name
+        method += f" “{model}” {settings.get('preset', '')}"
+    diameter = settings.get("particle_diameter_um")
+    if isinstance(diameter, int | float):
+        method += f", particle {_size(diameter)}"
+    return method
 
 
 def _size(size_um: float | None) -> str:

@@ -97,6 +97,15 @@ def batch(
     from particleseg_app.segmentation import RunSettings
 
     memory_limit = parse_memory(max_memory)
+    if not scans.exists():
+        raise InvalidValueError(
+            f"{scans} does not exist.", "Give a folder of scans, or a CSV file that lists them."
+        )
+    if scans.is_dir() and out.resolve() == scans.resolve():
+        raise InvalidValueError(
+            f"The results cannot lie among the scans in {scans}.",
+            "Choose another folder for --out.",
+        )
     if (voxel_size_um is None) != (particle_diameter_um is None):
         raise InvalidValueError(
             "Voxel size and particle diameter belong together.", "Give both, or list them in a CSV."
@@ -193,7 +202,7 @@ def table_lines(rows: list[BatchRow]) -> list[str]:
                 row.name,
                 row.state,
                 "" if row.particles is None else str(row.particles),
-                *("" if size is None else f"{size:.4g}" for size in sizes),
+                *("" if size is None else f"{size:#.4g}".rstrip(".") for size in sizes),
                 "" if row.seconds is None else duration(row.seconds),
             ]
         )

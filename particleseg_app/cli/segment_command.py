@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from particleseg_app.cli.cost_lines import cost_lines
 from particleseg_app.cli.options import ClusterAddress, Verbose, cluster_workers
 from particleseg_app.cli.progress_display import duration, long_work
-from particleseg_app.errors import Cancelled
+from particleseg_app.errors import Cancelled, ScanError
 from particleseg_app.units import format_micrometres
 
 if TYPE_CHECKING:
+    from particleseg_app.projects.entries import ScanEntry
     from particleseg_app.segmentation import RunSettings
     from particleseg_app.volumes import ScanSource
 
@@ -84,6 +86,12 @@ def segment(
         typer.Option("--new-run", help="Start anew where a run with these settings exists."),
     ] = False,
     cluster: ClusterAddress = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Only say what the run will cost: time, tiles, disk and memory."
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Find, separate and measure the particles of a scan.
@@ -112,12 +120,33 @@ def segment(
     )
     # Everything that can be refused is refused before the scan is copied.
     settings.check()
+    if estimate and cluster is not None:
+        raise typer.BadParameter("--estimate measures this computer; leave --cluster away.")
     settings = settled_settings(settings, here=cluster is None)
-    from particleseg_app.projects.scan_to_results import segment_into_project
+    from particleseg_app.projects.scan_to_results import (
+        estimate_for_project,
+        scan_imported_from,
+        segment_into_project,
+    )
     from particleseg_app.volumes import inspect_source
 
-    source = inspect_source(scan.absolute())
-    _warn_of_other_voxel_size(source, voxel_size_um)
+    source: ScanSource | ScanEntry
+    try:
+        source = inspect_source(scan.absolute())
+        _warn_of_other_voxel_size(source, voxel_size_um)
+    except ScanError:
+        kept = None if scan.exists() else scan_imported_from(out, scan.absolute())
+        if kept is None:
+            raise
+        source = kept
+        typer.echo(f"Note: {scan} is gone; the copy in the project is used.", err=True)
+    settings.check_for(source.shape)
+    if estimate:
+        with long_work() as (progress, cancel):
+            cost = estimate_for_project(source, out, settings, progress, cancel, memory_limit)
+        for line in cost_lines(cost, voxel_size_um):
+            typer.echo(line)
+        return
     try:
         with cluster_workers(cluster) as workers, long_work() as (progress, cancel):
             result, paths = segment_into_project(

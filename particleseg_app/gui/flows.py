@@ -11,6 +11,7 @@ from particleseg_app.errors import UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.formats import plural
 from particleseg_app.gui.reveal import reveal_in_file_manager
+from particleseg_app.gui.run_items import run_findings
 from particleseg_app.gui.session import Session
 
 if TYPE_CHECKING:
@@ -84,14 +85,19 @@ class Flows(QObject):
         run = project.run(run_id)
         items = [r for scan in session.items() for r in scan.runs if r.id == run_id]
         found = items[0].detail if items else "particles"
+        findings = run_findings(project, run_id)
         shown = session.shown
         here = shown is not None and shown.entry.id == run.scan_id and shown.run is None
         if here or shown is None:
             session.show_run(run_id)
-            self._banner.show_success(f"{run.name} is finished: {found}.")
+            if findings:  # which stay until they have been read
+                self._banner.show_info(f"{run.name} is finished: {found}.", findings)
+            else:
+                self._banner.show_success(f"{run.name} is finished: {found}.")
         else:
             self._banner.show_info(
                 f"{run.name} is finished: {found}.",
+                findings,
                 action_text="Show",
                 action=lambda: session.show_run(run_id),
             )

@@ -23,6 +23,16 @@ def run_status(project: Project, run_id: str) -> str:
     return _state(project, run_id)[0]
 
 
+def run_findings(project: Project, run_id: str) -> str:
+    """What a finished run says of its particles: noise, a tube, what was left out."""
+    from particleseg_app.segmentation.run_folder import run_state
+
+    try:
+        return "\n".join(run_state(project.run_folder(run_id)).findings)
+    except UserError:
+        return ""
+
+
 def scan_items(project: Project, working: Mapping[str, str]) -> list[ScanItem]:
     """All scans with their runs; `working` holds the state of runs that work or wait."""
     items = []
@@ -59,6 +69,8 @@ def _run_item(project: Project, run: RunEntry, working: str | None) -> RunItem:
         )
     status, message, count = _state(project, run.id)
     if status == "finished":
+        if message:
+            tip += f"\n\n{message}"
         return RunItem(run.id, run.name, status, plural(count, "particle"), tip)
     if status == "failed":
         return RunItem(run.id, run.name, status, "failed", f"{message}\n{tip}".strip())
@@ -76,9 +88,10 @@ def _state(project: Project, run_id: str) -> tuple[str, str, int]:
     # Labels without their table: the program was ended between segmenting and measuring.
     if state.status == "finished" and not is_complete(project, run_id):
         return "unfinished", "", 0
+    notes = "\n".join(state.notes)
     count = int((state.summary or {}).get("particle_count", 0))
     status = "unfinished" if state.status == "new" else state.status
-    return status, state.message, count
+    return status, notes if status == "finished" else state.message, count
 
 
 def _moment(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import RunEntry, ScanEntry
+from particleseg_app.projects.job_cost import estimate_job
 from particleseg_app.projects.project import Project
 from particleseg_app.projects.project_file import is_project
 from particleseg_app.projects.segmentation_job import (
@@ -19,12 +20,12 @@ from particleseg_app.projects.segmentation_job import (
 from particleseg_app.volumes import ScanSource
 
 if TYPE_CHECKING:
-    from particleseg_app.segmentation import RunResult, RunSettings
+    from particleseg_app.segmentation import CostEstimate, RunResult, RunSettings
     from particleseg_app.segmentation.cluster import Cluster
 
 
 def segment_into_project(
-    source: ScanSource,
+    source: ScanSource | ScanEntry,
     folder: Path,
     settings: RunSettings,
     progress: Progress,
@@ -36,21 +37,15 @@ def segment_into_project(
 ) -> tuple[RunResult, list[Path]]:
     """Import, segment, measure and export a scan into the project in `folder`, new or existing.
 
+    `source`: the scan's files, or the entry of a scan that the project holds already.
+
     What is there already is not done again: a scan imported from the same files, and the latest
     run with the same settings (unless `new_run`). Returns the run and the paths of the results.
     Raises `UserError` and `Cancelled`; the same call then goes on.
     """
+    settings.check_for(source.shape)
     with Project.open(folder) if is_project(folder) else Project.create(folder) as project:
-        entry = known_scan(project, source)
-        if entry is None:
-            entry = project.add_scan(
-                source, progress, cancel, memory_limit_bytes=memory_limit_bytes
-            )
-        project.set_scan_answers(
-            entry.id,
-            voxel_size_um=settings.voxel_size_um,
-            particle_diameter_um=settings.particle_diameter_um,
-        )
+        entry = _scan_with_answers(project, source, settings, progress, cancel, memory_limit_bytes)
         run = None if new_run else same_run(project, entry, settings)
         if run is None:
             run = project.new_run(entry.id, settings.as_dict())
@@ -64,20 +59,86 @@ def segment_into_project(
         return result, write_main_results(project, run.id, progress, cancel)
 
 
+def estimate_for_project(
+    source: ScanSource | ScanEntry,
+    folder: Path,
+    settings: RunSettings,
+    progress: Progress,
+    cancel: CancelToken,
+    memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+) -> CostEstimate:
+    """What `segment_into_project` will cost after the import, from a trial of some seconds.
+
+    The scan is imported into the project, where that has not been done; nothing else is kept.
+    Raises `UserError` and `Cancelled`.
+    """
+    settings.check_for(source.shape)
+    with Project.open(folder) if is_project(folder) else Project.create(folder) as project:
+        entry = _scan_with_answers(project, source, settings, progress, cancel, memory_limit_bytes)
+        progress.start("Measuring what the run will cost")
+        with project.open_scan(entry.id) as scan:
+            return estimate_job(scan, settings, cancel, memory_limit_bytes)
+
+
+def _scan_with_answers(
+    project: Project,
+    source: ScanSource | ScanEntry,
+    settings: RunSettings,
+    progress: Progress,
+    cancel: CancelToken,
+    memory_limit_bytes: int,
+) -> ScanEntry:
+    """The scan, imported where it was not, with its sizes."""
+    entry = source if isinstance(source, ScanEntry) else known_scan(project, source)
+    if entry is None:
+        assert isinstance(source, ScanSource)
+        if any(_is_of(entry, source.files[0]) for entry in project.scans):
+            progress.note(
+                f"The files of the scan {source.name} have changed since they were imported, so "
+                "they are imported again."
+            )
+        entry = project.add_scan(source, progress, cancel, memory_limit_bytes=memory_limit_bytes)
+        with project.open_scan(entry.id) as scan:
+            warnings = scan.statistics.warnings()
+        for remark in (*source.remarks, *warnings):
+            progress.note(remark)
+    project.set_scan_answers(
+        entry.id,
+        voxel_size_um=settings.voxel_size_um,
+        particle_diameter_um=settings.particle_diameter_um,
+    )
+    return entry
+
+
 def known_scan(project: Project, source: ScanSource) -> ScanEntry | None:
     """The scan in the project that was imported from these files and has not changed since."""
-    places = {source.files[0].resolve(), source.files[0].parent.resolve()}
     changed = max(file.stat().st_mtime for file in source.files)
     for entry in reversed(project.scans):
         imported = datetime.fromisoformat(entry.imported_at).timestamp()
         if (
-            Path(entry.source).resolve() in places
+            _is_of(entry, source.files[0])
             and (entry.name, entry.shape, entry.dtype)
             == (source.name, source.shape, source.dtype.name)
             and changed < imported + 1.0
         ):
             return entry
     return None
+
+
+def scan_imported_from(folder: Path, path: Path) -> ScanEntry | None:
+    """The scan last imported from `path` into the project in `folder`, when the files are gone."""
+    if not is_project(folder):
+        return None
+    with Project.open(folder, read_only=True) as project:
+        for entry in reversed(project.scans):
+            if Path(entry.source).resolve() == path.resolve():
+                return entry
+    return None
+
+
+def _is_of(entry: ScanEntry, file: Path) -> bool:
+    """Whether a scan was imported from this file, or from the folder it lies in."""
+    return Path(entry.source).resolve() in {file.resolve(), file.parent.resolve()}
 
 
 def same_run(project: Project, scan: ScanEntry, settings: RunSettings) -> RunEntry | None:

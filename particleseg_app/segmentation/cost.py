@@ -61,7 +61,7 @@ def estimate_cost(
     `measure` is what comes after the labels (a room of its own): it is tried as well and counts.
     Raises the same `UserError` as the run itself would for impossible settings.
     """
-    settings.check()
+    settings.check_for(scan_shape)
     scan_voxels = math.prod(scan_shape)
     seconds: float | None = None
     if settings.method == "threshwater":

@@ -32,6 +32,7 @@ from particleseg_app.segmentation.run_folder import (
     FAILURE,
     LABELS,
     ORIGIN,
+    PASSED_BY,
     PIECES,
     SUMMARY,
     RunResult,
@@ -47,6 +48,10 @@ from particleseg_app.segmentation.workers import Workers
 from particleseg_app.units import diameter_in_voxels
 from particleseg_app.volumes import Scan
 
+NOTHING_FOUND = (
+    "No particles were found. Check voxel size and particle diameter, and that the particles are "
+    "brighter than what surrounds them."
+)
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
 
@@ -71,7 +76,7 @@ def segment(
     Nor does `memory_limit_bytes`, which bounds the memory of each process and may be another when a
     run is continued.
     """
-    settings.check()
+    settings.check_for(scan.shape)
     check_memory_limit(memory_limit_bytes)
     if (run_folder / SUMMARY).exists():
         check_same_settings(run_folder, settings)
@@ -129,6 +134,7 @@ def _segment(
         "method": settings.method,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    said_before = len(progress.snapshot().messages)  # of the import, and that a run is continued
     pieces_folder = run_folder / PIECES
     least_voxels = 0.0
     if settings.method == "nnunet":
@@ -196,7 +202,7 @@ def _segment(
             )
         skipped = ChunkSums(pieces_folder, plan).background_tiles()
         if skipped:
-            progress.note(f"{skipped} of {plan.tile_count} tiles were empty and were passed by.")
+            progress.note(f"{skipped} of {plan.tile_count} tiles {PASSED_BY}")
         factor, small_core_filter = plan.scale_factor, True
         summary |= {
             "model": {"name": entry.card.name, "version": entry.card.version, **origin},
@@ -239,6 +245,8 @@ def _segment(
         workers,
         memory_limit_bytes,
     )
+    if found.count == 0:
+        progress.note(NOTHING_FOUND)
     summary |= {
         "particle_count": found.count,
         "containers_left_out": found.left_out.count,
@@ -248,7 +256,7 @@ def _segment(
         ),
         "seconds": round(clock.total_seconds, 1),
         "attempts": clock.attempts,
-        "notes": list(progress.snapshot().messages),
+        "notes": list(progress.snapshot().messages[said_before:]),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(run_folder / SUMMARY, summary)

@@ -27,6 +27,7 @@ SUMMARY = "summary.json"
 FAILURE = "failure.json"
 PIECES = "pieces"
 WORK = "work"
+PASSED_BY = "were empty and were passed by."
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,17 @@ class RunState:
     settings: RunSettings | None = None
     message: str = ""
     summary: dict[str, Any] | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a finished run says of itself: noise, a tube, what was left out."""
+        notes = (self.summary or {}).get("notes")
+        return tuple(str(note) for note in notes) if isinstance(notes, list) else ()
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Those of the notes that say something about the particles."""
+        return tuple(note for note in self.notes if not note.endswith(PASSED_BY))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.units import diameter_in_voxels
+from particleseg_app.units import Shape, diameter_in_voxels
 
 METHODS = ("nnunet", "threshwater")
 PRESETS = ("fast", "standard", "best")
@@ -61,6 +61,17 @@ class RunSettings:
             raise InvalidValueError(
                 f"A smallest relative volume of {self.min_relative_volume:g} is not possible.",
                 "Enter a share between 0 and 1.",
+            )
+
+    def check_for(self, shape: Shape) -> None:
+        """`check`, and that an average particle fits a scan of this shape (z, y, x)."""
+        self.check()
+        diameter = diameter_in_voxels(self.particle_diameter_um, self.voxel_size_um)
+        if diameter > max(shape):
+            raise InvalidValueError(
+                f"An average particle would be {diameter:.3g} voxels wide, wider than the whole "
+                f"scan of {shape[2]} × {shape[1]} × {shape[0]} voxels.",
+                "Check voxel size and particle diameter.",
             )
 
     def as_dict(self) -> dict[str, Any]:

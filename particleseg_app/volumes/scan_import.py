@@ -70,9 +70,11 @@ def check_disk_space(needed_bytes: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     wanted = needed_bytes + _SPARE_DISK_BYTES
     if free < wanted:
+        while folder.name.startswith("."):  # its own, until the import is whole
+            folder = folder.parent
         raise ScanError(
-            f"The scan needs {wanted / 1e9:.2f} GB of disk space, but {folder} has only "
-            f"{free / 1e9:.2f} GB free.",
+            f"The scan needs {wanted / 1e9:.2f} GB of disk space, but the disk of {folder} has "
+            f"only {free / 1e9:.2f} GB free.",
             "Free some space, or put the project on another disk.",
         )
 

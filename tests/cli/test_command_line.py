@@ -436,3 +436,128 @@ def test_a_scan_that_cannot_be_simulated_is_told_and_leaves_nothing(tmp_path, ca
         assert words in told.err
         assert "Unexpected" not in told.err
         assert not (tmp_path / out).is_dir()
+
+
+def test_the_cost_of_a_run_is_told_without_beginning_it(scan, tmp_path, capsys):
+    project = tmp_path / "project"
+    command = ["segment", str(scan), *SETTINGS, "--out", str(project)]
+    assert main([*command, "--estimate"]) == 0
+    out = capsys.readouterr().out
+    assert "time: about" in out
+    assert "GB at most" in out
+    assert out.rstrip().endswith("The same command without --estimate begins it.")
+    with Project.open(project, read_only=True) as opened:
+        assert len(opened.scans) == 1
+        assert not opened.runs
+    assert main(command) == 0
+    with Project.open(project, read_only=True) as opened:
+        assert len(opened.scans) == len(opened.runs) == 1  # not imported again
+
+
+def test_the_cost_of_a_noisy_run_names_scale_tiles_and_noise():
+    from particleseg_app.cli.cost_lines import cost_lines
+    from particleseg_app.models import GreyScaling
+    from particleseg_app.segmentation import CostEstimate
+    from particleseg_app.segmentation.denoised_scan import Denoising
+
+    noise = Denoising(1.1, 1.0, 180, GreyScaling(0, 1, 0, 1), None)
+    cost = CostEstimate(1.5, (30, 20, 10), 27, 200.0, int(3e8), int(2.5e9), "Processor", 3, noise)
+    text = "\n".join(cost_lines(cost, 10.0))
+    for part in (
+        "scale: 1.50 ×, enlarged",
+        "size: 10 × 20 × 30 voxels (across, down, slices)",
+        "tiles: 27, about 3 of them empty",
+        "stand out by 1.1 times the noise",
+        "particles below about 70 µm are left out",
+        "time: about 3 min 20 s",
+        "disk: 0.3 GB at most",
+        "memory: 2.5 GB at most",
+        "runs on: Processor",
+    ):
+        assert part in text
+
+
+def test_a_particle_wider_than_the_scan_is_refused_before_anything_is_copied(
+    scan, tmp_path, capsys
+):
+    sizes = ["--voxel-size-um", "5", "--particle-diameter-um", "500", "--method", "threshwater"]
+    assert main(["segment", str(scan), *sizes, "--out", str(tmp_path / "project")]) == 1
+    told = capsys.readouterr().err
+    assert "100 voxels wide, wider than the whole scan of 40 × 40 × 30 voxels" in told
+    assert not (tmp_path / "project").exists()
+
+
+def test_a_run_without_particles_says_so_and_what_to_check(tmp_path, capsys):
+    path = tmp_path / "empty.tif"
+    tifffile.imwrite(path, np.full((30, 40, 40), 2000, np.uint16), photometric="minisblack")
+    command = ["segment", str(path), *SETTINGS, "--threshold", "9000", "--out"]
+    assert main([*command, str(tmp_path / "project")]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("0 particles")
+    assert "No particles were found. Check voxel size" in told.err
+    assert main(["info", str(tmp_path / "project")]) == 0
+    assert "No particles were found." in capsys.readouterr().out
+
+
+def test_a_batch_of_nothing_is_told(tmp_path, capsys):
+    sizes = ["--voxel-size-um", "5", "--particle-diameter-um", "60"]
+    out = ["--out", str(tmp_path / "results")]
+    assert main(["batch", str(tmp_path / "nowhere"), *sizes, *out]) == 1
+    assert "nowhere does not exist. Give a folder of scans" in capsys.readouterr().err
+
+
+def test_a_scan_that_is_gone_goes_on_from_the_copy_in_the_project(tmp_path, capsys):
+    path, project = tmp_path / "drive" / "balls.tif", tmp_path / "project"
+    path.parent.mkdir()
+    write_scan(path)
+    command = ["segment", str(path), *SETTINGS, "--out", str(project)]
+    assert main(command) == 0
+    path.unlink()
+    capsys.readouterr()
+    assert main([*command, "--threshold", "5000"]) == 0
+    assert "is gone; the copy in the project is used." in capsys.readouterr().err
+    assert main(["info", str(project)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("Scan scan-") == 1
+    assert "run run-002: Run 2, threshwater, particle 60.0 µm: finished" in told
+    assert main([*command[:-1], str(tmp_path / "other")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_scan_that_has_changed_is_imported_again_and_that_is_said(tmp_path, capsys):
+    path, project = tmp_path / "balls.tif", tmp_path / "project"
+    write_scan(path)
+    command = ["segment", str(path), *SETTINGS, "--out", str(project)]
+    assert main(command) == 0
+    assert "have changed" not in capsys.readouterr().err
+    write_scan(path, balls=3)
+    assert main(command) == 0
+    assert "The files of the scan balls have changed since they were" in capsys.readouterr().err
+    assert main(["info", str(project)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("Scan scan-") == 2
+    assert "have changed" not in told  # it says nothing about the particles
+
+
+def test_the_results_of_a_batch_do_not_lie_among_its_scans(scan, capsys):
+    folder = str(scan.parent)
+    sizes = ["--voxel-size-um", "5", "--particle-diameter-um", "60"]
+    assert main(["batch", folder, *sizes, "--out", folder]) == 1
+    assert "cannot lie among the scans" in capsys.readouterr().err
+    assert not (scan.parent / "summary.csv").exists()
+
+
+def test_grey_values_that_may_spoil_the_run_are_told_as_in_the_window(tmp_path, capsys):
+    path, project = tmp_path / "balls.tif", tmp_path / "project"
+    write_scan(path)
+    grey = tifffile.imread(path).astype(np.float32)
+    grey[3, 4, 5] = np.nan
+    tifffile.imwrite(path, grey, photometric="minisblack")
+    command = ["segment", str(path), *SETTINGS, "--out", str(project)]
+    assert main(command) == 0
+    assert "hold no number (NaN or infinite); they were set to 0." in capsys.readouterr().err
+    tifffile.imwrite(
+        tmp_path / "mask.tif", (grey > 5000).astype(np.uint8), photometric="minisblack"
+    )
+    assert main(["segment", str(tmp_path / "mask.tif"), *command[2:-1], str(tmp_path / "b")]) == 0
+    assert "it looks as if it was segmented before" in capsys.readouterr().err

@@ -214,3 +214,32 @@ def test_the_bundled_network_on_a_small_scan(new_driver: NewDriver, tmp_path: Pa
     driver.picture("finished")
     shown = driver.window.session.shown
     assert shown is not None and shown.table is not None and len(shown.table) > 0
+
+
+def test_what_a_run_says_of_its_particles_stays_in_the_window(
+    new_driver: NewDriver, tmp_path: Path
+) -> None:
+    driver = new_driver("findings")
+    window, session = driver.window, driver.window.session
+    driver.make_project(write_scan(tmp_path / "ore"), "Dark")
+    wizard = driver.wizard()
+    assert session.project is not None
+    driver.next()
+    driver.qtbot.mouseClick(wizard.voxel_size_page.use_button, Qt.MouseButton.LeftButton)
+    driver.next()
+    wizard.diameter_page.field.edit.setText("120")
+    driver.next()
+    page = wizard.method_page
+    driver.wait(lambda: page.models_known)
+    page.classical_button.click()
+    with session.project.open_scan("scan-001") as scan:
+        page.threshold.edit.setText(f"{scan.statistics.maximum:g}")  # nothing is brighter
+    driver.wait(lambda: page.cost.estimate_shown is not None)
+    driver.next()
+    driver.wait(lambda: "Run 1 is finished" in window.banner.text)
+    assert "No particles were found. Check voxel size" in window.banner.text
+    assert not window.banner._timer.isActive()  # it is read when the user is back
+    driver.picture("nothing_found")
+    (item,) = session.items()[0].runs
+    assert item.detail == "0 particles"
+    assert "No particles were found." in item.tip
