@@ -52,9 +52,9 @@ def test_every_option_that_is_described_is_there() -> None:
     for page in pages:
         for line in (DOCS / page).read_text(encoding="utf-8").splitlines():
             if "particleseg " in line and "particleseg_app" not in line:
-                named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line))
+                named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line))
                 assert named <= known | EVERYWHERE, line
-    described = set(re.findall(r"`(--[a-z][a-z-]+)", GUIDE)) - EVERYWHERE
+    described = set(re.findall(r"`(--[a-z][a-z0-9-]+)", GUIDE)) - EVERYWHERE
     assert described <= known | EVERYWHERE
 
 
