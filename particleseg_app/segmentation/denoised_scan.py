@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from particleseg_app.models import GreyScaling, ModelCard
+from particleseg_app.models import GreyScaling, Normalisation
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.noise import NoiseFigures, measure_noise, spread_boxes
@@ -114,7 +114,7 @@ class DenoisedScan:
         """Raises `Cancelled`."""
         result = np.empty(box.shape, np.float32)
         for part in blocks(box.shape, (PART_EDGE,) * 3):
-            own = _moved(part, box.start)
+            own = part.moved(box.start)
             outer = own.expanded(HALO, self.scan.shape)
             with _ONE_AT_A_TIME:  # each takes all cores of this process
                 self.cancel.check()
@@ -126,24 +126,29 @@ class DenoisedScan:
 
 def denoising_for(
     scan: ScanWithStatistics,
-    card: ModelCard,
+    normalisation: Normalisation,
+    least_contrast_to_noise: float,
     diameter_voxels: float,
     scale_factor: float,
     progress: Progress,
     cancel: CancelToken,
 ) -> Denoising | None:
-    """What a model needs done about the noise of a scan; None where it is used to as much."""
-    if card.least_contrast_to_noise <= 0:
+    """What a model needs done about the noise of a scan; None where it is used to as much.
+
+    `normalisation` and `least_contrast_to_noise` are those of its card, `diameter_voxels` that of
+    an average particle in voxels of the scan.
+    """
+    if least_contrast_to_noise <= 0:
         return None
     progress.start("Measuring the noise")
     figures = measure_noise(scan, diameter_voxels, scale_factor, cancel)
     if min(figures.contrast, figures.noise) <= 0:
         return None
-    if figures.contrast_to_noise >= card.least_contrast_to_noise:
+    if figures.contrast_to_noise >= least_contrast_to_noise:
         return None
     weight = denoising_weight(figures)
     statistics = _denoised_statistics(DenoisedScan(scan, weight, cancel))
-    scaling = card.normalisation.for_scan(statistics)
+    scaling = normalisation.for_scan(statistics)
     background = background_test(statistics, scaling)
     reduction = max(1.0, 1 / scale_factor)
     told_from_noise = (STANDING_OUT / figures.contrast_to_noise) ** 2 * reduction**3
@@ -175,13 +180,6 @@ def smallest_diameter(denoising: Denoising, voxel_size_um: float) -> str:
     """Equivalent diameter of the smallest particle that is told from noise, for people."""
     diameter = (6 / math.pi * denoising.least_voxels) ** (1 / 3) * voxel_size_um
     return format_micrometres(diameter, digits=2)
-
-
-def _moved(box: Box, by: Shape) -> Box:
-    start, stop = (
-        tuple(n + m for n, m in zip(corner, by, strict=True)) for corner in (box.start, box.stop)
-    )
-    return Box(start, stop)  # type: ignore[arg-type]
 
 
 def _denoised_statistics(scan: DenoisedScan) -> GreyStatistics:

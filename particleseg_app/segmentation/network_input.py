@@ -46,7 +46,15 @@ def network_input(
             card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
         )
         diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
-        denoising = denoising_for(scan, card, diameter, factor, progress, cancel)
+        denoising = denoising_for(
+            scan,
+            card.normalisation,
+            card.least_contrast_to_noise,
+            diameter,
+            factor,
+            progress,
+            cancel,
+        )
     if denoising is not None:
         limit = denoising.darkest_limit
         volume = DenoisedScan(scan, denoising.weight, cancel)

@@ -32,7 +32,8 @@ class Stream:
     `steps_per_scene`: after so many steps the oldest goes and the next comes, however long that
     takes to make, and the first step has all of `window`. None: the training begins with `first`
     scenes, and each further one comes when it is made. `critical`: bridges and necks are marked
-    (`critical_voxels.py`). Lengths in voxels.
+    (`critical_voxels.py`). `least_contrast_to_noise`: noisier scans are denoised as in a run
+    (`shown_scan.py`). Lengths in voxels.
     """
 
     presets: dict[str, float]
@@ -43,6 +44,7 @@ class Stream:
     edge: int = 128
     first: int = 16
     critical: bool = False
+    least_contrast_to_noise: float = 0.0
 
     def scenes(self, step: int) -> range:
         """Numbers of the scenes that `step` draws from, where that is settled beforehand."""
@@ -144,16 +146,23 @@ def _scene_path(folder: Path, number: int) -> Path:
 
 def _make_scene(folder: Path, stream: Stream, number: int) -> None:
     """Write grey values, targets and coarse contacts of one scene."""
-    from particleseg_app.training.scene_pool import CONTACT_BIT, encoded_target, normalise_scan
+    from particleseg_app.training.scene_pool import (
+        CONTACT_BIT,
+        SceneForm,
+        encoded_target,
+        shown_to_network,
+    )
     from particleseg_app.training.scenes import simulate_scan
 
     scan = simulate_scan(stream.preset(number), stream.first_seed + number, (stream.edge,) * 3)
-    target = encoded_target(scan.labels, stream.border_thickness, stream.critical)
+    form = SceneForm(least_contrast_to_noise=stream.least_contrast_to_noise)
+    grey, labels = shown_to_network(scan.grey, scan.labels, form)
+    target = encoded_target(labels, stream.border_thickness, stream.critical)
     path = _scene_path(folder, number)
     with open(path, "wb") as file:
         np.savez(
             file,
-            grey=normalise_scan(scan.grey).astype(np.float16),
+            grey=grey.astype(np.float16),
             target=target,
             contacts=target[::COARSE, ::COARSE, ::COARSE] & CONTACT_BIT > 0,
         )

@@ -86,7 +86,9 @@ def train_model(
             lab_held_back = _lab_source(
                 replace(plan, touching=0.0), task, task.held_back_names, progress, cancel
             )
-    with _simulated_scans(plan, task, work, device, progress, cancel) as scans:
+    least_contrast_to_noise = _least_contrast_to_noise(plan, recipe, entry)
+    form = SceneForm.for_diameter(task.diameter, task.normalisation, least_contrast_to_noise)
+    with _simulated_scans(plan, task, form, work, device, progress, cancel) as scans:
         simulated = None if scans is None else scans.source
         source: BatchSource | None = lab or simulated
         if lab is not None and simulated is not None:
@@ -117,7 +119,7 @@ def train_model(
         class_offsets=_offsets(task, figures),
         figures=card_figures(figures, before, task, 0 if scans is None else scans.held_back_count),
         normalisation=task.normalisation,
-        least_contrast_to_noise=_least_contrast_to_noise(plan, recipe, entry),
+        least_contrast_to_noise=least_contrast_to_noise,
         # A model of a lab's own patches is the lab's, and one of another model is under its terms.
         licence="" if plan.patches is not None or entry is not None else ModelFacts.licence,
     )
@@ -148,6 +150,7 @@ def _lab_source(
 def _simulated_scans(
     plan: TrainingPlan,
     task: TrainingTask,
+    form: SceneForm,
     work: Path,
     device: str,
     progress: Progress,
@@ -156,7 +159,6 @@ def _simulated_scans(
     if plan.simulated <= 0:
         yield None
         return
-    form = SceneForm.for_diameter(task.diameter, task.normalisation)
     with SimulatedScans(
         work, plan, form, task.border, task.edge, progress, cancel,
         processes_beside(device),

@@ -20,6 +20,7 @@ from particleseg_app.training.critical_voxels import bridge_voxels, neck_voxels
 from particleseg_app.training.resampling import resampled
 from particleseg_app.training.scene_processes import scene_processes
 from particleseg_app.training.scenes import DEFAULT_DIAMETER, simulate_scan
+from particleseg_app.training.shown_scan import without_noise
 from particleseg_app.units import Shape
 
 CONTACT_BIT, BRIDGE_BIT, NECK_BIT = 4, 8, 16  # of an encoded target, beside its class
@@ -32,18 +33,23 @@ class SceneForm:
     """How a simulated scan is brought to a network.
 
     `scale_factor`: working voxels per simulated voxel. A fixed z-score stands for the grey scale
-    of one scanner, which a simulated scan does not have: it gets the z-score of its own.
+    of one scanner, which a simulated scan does not have: it gets the z-score of its own. Scans with
+    less contrast to noise than `least_contrast_to_noise` are denoised as in a run (`shown_scan`).
     """
 
     scale_factor: float = 1.0
     normalisation: Normalisation = SCAN_CLIPPED
+    least_contrast_to_noise: float = 0.0
 
     @staticmethod
     def for_diameter(
-        target_diameter_voxels: float, normalisation: Normalisation = SCAN_CLIPPED
+        target_diameter_voxels: float,
+        normalisation: Normalisation = SCAN_CLIPPED,
+        least_contrast_to_noise: float = 0.0,
     ) -> SceneForm:
         """The form for a model of that target diameter: scenes have `DEFAULT_DIAMETER` (±)."""
-        return SceneForm(target_diameter_voxels / DEFAULT_DIAMETER, normalisation)
+        factor = target_diameter_voxels / DEFAULT_DIAMETER
+        return SceneForm(factor, normalisation, least_contrast_to_noise)
 
 
 SIMULATED = SceneForm()
@@ -65,7 +71,11 @@ def normalise_scan(grey: np.ndarray, normalisation: Normalisation = SCAN_CLIPPED
 
     The percentiles and the z-score are those of the scan itself, for "fixed" without clipping.
     """
-    scaling = own_scaling(grey, normalisation)
+    return scaled(grey, own_scaling(grey, normalisation))
+
+
+def scaled(grey: np.ndarray, scaling: GreyScaling) -> np.ndarray:
+    """Grey values on a grey scale; float32, same shape."""
     clipped = np.clip(grey.astype(np.float32), scaling.low, scaling.high)
     return ((clipped - scaling.mean) / scaling.std).astype(np.float32)
 
@@ -177,7 +187,25 @@ def read_scene(path: Path, form: SceneForm = SIMULATED) -> tuple[np.ndarray, np.
     """Normalised grey values (float32) and labels (uint32) of a scene at working scale."""
     with np.load(path, allow_pickle=False) as data:
         grey, labels = data["grey"], data["labels"].astype(np.uint32)
+    return shown_to_network(grey, labels, form)
+
+
+def shown_to_network(
+    grey: np.ndarray, labels: np.ndarray, form: SceneForm = SIMULATED
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised grey values (float32) and labels of a simulated scan, both at working scale."""
+    shown = without_noise(
+        grey,
+        labels,
+        form.normalisation,
+        form.least_contrast_to_noise,
+        DEFAULT_DIAMETER,
+        form.scale_factor,
+    )
+    if shown is not None:
+        grey, labels, scaling = shown.grey, shown.labels, shown.scaling
+    else:
+        scaling = own_scaling(grey, form.normalisation)
     if form.scale_factor == 1:
-        return normalise_scan(grey, form.normalisation), labels
-    scaling = own_scaling(grey, form.normalisation)
+        return scaled(grey, scaling), labels
     return resampled(grey, labels, form.scale_factor, scaling)

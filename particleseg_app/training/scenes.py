@@ -79,7 +79,12 @@ _VARIED = {
     "fragments": 0.07, "plates": 0.07, "needles": 0.04, "sand_tube": 0.08, "soil": 0.06,
     "sintered": 0.05, "branched": 0.03,
 }  # fmt: skip
-PRESETS = (*_PACKINGS, "varied")
+# Without those whose particles nobody would see in strong noise: nearly as dark as what they lie
+# in, or parted by nothing but thin cracks.
+_NOISY = {name: share for name, share in _VARIED.items() if name not in ("soil", "fragments")}
+# Noise of a voxel, in contrasts of the faintest phase: where a run begins to denoise, and beyond.
+_STRONG_NOISE = (0.35, 1.0)
+PRESETS = (*_PACKINGS, "varied", "noisy")
 
 
 def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> PackingSettings:
@@ -179,8 +184,10 @@ def random_scene(
     rng: np.random.Generator, preset: str, shape: Shape, diameter: float
 ) -> SceneSettings:
     """Settings of one scene of `preset`, mean particle diameter in voxels."""
-    if preset == "varied":
-        preset = str(rng.choice(list(_VARIED), p=list(_VARIED.values())))
+    noisy = preset == "noisy"
+    if preset in ("varied", "noisy"):
+        shares = np.array(list((_NOISY if noisy else _VARIED).values()))
+        preset = str(rng.choice(list(_NOISY if noisy else _VARIED), p=shares / shares.sum()))
     packing = _random_packing(rng, preset, diameter)
     inside = random_inside(rng)
     surroundings = random_surroundings(rng, shape, diameter)
@@ -233,7 +240,25 @@ def random_scene(
     imaging = replace(imaging, blur=min(imaging.blur, 0.1 * diameter / imaging.coarseness))
     if packing.fragmented or packing.fill > 0.5:
         surroundings = replace(surroundings, spacers=0.0)
+    if noisy:
+        imaging, inside = _strong_noise(rng, imaging, inside)
     return SceneSettings(packing, inside, surroundings, imaging, inverted)
+
+
+def _strong_noise(
+    rng: np.random.Generator, imaging: ImagingSettings, inside: InsideSettings
+) -> tuple[ImagingSettings, InsideSettings]:
+    """Noise that drowns all that is faint or fine, as a run denoises it; no faint particles."""
+    imaging = replace(
+        imaging,
+        noise=log_uniform(rng, *_STRONG_NOISE) * min(inside.levels),
+        # Noise as coarse as the particles' details cannot be told from them.
+        coarseness=min(imaging.coarseness, 1.3),
+        rings=min(imaging.rings, 0.15),
+        stripes=0.0,
+        grey_levels=0,
+    )
+    return imaging, replace(inside, level_jitter=min(inside.level_jitter, 0.15))
 
 
 def simulate_scene(rng: np.random.Generator, settings: SceneSettings, shape: Shape) -> tuple[
