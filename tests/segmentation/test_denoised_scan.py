@@ -62,7 +62,13 @@ def grey(clean: np.ndarray) -> np.ndarray:
 
 def denoising(grey: np.ndarray, least: float = 2.5, scale: float = 1.0) -> Denoising | None:
     return denoising_for(
-        ArrayVolume(grey), NORMALISATION, least, DIAMETER, scale, Progress(), CancelToken()
+        ArrayVolume(grey),
+        card(2.5).normalisation,
+        least,
+        DIAMETER,
+        scale,
+        Progress(),
+        CancelToken(),
     )
 
 
@@ -195,7 +201,9 @@ def test_measuring_can_be_cancelled(grey: np.ndarray) -> None:
     cancel = CancelToken()
     cancel.cancel()
     with pytest.raises(Cancelled):
-        denoising_for(ArrayVolume(grey), NORMALISATION, 2.5, DIAMETER, 1.0, Progress(), cancel)
+        denoising_for(
+            ArrayVolume(grey), card(2.5).normalisation, 2.5, DIAMETER, 1.0, Progress(), cancel
+        )
 
 
 @pytest.mark.parametrize("limit", [None, -0.25])
