@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from particleseg_app.gui.panels.particle_table import ParticleTablePanel
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEFT_WIDTH, RIGHT_WIDTH = 290, 420
+LEFT_WIDTH, RIGHT_WIDTH, NARROWEST_RIGHT = 290, 420, 330
 
 
 class ProjectPage(QWidget):
@@ -48,6 +49,8 @@ class ProjectPage(QWidget):
         self._shown: Shown | None = None
         self._no_3d = False
         self._arranged = False
+        self._rows_known = False  # of the right column, from another day
+        self._by_hand = False  # the columns, by the user, now or another day
         self._mended_boxes: list[Box] = []
         self.appearance = ParticleAppearance(self)
         self.appearance.changed.connect(self._take_look)
@@ -97,7 +100,7 @@ class ProjectPage(QWidget):
         self.right.addWidget(self.table)
         self.right.setSizes([380, 380])
         self.right.setChildrenCollapsible(False)
-        right.setMinimumWidth(330)
+        right.setMinimumWidth(NARROWEST_RIGHT)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         for part in (left, self._centre, right):
             self.splitter.addWidget(part)
@@ -105,6 +108,7 @@ class ProjectPage(QWidget):
             self.splitter.setStretchFactor(place, stretch)
             self.splitter.setCollapsible(place, False)
         self.splitter.setSizes([LEFT_WIDTH, 600, RIGHT_WIDTH])
+        self.splitter.splitterMoved.connect(lambda _place, _number: self._on_moved_by_hand())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.splitter)
@@ -258,10 +262,25 @@ class ProjectPage(QWidget):
     def _arrange(self) -> None:
         """Share out the window the first time that particles are shown."""
         self._arranged = True
-        right = min(720, max(RIGHT_WIDTH, int(0.28 * self.width())))
-        self.splitter.setSizes([LEFT_WIDTH, self.width() - LEFT_WIDTH - right, right])
-        upper = min(440, int(0.46 * self.height()))
-        self.right.setSizes([upper, self.height() - upper])
+        self._arrange_columns()
+        if not self._rows_known:
+            upper = min(440, int(0.46 * self.height()))
+            self.right.setSizes([upper, self.height() - upper])
+
+    def _arrange_columns(self) -> None:
+        """The pictures get the most; in a narrow window the table gives way."""
+        width = self.width()
+        right = min(720, max(RIGHT_WIDTH, int(0.28 * width)))
+        right = max(NARROWEST_RIGHT, min(right, int(0.43 * (width - LEFT_WIDTH))))
+        self.splitter.setSizes([LEFT_WIDTH, width - LEFT_WIDTH - right, right])
+
+    def _on_moved_by_hand(self) -> None:
+        self._by_hand = True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        if self._arranged and not self._by_hand:
+            self._arrange_columns()
 
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
         """Give lengths in µm from now on."""
@@ -335,17 +354,19 @@ class ProjectPage(QWidget):
 
     def save_layout(self) -> None:
         store = settings()
-        if self._arranged:
+        if self._by_hand:
             store.setValue("layout/splitter", self.splitter.saveState())
+        if self._arranged:
             store.setValue("layout/right", self.right.saveState())
         store.setValue("plot/weighting", self.sizes.weighting)
 
     def restore_layout(self) -> None:
         store = settings()
-        for name, splitter in (("splitter", self.splitter), ("right", self.right)):
-            state = store.value(f"layout/{name}")
-            if state is not None:
-                self._arranged = splitter.restoreState(state)
+        columns, rows = store.value("layout/splitter"), store.value("layout/right")
+        if columns is not None:
+            self._by_hand = self._arranged = self.splitter.restoreState(columns)
+        if rows is not None:
+            self._rows_known = self.right.restoreState(rows)
         self.sizes.set_weighting(str(store.value("plot/weighting", "volume")))
 
     def stop(self) -> None:

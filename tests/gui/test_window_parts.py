@@ -232,3 +232,30 @@ def test_the_command_line_knows_its_version(capsys: pytest.CaptureFixture[str]) 
         main(["--version"])
     assert ended.value.code == 0
     assert "ParticleSeg" in capsys.readouterr().out
+
+
+def test_the_pictures_get_the_room_of_a_window_that_grows(qtbot: QtBot) -> None:
+    from particleseg_app.gui.project_page import ProjectPage
+
+    page = ProjectPage()
+    qtbot.addWidget(page)
+    page.resize(960, 600)
+    page.show()
+    page._side.show()
+    page._arrange()
+    for width in (960, 1280, 2560, 1280):
+        page.resize(width, 700)
+        qtbot.wait(20)
+        left, centre, right = page.splitter.sizes()
+        assert centre > right, width
+        assert right >= 330
+    page.resize(2560, 1300)
+    qtbot.wait(20)
+    assert page.splitter.sizes()[2] <= 720
+    # Whoever has moved a column finds it where it was.
+    page.splitter.setSizes([290, 1000, 1270])
+    page.splitter.splitterMoved.emit(1300, 2)
+    page.resize(2500, 1300)
+    qtbot.wait(20)
+    assert page.splitter.sizes()[2] > 1000
+    page.stop()
