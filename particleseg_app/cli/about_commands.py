@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from particleseg_app.models import ModelEntry
 
 
+# What a card calls its figures, for people.
+_FIGURES = {"scenes": "measured on", "f1": "F1", "volumes": "scans measured on"} | {
+    f"f1_{what}{when}": f"F1 {what}{f', {said}' if said else ''}"
+    for what in ("match", "instance")
+    for when, said in (("", ""), ("_before", "before the training"))
+}
+
+
 def info(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A project, a scan or a model folder.")
@@ -99,7 +107,8 @@ def _model_info(entry: ModelEntry) -> None:
         if value:
             _line(name, value)
     for name, value in card.figures.items():
-        _line(str(name), str(value))
+        if isinstance(value, str | int | float):  # a list of what each scan gave is for programs
+            _line(_FIGURES.get(str(name), str(name).replace("_", " ")), str(value))
 
 
 def _line(name: str, value: str) -> None:

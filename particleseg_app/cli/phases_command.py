@@ -64,6 +64,7 @@ def phases(
         run_id = finished_run(opened, run)
         if remove:
             remove_run_phases(opened, run_id)
+            typer.echo(f"The phases of {run_id} are removed.")
             return
         if not only_show:
             _set(opened, run_id, limits, words, count, again, progress, cancel)

@@ -58,6 +58,7 @@ def train(
 ) -> None:
     """Train a model. The same command goes on with a training that was stopped."""
     from particleseg_app.models import choose_device, find_model
+    from particleseg_app.segmentation.failures import failures_in_words
     from particleseg_app.training import TrainingPlan, train_model
     from particleseg_app.training.recipes import default_recipe, find_recipe
     from particleseg_app.training.training_plan import begun_recipe
@@ -91,7 +92,8 @@ def train(
         seed=seed,
     )
     try:
-        with long_work() as (progress, cancel):
+        # Scans are simulated and models written outside of the training itself.
+        with long_work() as (progress, cancel), failures_in_words(work.parent):
             entry = train_model(plan, out, work, chosen.id, progress, cancel)
     except Cancelled:
         typer.echo("Stopped; the same command goes on with the training.", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ _GONE = {
 }
 # In the texts of errors that have no number: HDF5's, and those of torch's back ends.
 _FULL_TEXTS = ("No space left", "Disk quota exceeded")
+# What torch says when a file of weights could not be written; the disk itself must say why.
+_WRITE_TEXTS = ("inline_container", "PytorchStreamWriter")
+_HARDLY_FREE_BYTES = 64 * 1024**2
 _GONE_TEXTS = ("Input/output error", "Stale file handle", "No such device")
 _CARD_TEXTS = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "cuDNN error", "HIP error")
 
@@ -43,7 +47,8 @@ def in_words(error: Exception, folder: Path) -> RunError | None:
     if not isinstance(error, OSError | RuntimeError):
         return None
     number = getattr(error, "errno", None)
-    if number in _FULL or any(part in text for part in _FULL_TEXTS):
+    full = number in _FULL or any(part in text for part in _FULL_TEXTS)
+    if full or (any(part in text for part in _WRITE_TEXTS) and _hardly_free(folder)):
         return RunError(
             f"There is no space left on the disk that holds {folder}.",
             f"Free some space and {_CONTINUE}",
@@ -80,6 +85,13 @@ def _is_of_card(error: RuntimeError, text: str) -> bool:
 
     kinds = (torch.OutOfMemoryError, torch.AcceleratorError)
     return isinstance(error, kinds) or any(part in text for part in _CARD_TEXTS)
+
+
+def _hardly_free(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _HARDLY_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _is_there(folder: Path) -> bool:

@@ -49,8 +49,8 @@ from particleseg_app.units import diameter_in_voxels
 from particleseg_app.volumes import Scan
 
 NOTHING_FOUND = (
-    "No particles were found. Check voxel size and particle diameter, and that the particles are "
-    "brighter than what surrounds them."
+    "No particles were found. Check voxel size and particle diameter{threshold}, and that the "
+    "particles are brighter than what surrounds them."
 )
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
@@ -246,7 +246,8 @@ def _segment(
         memory_limit_bytes,
     )
     if found.count == 0:
-        progress.note(NOTHING_FOUND)
+        also = ", the threshold" if settings.method == "threshwater" else ""
+        progress.note(NOTHING_FOUND.format(threshold=also))
     summary |= {
         "particle_count": found.count,
         "containers_left_out": found.left_out.count,

@@ -246,7 +246,7 @@ def test_the_pictures_get_the_room_of_a_window_that_grows(qtbot: QtBot) -> None:
     for width in (960, 1280, 2560, 1280):
         page.resize(width, 700)
         qtbot.wait(20)
-        left, centre, right = page.splitter.sizes()
+        _left, centre, right = page.splitter.sizes()
         assert centre > right, width
         assert right >= 330
     page.resize(2560, 1300)

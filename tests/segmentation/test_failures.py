@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -92,3 +93,13 @@ def test_notes_that_are_damaged_are_left_out(tmp_path: Path, content: str) -> No
 def test_an_attempt_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     RunClock(tmp_path / "not there").end()
     assert not (tmp_path / "not there").exists()
+
+
+def test_torch_on_a_full_disk_is_told_by_the_disk(tmp_path: Path, monkeypatch) -> None:
+    error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+    assert in_words(error, tmp_path) is None  # there is room, so it is something else
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage._replace(free=4096))
+    problem = in_words(error, tmp_path)
+    assert problem is not None
+    assert "no space left on the disk" in problem.sentence

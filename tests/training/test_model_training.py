@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -326,3 +327,15 @@ def test_impossible_trainings_are_told_in_a_sentence(
     assert words in told.err
     assert told.out == ""
     assert not (tmp_path / "model").exists()
+
+
+def test_a_disk_that_is_full_before_the_first_step_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("particleseg_app.training.simulated_source.fill_pool", full)
+    command = ["train", "--simulated", "4", "--steps", "1", "--out", str(tmp_path / "model")]
+    assert main(command) == 1
+    assert "There is no space left on the disk" in capsys.readouterr().err
