@@ -52,10 +52,11 @@ class Normalisation:
         """The scaling for one scan, from the statistics of all of its voxels."""
         if self.scheme == "fixed":
             return GreyScaling(-math.inf, math.inf, self.mean, self.std)
-        low = statistics.percentile(self.low_percentile)
-        high = statistics.percentile(self.high_percentile)
         edges = np.asarray(statistics.histogram_edges, dtype=np.float64)
-        counts = np.asarray(statistics.histogram_counts, dtype=np.float64)
+        # What was filled in far from all other grey values would leave these no contrast.
+        counts = statistics.counts_without_far_padding().astype(np.float64)
+        low = statistics.percentile_of(counts, self.low_percentile)
+        high = statistics.percentile_of(counts, self.high_percentile)
         sparse = statistics.sparse_bright()
         if sparse is not None:
             # As if they were more: else they would be clipped away, and what is left is noise.

@@ -96,7 +96,8 @@ class GreyStatistics:
         grey = (self.histogram_edges[:-1] + self.histogram_edges[1:]) / 2
         mode = self._most_frequent(counts, grey)
         half = self.percentile_of(np.where(grey <= mode, counts, 0.0), 50)
-        width = float(np.diff(self.histogram_edges).max())
+        # The bins at the ends may be far wider (`GreyCounter`).
+        width = float(np.median(np.diff(self.histogram_edges)))
         deviation = max((mode - half) / _HALF_OF_NORMAL, width / 2)
         bright = grey > mode + _FAR * deviation
         share = float(counts[bright].sum()) / total
@@ -162,17 +163,43 @@ class GreyStatistics:
         last = int(np.searchsorted(cumulative, 0.999 * cumulative[-1]))
         return int(np.count_nonzero(counts[first : last + 1]))
 
+    def counts_without_far_padding(self) -> np.ndarray:
+        """The histogram without voxels that were filled in with a grey value far from all others.
+
+        The lowest or the highest one; it lies farther off than the others are spread (0.5 to 99.5
+        percentiles), so that beside it they would hardly differ.
+        """
+        counts = self.histogram_counts
+        if np.count_nonzero(counts) <= 4:
+            return counts
+        for index in (0, counts.size - 1):
+            rest = counts.copy()
+            rest[index] = 0
+            if not self._is_padding(index):
+                continue
+            low, high = self.percentile_of(rest, 0.5), self.percentile_of(rest, 99.5)
+            value = self.minimum if index == 0 else self.maximum
+            if high > low and max(low - value, value - high) > high - low:
+                counts = np.where(rest > 0, counts, 0)
+        return counts
+
+    def _is_padding(self, index: int) -> bool:
+        """Whether one single grey value holds far more voxels than its neighbours, and many."""
+        counts = self.histogram_counts
+        return _stands_alone(counts, index) and counts[index] > _PADDING_SHARE * counts.sum()
+
     def _counts_without_padding(self) -> np.ndarray:
         """The histogram without a spike of voxels that were only filled in around the sample.
 
-        Padding is one single grey value, 0 or the lowest, that holds more than 5 % of the voxels
-        and far more than its neighbours. A scan of very few grey values has no padding.
+        Padding is one single grey value, 0 or the lowest (the highest where it lies far off), that
+        holds more than 5 % of the voxels and far more than its neighbours. A scan of very few grey
+        values has no padding.
         """
-        counts = self.histogram_counts.copy()
+        counts = self.counts_without_far_padding().copy()
         if np.count_nonzero(counts) <= 4:
             return counts
         for index in self._padding_candidates():
-            if _stands_alone(counts, index) and counts[index] > _PADDING_SHARE * counts.sum():
+            if self._is_padding(index):
                 counts[index] = 0
         return counts
 

@@ -220,6 +220,10 @@ def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     y, x = np.mgrid[-1:1:112j, -1:1:112j]
     cupped = plain * (1 - 0.6 * (1 - np.clip(np.hypot(y, x), 0, 1) ** 2))
     yield "cupping: the middle 60 % darker", cupped.astype(np.float32), labels
+    seen = np.broadcast_to(np.hypot(y, x) < 1, labels.shape)
+    for filled, word in ((-7.0, "dark"), (9.0, "bright")):
+        name = f"a round field of view, {word} outside: 5 times as far off as grey values differ"
+        yield name, np.where(seen, plain, filled).astype(np.float32), np.where(seen, labels, 0)
     yield "particles darker than the matrix (not what it is made for)", -plain, labels
 
 

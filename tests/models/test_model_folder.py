@@ -30,7 +30,10 @@ class Statistics:
     histogram_edges = np.arange(-0.5, 100)
     histogram_counts = np.full(100, 7)
 
-    def percentile(self, percent):
+    def counts_without_far_padding(self):
+        return self.histogram_counts
+
+    def percentile_of(self, counts, percent):
         return percent * 0.99
 
     def sparse_bright(self):

@@ -81,6 +81,73 @@ def test_one_wild_value_does_not_spoil_the_histogram() -> None:
     assert statistics.percentile(50) == pytest.approx(float(np.median(values)), abs=0.01)
 
 
+@pytest.mark.parametrize("wild", [1e6, -1e6])
+@pytest.mark.parametrize("times", [1, 60])
+def test_wild_values_in_small_slices_do_not_spoil_the_histogram(wild: float, times: int) -> None:
+    values = _two_peaks("float32", 0.1, 0.4, 0.04)
+    slices = np.tile(values, 3).reshape(60, -1)  # 5000 voxels each, as of a small cut-out
+    slices[2, 100 : 100 + times] = wild
+    statistics = _statistics(*slices)
+    assert 0.2 < statistics.matrix_and_particle_threshold() < 0.3
+    assert statistics.percentile(50) == pytest.approx(float(np.median(values)), abs=0.01)
+    assert statistics.sparse_bright() is None
+    assert statistics.voxel_count == slices.size
+
+
+def test_grey_values_that_come_late_are_told_apart() -> None:
+    rng = np.random.default_rng(3)
+    air = rng.normal(0, 1e-3, (30, 50_000)).astype(np.float32)
+    sample = _two_peaks("float32", 1.0, 4.0, 0.1).reshape(2, -1)
+    statistics = _statistics(*air, *np.tile(sample, (15, 1)))
+    assert statistics.percentile(90) == pytest.approx(4.0, abs=0.2)
+    assert statistics.percentile(60) == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "far"),
+    [("uint16", 0), ("uint16", 65_535), ("float32", -9e6), ("float32", 9e6), ("int32", -(2**31))],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_filled_in_far_off_does_not_change_the_grey_scale(
+    dtype: str, far: float, late: bool
+) -> None:
+    values = _two_peaks(dtype, 32_000, 35_000, 300).reshape(20, -1)
+    padding = np.full_like(values, far)
+    padded = np.hstack([values, padding]) if not late else np.vstack([values, padding])
+    alone, beside = _statistics(*values), _statistics(*padded)
+    normalisation = Normalisation("scan_clipped")
+    wanted, found = normalisation.for_scan(alone), normalisation.for_scan(beside)
+    for name in ("low", "high", "mean", "std"):
+        # Floats whose range was not known from the start have coarser bins.
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=60)
+    assert 32_800 < beside.matrix_and_particle_threshold() < 34_200
+    assert 30_000 < beside.display_range()[0] < beside.display_range()[1] < 37_000
+
+
+def test_what_was_filled_in_near_the_other_grey_values_counts() -> None:
+    values = _two_peaks("uint16", 20_000, 30_000, 1000)
+    padded = _statistics(np.concatenate([values, np.full(values.size, 12_000, np.uint16)]))
+    assert Normalisation("scan_clipped").for_scan(padded).mean < 20_000
+    # Bright particles cut off at the end of the grey range are no padding.
+    cut = np.minimum(values.astype(int) * 3, 65_535).astype(np.uint16)
+    assert np.array_equal(
+        _statistics(cut).counts_without_far_padding(), _statistics(cut).histogram_counts
+    )
+
+
+def test_numbers_that_stand_for_no_value_are_counted_and_set_to_0() -> None:
+    values = _two_peaks("float32", 0.1, 0.4, 0.04)
+    values[:20_000] = np.finfo(np.float32).min
+    values[20_000:20_010] = 3e38
+    counter = GreyCounter(values.dtype)
+    counter.add(values)
+    assert not values[:20_010].any()
+    statistics = counter.result()
+    assert statistics.not_finite == pytest.approx(0.2001)
+    assert -0.2 < statistics.minimum <= statistics.maximum < 0.7
+    assert any("no number" in warning for warning in statistics.warnings())
+
+
 def test_clipped_grey_values_are_warned_of() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(200, 40, 100_000).clip(0, 255).astype(np.uint8)
