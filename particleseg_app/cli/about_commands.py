@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 # What a card calls its figures, for people.
-_FIGURES = {"scenes": "measured on", "f1": "F1", "volumes": "scans measured on"} | {
-    f"f1_{what}{when}": f"F1 {what}{f', {said}' if said else ''}"
-    for what in ("match", "instance")
-    for when, said in (("", ""), ("_before", "before the training"))
+_FIGURES = {
+    "scenes": "measured on",
+    "volumes": "scans measured on",
+    "f1": "F1",
+    "f1_match": "F1 match",
+    "f1_instance": "F1 instance",
 }
 
 
@@ -59,7 +61,8 @@ def _project_info(path: Path) -> None:
         for scan in project.scans:
             typer.echo(f"Scan {scan.id}: {scan.name}")
             _line("size", f"{_shape(scan.shape)}, {scan.dtype}")
-            _line("voxel size", _size(scan.voxel_size_um))
+            voxel = scan.voxel_size_um
+            _line("voxel size", _size(None) if voxel is None else f"{voxel:.6g} µm")
             _line("particle diameter", _size(scan.particle_diameter_um))
             _line("imported from", scan.source)
             for run in project.runs:
@@ -86,7 +89,7 @@ def _scan_info(path: Path) -> None:
     _line("size", f"{_shape(source.shape)}, {source.dtype}, {_bytes(source.bytes)}")
     proposed = source.proposed_voxel_size_um
     origin = f" (from {source.voxel_size_origin})" if source.voxel_size_origin else ""
-    _line("voxel size", "not stated" if proposed is None else _size(proposed) + origin)
+    _line("voxel size", "not stated" if proposed is None else f"{proposed:.6g} µm{origin}")
     for remark in getattr(source, "remarks", ()):
         _line("remark", remark)
 
@@ -108,7 +111,9 @@ def _model_info(entry: ModelEntry) -> None:
             _line(name, value)
     for name, value in card.figures.items():
         if isinstance(value, str | int | float):  # a list of what each scan gave is for programs
-            _line(_FIGURES.get(str(name), str(name).replace("_", " ")), str(value))
+            plain = str(name).removesuffix("_before")
+            said = _FIGURES.get(plain, plain.replace("_", " "))
+            _line(said if plain == name else f"{said}, before the training", str(value))
 
 
 def _line(name: str, value: str) -> None:

@@ -30,9 +30,11 @@ def list_all(verbose: Verbose = False) -> None:
         typer.echo("No models are installed.")
     for entry in entries:
         card = entry.card
-        typer.echo(f"{entry.name}: {card.title}, version {card.version}")
-        if card.purpose:
-            typer.echo(f"  {card.purpose}")
+        version = card.version if card.version == "imported" else f"version {card.version}"
+        typer.echo(f"{entry.name}: {card.title}, {version}")
+        for text in [card.purpose] if card.purpose else [card.made_from, card.limits]:
+            if text:
+                typer.echo(f"  {text}")
 
 
 @app.command("import")

@@ -12,7 +12,6 @@ from particleseg_app.cli.cost_lines import cost_lines
 from particleseg_app.cli.options import ClusterAddress, Verbose, cluster_workers
 from particleseg_app.cli.progress_display import duration, long_work
 from particleseg_app.errors import Cancelled, ScanError
-from particleseg_app.units import format_micrometres
 
 if TYPE_CHECKING:
     from particleseg_app.projects.entries import ScanEntry
@@ -191,7 +190,7 @@ def _warn_of_other_voxel_size(source: ScanSource, voxel_size_um: float) -> None:
     proposed = source.proposed_voxel_size_um
     if proposed is not None and abs(proposed / voxel_size_um - 1) > 0.01:
         typer.echo(
-            f"Note: the scan itself states a voxel size of {format_micrometres(proposed)} "
-            f"({source.voxel_size_origin}); {format_micrometres(voxel_size_um)} is used.",
+            f"Note: the scan itself states a voxel size of {proposed:.6g} µm "
+            f"({source.voxel_size_origin}); {voxel_size_um:.6g} µm is used.",
             err=True,
         )

@@ -30,6 +30,7 @@ from particleseg_app.models.model_folder import (
     checked_architecture,
     is_bundled,
     load_network,
+    model_root,
     open_model,
     user_model_root,
 )
@@ -335,9 +336,13 @@ def _clean_name(name: str) -> str:
 
 
 def remove_model(entry: ModelEntry) -> None:
-    """Remove an imported model; a bundled one stays (`ModelError`)."""
+    """Remove an imported model; a bundled one and other folders stay (`ModelError`)."""
     if entry.folder.parent != user_model_root():
+        if entry.folder.parent == model_root():
+            raise ModelError(
+                f"The model “{entry.name}” is part of the program.", "Only imported models can go."
+            )
         raise ModelError(
-            f"The model “{entry.name}” is part of the program.", "Only imported models can go."
+            f"{entry.folder} is no imported model.", "Remove the folder itself if you like."
         )
     shutil.rmtree(entry.folder)

@@ -42,7 +42,7 @@ def opening_lines(
         length = f"{task.minutes:g} minutes"
     lines = [
         f"Model “{name}”, recipe {task.recipe.name}, on {device}, from {start}.",
-        f"Trained on {' and '.join(data)}, {length}; a step takes "
+        f"Trains on {' and '.join(data)}, {length}; a step takes "
         f"{several(task.batch, 'patch', 'patches')} of {task.edge} voxels along each edge at the "
         "working scale.",
     ]

@@ -360,7 +360,7 @@ def test_a_model_is_imported_listed_and_removed(tmp_path, monkeypatch, capsys):
     folder = str(write_tiny_model(tmp_path / "tiny").folder)
     assert main(["model", "import", folder, "--name", "mine"]) == 0
     assert main(["model", "list"]) == 0
-    assert "mine: mine, version imported" in capsys.readouterr().out
+    assert "mine: mine, imported\n" in capsys.readouterr().out
     assert main(["model", "import", folder, "--name", "mine"]) == 1
     assert "There is a model “mine” already." in capsys.readouterr().err
     assert main(["model", "remove", "mine"]) == 0
@@ -561,3 +561,20 @@ def test_grey_values_that_may_spoil_the_run_are_told_as_in_the_window(tmp_path, 
     )
     assert main(["segment", str(tmp_path / "mask.tif"), *command[2:-1], str(tmp_path / "b")]) == 0
     assert "it looks as if it was segmented before" in capsys.readouterr().err
+
+
+def test_info_gives_the_voxel_size_in_full_and_figures_by_their_names(tmp_path, capsys):
+    from tests.models.tiny_model import write_tiny_model
+
+    path = tmp_path / "balls.tif"
+    write_scan(path)
+    sizes = ["--voxel-size-um", "13.15", "--particle-diameter-um", "158", *SETTINGS[4:]]
+    assert main(["segment", str(path), *sizes, "--out", str(tmp_path / "project")]) == 0
+    assert main(["info", str(tmp_path / "project")]) == 0
+    assert "voxel size: 13.15 µm" in capsys.readouterr().out
+    figures = {"f1_match": 0.9, "f1_match_before": 0.8, "merger_ratio": 0.1, "scans": [1, 2]}
+    folder = write_tiny_model(tmp_path / "tiny", card_changes={"figures": figures}).folder
+    assert main(["info", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "  F1 match: 0.9\n  F1 match, before the training: 0.8\n  merger ratio: 0.1\n" in told
+    assert "[1, 2]" not in told

@@ -214,7 +214,10 @@ def test_an_imported_model_can_be_removed_and_a_bundled_one_not(tmp_path):
     with pytest.raises(ModelError, match="no model"):
         find_model("mine")
     with pytest.raises(ModelError, match="part of the program"):
+        remove_model(find_model("default"))
+    with pytest.raises(ModelError, match="is no imported model"):
         remove_model(tiny)
+    assert find_model("default").folder.exists()
     assert tiny.folder.exists()
 
 

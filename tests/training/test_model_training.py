@@ -230,7 +230,7 @@ def test_the_log_says_what_is_trained_how_to_read_it_and_how_good_it_became(
         train(plan, tmp_path, stop)
     begun = log_of(tmp_path)
     assert "Model “model”, recipe compact, on cpu, from a new network." in begun
-    assert "Trained on 2 labelled patches, 4 steps; a step takes 2 patches of 16 voxels" in begun
+    assert "Trains on 2 labelled patches, 4 steps; a step takes 2 patches of 16 voxels" in begun
     assert "Held back for measuring: " in begun
     assert "Dice from 0 to 1, the higher the better" in begun
     assert begun.rstrip().splitlines()[-1].endswith("; the same command goes on.")
