@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from particleseg_app.cli.options import Verbose
+from particleseg_app.errors import UserError
 from particleseg_app.units import format_micrometres
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ def devices(verbose: Verbose = False) -> None:
 
 def _project_info(path: Path) -> None:
     from particleseg_app.projects import Project
-    from particleseg_app.segmentation import run_state
 
     with Project.open(path, read_only=True) as project:
         typer.echo(f"Project {project.name}")
@@ -67,17 +67,28 @@ def _project_info(path: Path) -> None:
             _line("imported from", scan.source)
             for run in project.runs:
                 if run.scan_id == scan.id:
-                    state = run_state(project.run_folder(run.id))
-                    what = state.status
-                    if state.summary is not None:
-                        what += f", {state.summary['particle_count']} particles"
-                    elif state.message:
-                        what += f" ({state.message})"
+                    what, findings = _run_info(project.run_folder(run.id))
                     _line(f"run {run.id}", f"{run.name}, {_settings(run.settings)}: {what}")
-                    for note in state.findings:
-                        typer.echo(f"    {note}")
+                    for finding in findings:
+                        typer.echo(f"    {finding}")
         if not project.scans:
             typer.echo("  no scans yet")
+
+
+def _run_info(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """State of a run in words, and what it found out; a damaged one hides no other run."""
+    from particleseg_app.segmentation import run_state
+
+    try:
+        state = run_state(folder)
+    except UserError as error:
+        return f"damaged ({error})", ()
+    if state.summary is not None:
+        return (
+            f"{state.status}, {state.summary.get('particle_count', '?')} particles",
+            state.findings,
+        )
+    return f"{state.status} ({state.message})" if state.message else state.status, ()
 
 
 def _scan_info(path: Path) -> None:

@@ -162,4 +162,5 @@ def _export_error(path: Path, kind: str, error: Exception) -> ExportError:
         return ExportError(f"The folder {path.parent} cannot be written to.", another)
     if getattr(error, "errno", None) == errno.EFBIG:
         return ExportError(f"{path} becomes too large for this disk.", "Choose another disk.")
-    return ExportError(f"{path} cannot be written ({error}).", another)
+    reason = getattr(error, "strerror", None) or error
+    return ExportError(f"{path} cannot be written ({reason}).", another)

@@ -80,7 +80,9 @@ def segment(
     check_memory_limit(memory_limit_bytes)
     if (run_folder / SUMMARY).exists():
         check_same_settings(run_folder, settings)
-        return finished_result(run_folder)
+        if (run_folder / LABELS).exists():
+            return finished_result(run_folder)
+        (run_folder / SUMMARY).unlink()  # somebody took the labels away: they are made again
     clock = RunClock(run_folder)
     try:
         return _segment(

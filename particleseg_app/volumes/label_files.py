@@ -86,6 +86,8 @@ def open_label_file(path: Path) -> LabelFile:
     when the file is none of these. Negative and fractional numbers are found when they are read.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ScanError(f"{path} is a folder.", "Give a .tif or .h5 file with labels.")
     if not path.is_file():
         raise ScanError(f"There is no file {path}.", "Check the path.")
     suffix = path.suffix.lower()

@@ -578,3 +578,28 @@ def test_info_gives_the_voxel_size_in_full_and_figures_by_their_names(tmp_path, 
     told = capsys.readouterr().out
     assert "  F1 match: 0.9\n  F1 match, before the training: 0.8\n  merger ratio: 0.1\n" in told
     assert "[1, 2]" not in told
+
+
+def test_a_damaged_run_does_not_hide_the_others(finished, tmp_path, capsys):
+    project = tmp_path / "copy"
+    shutil.copytree(finished, project)
+    command = ["segment", str(project / "labels.tif"), *SETTINGS, "--out", str(project)]
+    assert main(command) == 0
+    (project / "runs" / "run-001" / "summary.json").write_text("garbage")
+    capsys.readouterr()
+    assert main(["info", str(project)]) == 0
+    told = capsys.readouterr().out
+    assert "run run-001" in told
+    assert "damaged (" in told
+    assert "run run-002" in told
+
+
+def test_a_file_that_cannot_be_written_and_a_folder_of_labels_are_told(finished, scan, capsys):
+    if not Path("/proc").is_dir():
+        pytest.skip("needs a place where nobody can write")
+    assert main(["export", str(finished), "--csv", "/proc/table.csv"]) == 1
+    told = capsys.readouterr().err
+    assert "cannot be written" in told
+    assert "Errno" not in told
+    assert main(["evaluate", str(scan.parent), str(scan)]) == 1
+    assert "is a folder. Give a .tif or .h5 file with labels." in capsys.readouterr().err

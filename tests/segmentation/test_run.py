@@ -168,6 +168,16 @@ def test_a_finished_run_is_returned_without_work(tmp_path, scan_path):
     assert again.summary == first.summary
 
 
+def test_labels_that_were_taken_away_are_made_again(tmp_path, scan_path):
+    with open_scan(scan_path) as scan:
+        first = segment(tmp_path / "run", scan, THRESHWATER, Progress(), CancelToken())
+        before = labels_of(first)
+        first.labels_path.unlink()
+        again = segment(tmp_path / "run", scan, THRESHWATER, Progress(), CancelToken())
+    assert np.array_equal(labels_of(again), before)
+    assert again.particle_count == first.particle_count
+
+
 def test_other_settings_do_not_continue_a_run(tmp_path, scan_path):
     run(tmp_path / "run", scan_path, THRESHWATER)
     with pytest.raises(RunError, match="other settings"):
