@@ -20,6 +20,7 @@ class InsideSettings:
     coated: float  # share of particles with a rim of another level
     cracked: float  # share of particles with a crack
     porous: float  # share of particles with pores
+    zoned: float = 0.0  # share of particles with strong zones (`_zones`)
 
 
 def random_inside(rng: np.random.Generator, phases: int | None = None) -> InsideSettings:
@@ -71,6 +72,35 @@ def _second_phase(rng: np.random.Generator, labels: np.ndarray, diameter: float)
     return smooth_noise(rng, labels.shape, length) > limit
 
 
+# No zone is fainter than the first, if the particle is not: it would be taken for the matrix. None
+# is brighter than the second: beside it all others would hardly differ from the matrix.
+FAINTEST_ZONE, BRIGHTEST_ZONE = 0.3, 8.0
+
+
+def _zones(rng: np.random.Generator, depth: np.ndarray, diameter: float) -> np.ndarray:
+    """By what the attenuation is multiplied: a rim, a core, bands or very bright specks.
+
+    `depth` in voxels below the particle's surface; float32.
+    """
+    kind = rng.choice(["rim", "core", "bands", "specks"], p=[0.35, 0.25, 0.2, 0.2])
+    if kind == "specks":
+        grains = smooth_noise(rng, depth.shape, rng.uniform(1.2, 3.0)) > rng.uniform(1.6, 2.2)
+        return np.where(grains & (depth > 1), log_uniform(rng, 3, 10), 1).astype(np.float32)
+    # Zones follow the surface, but not strictly.
+    uneven = smooth_noise(rng, depth.shape, 0.4 * diameter) * np.float32(rng.uniform(0, 1))
+    place = depth + uneven
+    if kind == "bands":
+        width = rng.uniform(1.8, max(2.0, 0.15 * diameter))
+        odd = np.floor(place / width).astype(int) % 2 == rng.integers(2)
+        return np.where(odd, rng.uniform(0.4, 0.7), rng.uniform(1.2, 1.8)).astype(np.float32)
+    if kind == "rim":
+        where, most = place < rng.uniform(1.2, max(1.5, 0.15 * diameter)), 4.0
+    else:
+        where, most = place > rng.uniform(0.12, 0.28) * diameter, 8.0
+    factor = rng.uniform(0.3, 0.65) if rng.random() < 0.5 else log_uniform(rng, 1.6, most)
+    return np.where(where, factor, 1).astype(np.float32)
+
+
 def attenuation_inside(
     rng: np.random.Generator,
     labels: np.ndarray,
@@ -99,6 +129,16 @@ def attenuation_inside(
         coated[0] = False
         rim = coated[labels] & (depth < rng.uniform(1.2, 3.0))
         volume[rim] *= np.float32(rng.choice([rng.uniform(0.6, 0.85), rng.uniform(1.2, 1.8)]))
+    if settings.zoned > 0:
+        zoned = rng.random(count + 1) < settings.zoned
+        zoned[0] = False
+        for part in np.array_split(np.flatnonzero(zoned), 2):  # two kinds in one scene
+            own = np.zeros(count + 1, bool)
+            own[part] = True
+            where = own[labels]
+            changed = (volume * _zones(rng, depth, diameter))[where]
+            faintest = np.minimum(volume[where], np.float32(FAINTEST_ZONE))
+            volume[where] = np.clip(changed, faintest, np.float32(BRIGHTEST_ZONE))
     particle = labels > 0
     if settings.texture > 0:
         field = smooth_noise(rng, shape, rng.uniform(1.0, 0.4 * diameter))

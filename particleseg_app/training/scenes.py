@@ -10,6 +10,7 @@ import numpy as np
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.training.beam_hardening import SampleCylinder
 from particleseg_app.training.container import distance_from_axis, random_layers, random_walls
+from particleseg_app.training.harder_scans import HARDER, harder
 from particleseg_app.training.imaging import ImagingSettings, random_imaging, take_scan
 from particleseg_app.training.inside import InsideSettings, attenuation_inside, random_inside
 from particleseg_app.training.packing import (
@@ -79,12 +80,10 @@ _VARIED = {
     "fragments": 0.07, "plates": 0.07, "needles": 0.04, "sand_tube": 0.08, "soil": 0.06,
     "sintered": 0.05, "branched": 0.03,
 }  # fmt: skip
-# Without those whose particles nobody would see in strong noise: nearly as dark as what they lie
-# in, or parted by nothing but thin cracks.
-_NOISY = {name: share for name, share in _VARIED.items() if name not in ("soil", "fragments")}
-# Noise of a voxel, in contrasts of the faintest phase: where a run begins to denoise, and beyond.
-_STRONG_NOISE = (0.35, 1.0)
-PRESETS = (*_PACKINGS, "varied", "noisy")
+# Without those whose particles nobody would see in strong noise or other flaws: nearly as dark as
+# what they lie in, or parted by nothing but thin cracks.
+_CLEAR = {name: share for name, share in _VARIED.items() if name not in ("soil", "fragments")}
+PRESETS = (*_PACKINGS, "varied", *HARDER)
 
 
 def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> PackingSettings:
@@ -184,10 +183,11 @@ def random_scene(
     rng: np.random.Generator, preset: str, shape: Shape, diameter: float
 ) -> SceneSettings:
     """Settings of one scene of `preset`, mean particle diameter in voxels."""
-    noisy = preset == "noisy"
-    if preset in ("varied", "noisy"):
-        shares = np.array(list((_NOISY if noisy else _VARIED).values()))
-        preset = str(rng.choice(list(_NOISY if noisy else _VARIED), p=shares / shares.sum()))
+    asked = preset
+    if preset == "varied" or preset in HARDER:
+        drawn = _CLEAR if preset in HARDER else _VARIED
+        shares = np.array(list(drawn.values()))
+        preset = str(rng.choice(list(drawn), p=shares / shares.sum()))
     packing = _random_packing(rng, preset, diameter)
     inside = random_inside(rng)
     surroundings = random_surroundings(rng, shape, diameter)
@@ -240,25 +240,9 @@ def random_scene(
     imaging = replace(imaging, blur=min(imaging.blur, 0.1 * diameter / imaging.coarseness))
     if packing.fragmented or packing.fill > 0.5:
         surroundings = replace(surroundings, spacers=0.0)
-    if noisy:
-        imaging, inside = _strong_noise(rng, imaging, inside)
+    if asked in HARDER:
+        imaging, inside = harder(rng, asked, imaging, inside)
     return SceneSettings(packing, inside, surroundings, imaging, inverted)
-
-
-def _strong_noise(
-    rng: np.random.Generator, imaging: ImagingSettings, inside: InsideSettings
-) -> tuple[ImagingSettings, InsideSettings]:
-    """Noise that drowns all that is faint or fine, as a run denoises it; no faint particles."""
-    imaging = replace(
-        imaging,
-        noise=log_uniform(rng, *_STRONG_NOISE) * min(inside.levels),
-        # Noise as coarse as the particles' details cannot be told from them.
-        coarseness=min(imaging.coarseness, 1.3),
-        rings=min(imaging.rings, 0.15),
-        stripes=0.0,
-        grey_levels=0,
-    )
-    return imaging, replace(inside, level_jitter=min(inside.level_jitter, 0.15))
 
 
 def simulate_scene(rng: np.random.Generator, settings: SceneSettings, shape: Shape) -> tuple[

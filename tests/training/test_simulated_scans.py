@@ -16,12 +16,19 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.training import PRESETS, sample_scan, simulate_scan, write_scan
+from particleseg_app.training import PRESETS, default_model, sample_scan, simulate_scan, write_scan
 from particleseg_app.training.compounds import COMPOUNDS
 from particleseg_app.training.contacts import contact_voxels
 from particleseg_app.training.container import WallSettings, distance_from_axis, paint_walls
+from particleseg_app.training.harder_scans import HARDER
 from particleseg_app.training.imaging import random_imaging, take_scan
-from particleseg_app.training.inside import _lamellae
+from particleseg_app.training.inside import (
+    BRIGHTEST_ZONE,
+    FAINTEST_ZONE,
+    InsideSettings,
+    _lamellae,
+    attenuation_inside,
+)
 from particleseg_app.training.packing import (
     Container,
     PackingSettings,
@@ -314,3 +321,61 @@ def test_bundled_sample_is_what_the_simulator_makes(tmp_path: Path) -> None:
         assert page.tags["ResolutionUnit"].value == 3
         assert np.array_equal(page.asarray(), scan.grey[3])
     assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), scan.labels)
+
+
+def test_zones_change_particles_from_within_and_keep_them_visible() -> None:
+    labels = np.zeros((64, 64, 64), np.uint32)
+    z, y, x = np.indices(labels.shape)
+    for number, centre in enumerate([(16, 16), (16, 48), (48, 16), (48, 48)], 1):
+        distance = np.sqrt((z - 32) ** 2 + (y - centre[0]) ** 2 + (x - centre[1]) ** 2)
+        labels[distance < 13] = number
+    depth = ndimage.distance_transform_edt(labels > 0).astype(np.float32)
+    plain = InsideSettings((1.0,), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    lowest, highest, rims = [], [], []
+    for seed in range(30):
+        inside = attenuation_inside(
+            np.random.default_rng(seed), labels, depth, replace(plain, zoned=1.0), 26.0
+        )
+        assert not inside[labels == 0].any()
+        levels = [inside[labels == number] for number in range(1, 5)]
+        assert all(np.ptp(level) > 0.15 for level in levels)
+        lowest.append(min(level.min() for level in levels))
+        highest.append(max(level.max() for level in levels))
+        rims.append(inside[(labels > 0) & (depth < 1.2)].mean())
+    assert min(lowest) >= FAINTEST_ZONE - 1e-6 and min(lowest) < 0.4
+    assert 5 < max(highest) <= BRIGHTEST_ZONE
+    assert min(rims) < 0.6 and max(rims) > 1.6
+    whole = attenuation_inside(np.random.default_rng(0), labels, depth, plain, 26.0)
+    assert np.array_equal(whole, (labels > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", HARDER)
+def test_harder_scans_are_harder_and_their_particles_can_be_seen(kind: str) -> None:
+    drawn = [
+        random_scene(np.random.default_rng(seed), kind, SMALL, 24.0).imaging for seed in range(40)
+    ]
+    usual = [random_imaging(np.random.default_rng(seed)) for seed in range(200)]
+    if kind == "noisy":
+        assert np.median([one.noise for one in drawn]) > max(one.noise for one in usual)
+    elif kind == "flawed":
+        for name in ("slice_steps", "edge_enhancement", "rings", "stripes"):
+            most = max(getattr(one, name) for one in usual)
+            assert any(getattr(one, name) > most for one in drawn), name
+        assert max(one.slice_steps for one in drawn) <= 0.5
+        assert max(one.noise for one in drawn) <= 0.15
+    else:
+        assert max(one.noise for one in drawn) <= 0.3 * FAINTEST_ZONE
+    scans = [simulate_scan(kind, seed, SMALL, 16.0) for seed in range(4)]
+    assert np.array_equal(simulate_scan(kind, 3, SMALL, 16.0).grey, scans[3].grey)
+    upright = [scan for scan in scans if not scan.settings["inverted"] and scan.labels.any()]
+    assert upright
+    for scan in upright:
+        beside = ndimage.binary_dilation(scan.labels > 0, iterations=4) & (scan.labels == 0)
+        brighter = scan.grey[scan.labels > 0] > np.median(scan.grey[beside])
+        assert brighter.mean() > 0.75
+
+
+def test_the_default_models_scenes_are_all_of_a_hundred() -> None:
+    assert set(default_model.PRESETS) <= set(PRESETS)
+    assert set(HARDER) <= set(default_model.PRESETS)
+    assert sum(default_model.PRESETS.values()) == pytest.approx(1)
