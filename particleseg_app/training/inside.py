@@ -78,14 +78,17 @@ FAINTEST_ZONE, BRIGHTEST_ZONE = 0.3, 8.0
 
 
 def _zones(rng: np.random.Generator, depth: np.ndarray, diameter: float) -> np.ndarray:
-    """By what the attenuation is multiplied: a rim, a core, bands or very bright specks.
+    """By what the attenuation is multiplied: a rim, a core, bands, mottles or very bright specks.
 
     `depth` in voxels below the particle's surface; float32.
     """
-    kind = rng.choice(["rim", "core", "bands", "specks"], p=[0.35, 0.25, 0.2, 0.2])
+    kind = rng.choice(["rim", "core", "bands", "mottles", "specks"], p=[0.3, 0.2, 0.15, 0.2, 0.15])
     if kind == "specks":
         grains = smooth_noise(rng, depth.shape, rng.uniform(1.2, 3.0)) > rng.uniform(1.6, 2.2)
         return np.where(grains & (depth > 1), log_uniform(rng, 3, 10), 1).astype(np.float32)
+    if kind == "mottles":
+        field = smooth_noise(rng, depth.shape, log_uniform(rng, 1.5, max(2.0, 0.25 * diameter)))
+        return np.exp(np.float32(rng.uniform(0.25, 0.55)) * field).astype(np.float32)
     # Zones follow the surface, but not strictly.
     uneven = smooth_noise(rng, depth.shape, 0.4 * diameter) * np.float32(rng.uniform(0, 1))
     place = depth + uneven

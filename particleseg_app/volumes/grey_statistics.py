@@ -14,6 +14,8 @@ _HALF_OF_NORMAL = 0.6745
 _FAR, _STANDS_OUT = 5.0, 7.0  # standard deviations
 _SPARSE = 0.01
 _MODE_BINS = 256
+_GAP_DEPTH = 0.2
+_SIXTEEN_BITS, _AT_END = 65_535, 256
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,37 @@ class GreyStatistics:
                     f"Nearly all voxels share only {used} grey values, so the grey range is almost "
                     "empty. A narrower grey range when the scan is reconstructed shows more."
                 )
+        if self._wrapped():
+            found.append(
+                "Many voxels lie at both ends of the 16-bit grey range and none in between: it "
+                "looks as if grey values below 0 were stored without their sign, so that the "
+                "darkest voxels are the brightest. Export the scan with signed or shifted grey "
+                "values."
+            )
         if self.not_finite > 0:
             found.append(
                 f"{_percent(self.not_finite)} of all voxels hold no number (NaN or infinite); "
                 "they were set to 0."
             )
         return tuple(found)
+
+    def _wrapped(self) -> bool:
+        """Whether grey values go on from 0 to 65535, with nothing in the middle of the range.
+
+        Neither end is a spike, as padding and cut-off grey values are.
+        """
+        counts = self.histogram_counts
+        if self.minimum != 0 or self.maximum != _SIXTEEN_BITS or counts.size != _SIXTEEN_BITS + 1:
+            return False
+        dark, bright = int(counts[:_AT_END].sum()), int(counts[-_AT_END:].sum())
+        third = counts.size // 3
+        few = 1e-4 * self.voxel_count
+        return (
+            min(dark, bright) > few
+            and 1 / 3 < dark / bright < 3
+            and counts[third:-third].sum() < few
+            and not (_spikes(counts[:16]) or _spikes(counts[::-1][:16]))
+        )
 
     def _levels_in_use(self) -> int:
         """Number of different grey values between the 0.1 and 99.9 percentiles, no padding."""
@@ -269,11 +296,19 @@ def _spikes(counts: np.ndarray) -> bool:
 
 
 def _is_gap(counts: np.ndarray, *, from_low: bool) -> bool:
-    """Whether the outermost bin is followed by a gap: padding put in, not values cut off."""
+    """Whether the outermost bin is followed by a gap: padding put in, not values cut off.
+
+    There the bins beside it hold next to nothing, and far less than those of the scan do on
+    average.
+    """
     ordered = counts if from_low else counts[::-1]
     width = max(1, min(counts.size // 50, 64))
     beside = ordered[1 : 1 + width]
-    return bool(beside.size) and int(beside.sum()) < 0.02 * int(ordered[0])
+    if beside.size == 0:
+        return False
+    usual = float(ordered[1:].mean())
+    few = int(beside.sum()) < 0.02 * int(ordered[0])
+    return few and float(beside.mean()) < _GAP_DEPTH * usual
 
 
 def _stands_alone(counts: np.ndarray, index: int) -> bool:

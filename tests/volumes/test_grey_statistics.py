@@ -158,6 +158,29 @@ def test_clipped_grey_values_are_warned_of() -> None:
     assert "brightest" in warning
 
 
+@pytest.mark.parametrize("end", ["darkest", "brightest"])
+def test_many_16_bit_grey_values_cut_off_are_warned_of(end: str) -> None:
+    values = _two_peaks("uint16", 20_000, 45_000, 3000).astype(int)
+    # Half of the bright particles, or of the matrix, beyond the range.
+    moved = values - 20_000 if end == "darkest" else values + 20_535
+    (warning,) = _statistics(moved.clip(0, 65_535).astype(np.uint16)).warnings()
+    assert end in warning and "cut off" in warning
+
+
+def test_signs_that_were_lost_are_warned_of() -> None:
+    values = np.concatenate([_two_peaks("int16", -400, 9000, 900), np.arange(-3000, 12_000)])
+    lost = values.astype(np.int16).view(np.uint16)
+    (warning,) = _statistics(lost).warnings()
+    assert "without their sign" in warning
+    # Nor are these: the signs are there; padded white and black; a grey range that is full.
+    for other in (
+        values.astype(np.int16),
+        np.concatenate([np.zeros(9000), np.full(9000, 65_535), values.clip(1)]).astype(np.uint16),
+        np.arange(65_536, dtype=np.uint16).repeat(2),
+    ):
+        assert not any("sign" in warning for warning in _statistics(other).warnings())
+
+
 def test_nearly_empty_grey_range_is_warned_of() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(1000, 2.5, 100_000).astype(np.uint16)
