@@ -189,12 +189,14 @@ def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     sizes = scene.log_normal(CONDITION_DIAMETER, 0.25)
     labels = scene.scattered(random, (80, 112, 112), make, sizes, 0.3, 0.6, 0.3).finished()
 
-    def rendered(of: np.ndarray, *metal: float) -> np.ndarray:
+    def rendered(of: np.ndarray, *metal: float, zones: np.ndarray | None = None) -> np.ndarray:
         own = np.random.default_rng(95_002)
         grey, share = metal or (0.0, 0.0)
         levels = (*LEVELS, grey) if metal else LEVELS
         shares = (*[(1 - share) / len(LEVELS)] * len(LEVELS), share) if metal else None
         picture = rendering.minerals(own, of, MATRIX, levels, shares, 0.2, 3.0, 0.04)
+        if zones is not None:
+            picture = MATRIX + (picture - MATRIX) * zones
         rendering.contact_gaps(own, picture, of, MATRIX)
         blurred = ndimage.gaussian_filter(picture, 0.8)
         return blurred + rendering.noise(own, of.shape, 0.05, NOISE_GRAIN)
@@ -224,6 +226,16 @@ def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for filled, word in ((-7.0, "dark"), (9.0, "bright")):
         name = f"a round field of view, {word} outside: 5 times as far off as grey values differ"
         yield name, np.where(seen, plain, filled).astype(np.float32), np.where(seen, labels, 0)
+    alone = (labels > 0) & (ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3))
+    depth = ndimage.distance_transform_edt(alone)
+    for name, zones in (
+        ("a rim of 2.5 voxels, 0.35 times as bright as the rest", np.where(depth < 2, 0.35, 1)),
+        ("bands of 3 voxels, 0.6 and 1.6 times as bright", np.where(depth // 3 % 2 < 1, 0.6, 1.6)),
+        ("a core 6 times as bright", np.where(depth > 3.5, 6, 1)),
+    ):
+        yield f"particles with {name}", rendered(labels, zones=zones), labels
+    steps = np.random.default_rng(95_004).normal(0, 0.25, (len(labels), 1, 1))
+    yield "slices brighter and darker by 0.4 of the contrast (deviation)", plain + steps, labels
     yield "particles darker than the matrix (not what it is made for)", -plain, labels
 
 
