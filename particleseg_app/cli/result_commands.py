@@ -11,7 +11,7 @@ import typer
 from particleseg_app import __version__
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
-from particleseg_app.errors import ProjectError
+from particleseg_app.errors import ExportError, ProjectError
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def export(
     run: Annotated[
         str | None, typer.Option("--run", help="Id of the run; the last finished one if left out.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace files that are there already.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Write results of a finished run, with all its mends, as files."""
@@ -132,6 +135,12 @@ def export(
     written: list[Path] = []
     with Project.open(project, read_only=True) as opened, long_work() as (progress, cancel):
         run_id = finished_run(opened, run)
+        description = None if csv is None else csv.with_suffix(".json")
+        for path in (csv, description, labels_tiff, labels_hdf5):
+            if not replace and path is not None and path.is_file():
+                raise ExportError(
+                    f"{path} is there already.", "Choose another name, or add --replace."
+                )
         provenance = run_provenance(opened, run_id)
         voxel_size_um = provenance["voxel_size_um"]
         table = None

@@ -96,7 +96,8 @@ def segment(
     """Find, separate and measure the particles of a scan.
 
     Writes a project that the window opens, with labels.tif, particles.csv and particles.json in
-    it. The same command continues a run that was interrupted.
+    it. Files of a further scan or run in the same project get names of their own. The same command
+    continues a run that was interrupted.
     """
     if threshold is not None and method is not Method.threshwater:
         raise typer.BadParameter("--threshold belongs to --method threshwater.")

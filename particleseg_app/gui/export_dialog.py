@@ -208,8 +208,10 @@ class ExportDialog(QDialog):
         problem = self.problem()
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))
-        there = [path.name for key, path in self.paths().items() if key in self.wanted]
-        there = [n for n in there if (Path(self.folder_edit.text().strip()) / n).exists()]
+        files = [path for key, path in self.paths().items() if key in self.wanted]
+        if CSV in self.wanted:
+            files.insert(1, files[0].with_suffix(".json"))
+        there = [path.name for path in files if path.exists()]
         self._replaces.setText(f"Replaces what is there already: {', '.join(there)}")
         self._replaces.setVisible(bool(there) and not problem)
         self.export_button.setEnabled(not problem)

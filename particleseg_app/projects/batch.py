@@ -21,6 +21,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.batch_list import BatchEntry
 from particleseg_app.projects.project import Project
 from particleseg_app.projects.project_file import cannot_write, is_project
+from particleseg_app.projects.result_files import result_files
 from particleseg_app.projects.scan_to_results import known_scan, same_run, segment_into_project
 from particleseg_app.projects.segmentation_job import PROVENANCE, is_complete, run_table
 from particleseg_app.volumes import ScanSource, inspect_source
@@ -39,7 +40,7 @@ class BatchRow:
     """One scan in the summary. Diameters in µm, weighted by volume; None where there is none.
 
     `state` is "waiting", "finished", "failed" (then `message` says why) or "interrupted".
-    `seconds` are those of all attempts.
+    `seconds` are those of all attempts; `table` is the file of the particle table.
     """
 
     name: str
@@ -53,6 +54,7 @@ class BatchRow:
     seconds: float | None = None
     message: str = ""
     project: str = ""
+    table: str = ""
 
 
 def run_batch(
@@ -139,10 +141,8 @@ def _finished_before(
         run = None if scan is None else same_run(project, scan, entry.settings)
         if run is None or not is_complete(project, run.id):
             return None
-        # Written last of all files; older than the run where it belongs to another run.
-        last = project.folder / "particles.json"
-        provenance = project.run_folder(run.id) / PROVENANCE
-        if not last.exists() or last.stat().st_mtime < provenance.stat().st_mtime:
+        files = result_files(project, run.id)
+        if files is None or not all(path.exists() for path in files.all):
             return None
         return _with_figures(row, project, run.id)
 
@@ -150,6 +150,7 @@ def _finished_before(
 def _with_figures(row: BatchRow, project: Project, run_id: str) -> BatchRow:
     table = run_table(project, run_id)
     sizes = size_distribution(table)
+    files = result_files(project, run_id)
     provenance = json.loads((project.run_folder(run_id) / PROVENANCE).read_text(encoding="utf-8"))
     return replace(
         row,
@@ -160,6 +161,7 @@ def _with_figures(row: BatchRow, project: Project, run_id: str) -> BatchRow:
         p80_um=None if sizes is None else sizes.p80,
         d90_um=None if sizes is None else sizes.d90,
         seconds=provenance.get("run_seconds"),
+        table="" if files is None else str(files.table),
     )
 
 

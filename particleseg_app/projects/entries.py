@@ -31,13 +31,18 @@ class ScanEntry:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """One segmentation run of a scan, with the settings it was started with."""
+    """One segmentation run of a scan, with the settings it was started with.
+
+    `file_suffix` is what tells its files in the project's folder from those of other runs; "" for
+    nothing, None until they are first written (`result_files`).
+    """
 
     id: str
     scan_id: str
     name: str
     created_at: str
     settings: dict[str, Any] = field(hash=False)
+    file_suffix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ def _run(item: dict[str, Any]) -> RunEntry:
     known["id"] = _folder_name(known["id"])
     if not isinstance(known["settings"], dict):
         raise TypeError("settings of a run are not a table")
+    if known.get("file_suffix"):  # part of file names
+        known["file_suffix"] = _folder_name(known["file_suffix"])
     return RunEntry(**known)
 
 

@@ -282,6 +282,13 @@ class Project:
             self._save(replace(self._content, runs=runs))
             return entry
 
+    def record_file_suffix(self, run_id: str, suffix: str) -> None:
+        """Note what the names of a run's files in the project's folder end in."""
+        with self._changing:
+            entry = replace(self.run(run_id), file_suffix=suffix)
+            runs = tuple(entry if r.id == run_id else r for r in self.runs)
+            self._save(replace(self._content, runs=runs))
+
     def remove_run(self, run_id: str) -> None:
         """Take a run out of the project, then delete its folder."""
         with self._changing:

@@ -21,6 +21,7 @@ from particleseg_app.particles.phase_files import COUNTED, load_phases
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import RunEntry, ScanEntry
 from particleseg_app.projects.project import Project
+from particleseg_app.projects.result_files import MAIN_TABLE, claim_result_files, result_files
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.volumes import open_labels
 
@@ -152,16 +153,25 @@ def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
 def write_main_results(
     project: Project, run_id: str, progress: Progress, cancel: CancelToken
 ) -> list[Path]:
-    """Write `particles.csv`, `particles.json` and `labels.tif` into the project's own folder."""
+    """Write table, description and labels of a run into the project's own folder.
+
+    `particles.csv`, `particles.json` and `labels.tif`, unless these are another run's
+    (`result_files`): then names that are free, which `progress` notes.
+    """
     project.check_writable()
     table = run_table(project, run_id, progress, cancel)
     provenance = run_provenance(project, run_id)
-    labels_path = project.folder / "labels.tif"
+    named_before = result_files(project, run_id)
+    files = claim_result_files(project, run_id)
+    if named_before is None and files.table.name != MAIN_TABLE:
+        progress.note(
+            f"Files of other runs in {project.folder} stay as they are; those of this run are "
+            f"named {files.table.name} and {files.labels.name}."
+        )
     with open_review(project, run_id, read_only=True) as review:
         voxel_size_um = provenance["voxel_size_um"]
-        export_labels_tiff(review.labels, labels_path, voxel_size_um, progress, cancel)
-    csv_paths = export_csv(table, project.folder / "particles.csv", provenance)
-    return [*csv_paths, labels_path]
+        export_labels_tiff(review.labels, files.labels, voxel_size_um, progress, cancel)
+    return [*export_csv(table, files.table, provenance), files.labels]
 
 
 def _provenance(run: RunEntry, scan: ScanEntry, result: RunResult) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def test_a_folder_becomes_projects_and_a_summary(scans, tmp_path, capsys):
         assert 80 < float(row["d10_um"]) <= float(row["d50_um"]) <= float(row["p80_um"])
         assert float(row["p80_um"]) <= float(row["d90_um"]) < 120
         assert float(row["seconds"]) >= 0
-        assert (out / name / "particles.csv").exists()
+        assert row["table"] == str(out / name / "particles.csv")
+        assert Path(row["table"]).exists()
     printed = capsys.readouterr().out
     assert "balls 3  finished" in printed
     assert str(out / "summary.csv") in printed
@@ -140,10 +141,16 @@ def test_other_settings_are_another_run(scans, tmp_path):
     for scan in ("balls 3.tif", "balls 4.tif"):
         (scans / scan).unlink()
     assert run(scans, out) == 0
-    assert main(
-        ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10",
-         "--particle-diameter-um", "90", "--method", "threshwater"]
-    ) == 0  # fmt: skip
+    first = (out / "balls 2" / "particles.csv").read_bytes()
+    for _ in range(2):  # done, then found again
+        assert main(
+            ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10",
+             "--particle-diameter-um", "90", "--method", "threshwater"]
+        ) == 0  # fmt: skip
+        table = Path(summary(out)["balls 2"]["table"])
+        assert table == out / "balls 2" / "particles_balls_2_run-002.csv"
+        assert table.exists()
+    assert (out / "balls 2" / "particles.csv").read_bytes() == first
     with Project.open(out / "balls 2") as project:
         assert len(project.scans) == 1
         assert len(project.runs) == 2

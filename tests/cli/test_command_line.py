@@ -112,6 +112,65 @@ def test_other_settings_or_new_run_add_a_run_but_not_a_scan(project, scan):
         assert len(opened.scans) == 1
 
 
+def test_two_scans_and_two_runs_of_one_project_keep_their_files(project, tmp_path, capsys):
+    first = {path.name: path.read_bytes() for path in project.glob("*.*")}
+    del first["project.json"]
+    assert set(first) == {"particles.csv", "particles.json", "labels.tif"}
+    other = tmp_path / "drum 2.tif"
+    write_scan(other, balls=1)
+    out = ["--out", str(project)]
+    assert main(["segment", str(other), *SETTINGS, *out]) == 0
+    captured = capsys.readouterr()
+    assert str(project / "particles_drum_2_run-002.csv") in captured.out
+    assert "stay as they are" in captured.err
+    assert main(["segment", str(other), *SETTINGS, "--threshold", "5000", *out]) == 0
+    for name, content in first.items():
+        assert (project / name).read_bytes() == content
+    for run in ("run-002", "run-003"):
+        about = json.loads((project / f"particles_drum_2_{run}.json").read_text())
+        assert (about["provenance"]["run"], about["file"]) == (run, f"particles_drum_2_{run}.csv")
+        labels = tifffile.imread(project / f"labels_drum_2_{run}.tif")
+        assert np.array_equal(labels, labels_of(project, run))
+    before = sorted(path.name for path in project.iterdir())
+    capsys.readouterr()
+    assert main(["segment", str(other), *SETTINGS, *out]) == 0
+    assert str(project / "particles_drum_2_run-002.csv") in capsys.readouterr().out
+    assert sorted(path.name for path in project.iterdir()) == before
+
+
+def test_files_of_others_beside_a_project_are_not_replaced(project, scan):
+    with Project.open(project) as opened:
+        opened.remove_run("run-001")
+    (project / "labels.tif").unlink()
+    (project / "particles.json").unlink()
+    (project / "particles.csv").write_text("mine")
+    (project / "labels_balls_run-002.tif").write_text("mine, too")
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    assert (project / "particles.csv").read_text() == "mine"
+    assert (project / "labels_balls_run-002.tif").read_text() == "mine, too"
+    assert len(pd.read_csv(project / "particles_balls_run-002_2.csv")) == 4
+
+
+def test_a_run_whose_files_were_written_before_names_were_recorded_keeps_them(project, scan):
+    file = project / "project.json"
+    content = json.loads(file.read_text())
+    assert content["runs"][0].pop("file_suffix") == ""
+    file.write_text(json.dumps(content))
+    (project / "labels.tif").write_text("old")
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 0
+    assert np.array_equal(tifffile.imread(project / "labels.tif"), labels_of(project))
+    assert len(list(project.glob("*.csv"))) == 1
+
+
+def test_a_project_file_cannot_send_results_elsewhere(project, scan, capsys):
+    file = project / "project.json"
+    content = json.loads(file.read_text())
+    content["runs"][0]["file_suffix"] = "/../../out"
+    file.write_text(json.dumps(content))
+    assert main(["segment", str(scan), *SETTINGS, "--out", str(project)]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
 def test_keeping_the_noise_is_another_run(project, scan):
     assert main(["segment", str(scan), *SETTINGS, "--keep-noise", "--out", str(project)]) == 0
     with Project.open(project) as opened:
@@ -285,6 +344,21 @@ def test_export_writes_what_was_asked_for(project, tmp_path, capsys):
 
     with h5py.File(hdf5) as file:
         assert np.array_equal(file["labels"][:], tifffile.imread(tiff))
+
+
+@pytest.mark.parametrize("there", ["t.csv", "t.json", "l.tif", "l.h5"])
+def test_export_replaces_files_only_when_it_is_asked_to(there, project, tmp_path, capsys):
+    paths = [str(tmp_path / name) for name in ("t.csv", "l.tif", "l.h5")]
+    options = ["--csv", paths[0], "--labels-tiff", paths[1], "--labels-hdf5", paths[2]]
+    (tmp_path / there).write_text("mine")
+    assert main(["export", str(project), *options]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / there} is there already" in error
+    assert "--replace" in error
+    assert [path.name for path in tmp_path.glob("?.*")] == [there]
+    assert (tmp_path / there).read_text() == "mine"
+    assert main(["export", str(project), *options, "--replace"]) == 0
+    assert (tmp_path / there).read_bytes() != b"mine"
 
 
 def test_export_of_runs_that_are_not_there_or_not_finished(project, tmp_path, capsys):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 from made_up_results import made_up_table, write_scan
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame
+from PySide6.QtWidgets import QFrame, QLabel
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.errors import ScanError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.crash_handler import CrashDialog, CrashHandler
+from particleseg_app.gui.export_dialog import CSV, TIFF, ExportDialog
 from particleseg_app.gui.formats import format_bytes, format_duration, parse_number
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.main import main
@@ -77,6 +80,33 @@ def test_a_new_project_needs_a_free_place(qtbot: QtBot, tmp_path: Path) -> None:
 )
 def test_folder_names_are_allowed_on_every_system(name: str, folder: str) -> None:
     assert folder_name(name) == folder
+
+
+def test_the_export_names_every_file_that_it_would_replace(qtbot: QtBot, tmp_path: Path) -> None:
+    entry = SimpleNamespace(name="Run 1", scan_id="scan-001")
+    project: Any = SimpleNamespace(
+        run=lambda run_id: entry,
+        scan=lambda scan_id: SimpleNamespace(name="sand"),
+        read_only=False,
+        folder=tmp_path,
+    )
+    (tmp_path / "sand_Run_1.json").write_text("mine")
+    (tmp_path / "sand_Run_1_labels.tif").write_text("mine")
+    dialog = ExportDialog(project, "run-001")
+    qtbot.addWidget(dialog)
+
+    def replaced() -> str:
+        return " ".join(
+            text.text() for text in dialog.findChildren(QLabel) if "Repl" in text.text()
+        )
+
+    for key, box in dialog.boxes.items():
+        box.setChecked(key == CSV)
+    assert replaced().endswith(": sand_Run_1.json")
+    dialog.boxes[TIFF].setChecked(True)
+    assert replaced().endswith(": sand_Run_1.json, sand_Run_1_labels.tif")
+    dialog.boxes[CSV].setChecked(False)
+    assert replaced().endswith(": sand_Run_1_labels.tif")
 
 
 def test_errors_stay_and_good_news_leave(qtbot: QtBot) -> None:

@@ -223,7 +223,7 @@ def test_the_command_finds_names_exports_and_removes_them(folder, tmp_path, caps
         assert main(["phases", str(folder)]) == 0
         assert main(["phases", str(folder), "--again"]) == 1
     assert main(["phases", str(folder), "--remove"]) == 0
-    assert main(["export", str(folder), "--csv", str(tmp_path / "t.csv")]) == 0
+    assert main(["export", str(folder), "--csv", str(tmp_path / "t.csv"), "--replace"]) == 0
     assert "main_phase" not in pd.read_csv(tmp_path / "t.csv")
     assert "phases" not in json.loads((tmp_path / "t.json").read_text())["provenance"]
 
