@@ -23,7 +23,12 @@ from particleseg_app.projects.project import Project
 from particleseg_app.projects.project_file import cannot_write, is_project
 from particleseg_app.projects.result_files import result_files
 from particleseg_app.projects.scan_to_results import known_scan, same_run, segment_into_project
-from particleseg_app.projects.segmentation_job import PROVENANCE, is_complete, run_table
+from particleseg_app.projects.segmentation_job import (
+    PROVENANCE,
+    is_complete,
+    run_and_scan,
+    run_table,
+)
 from particleseg_app.volumes import ScanSource, inspect_source
 
 if TYPE_CHECKING:
@@ -40,7 +45,8 @@ class BatchRow:
     """One scan in the summary. Diameters in µm, weighted by volume; None where there is none.
 
     `state` is "waiting", "finished", "failed" (then `message` says why) or "interrupted".
-    `seconds` are those of all attempts; `table` is the file of the particle table.
+    `seconds` are those of all attempts; `notes` are sentences on scan and particles; `table` is the
+    file of the particle table.
     """
 
     name: str
@@ -53,6 +59,7 @@ class BatchRow:
     d90_um: float | None = None
     seconds: float | None = None
     message: str = ""
+    notes: str = ""
     project: str = ""
     table: str = ""
 
@@ -161,8 +168,19 @@ def _with_figures(row: BatchRow, project: Project, run_id: str) -> BatchRow:
         p80_um=None if sizes is None else sizes.p80,
         d90_um=None if sizes is None else sizes.d90,
         seconds=provenance.get("run_seconds"),
+        notes=" ".join(_notes(project, run_id)),
         table="" if files is None else str(files.table),
     )
+
+
+def _notes(project: Project, run_id: str) -> tuple[str, ...]:
+    """What is odd about a run's scan, and what the run says of its particles."""
+    from particleseg_app.segmentation import run_state
+
+    run, entry = run_and_scan(project, run_id)
+    with project.open_scan(entry.id) as scan:
+        warnings = scan.statistics.warnings()
+    return (*entry.remarks, *warnings, *run_state(project.run_folder(run.id)).findings)
 
 
 def _write_summary(out: Path, rows: Iterable[BatchRow]) -> None:

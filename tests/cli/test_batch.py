@@ -68,6 +68,28 @@ def test_a_folder_becomes_projects_and_a_summary(scans, tmp_path, capsys):
     assert str(out / "summary.csv") in printed
 
 
+def test_the_summary_says_what_is_odd_about_scans_and_runs(scans, tmp_path):
+    cut_off = tifffile.imread(scans / "balls 3.tif")
+    tifffile.imwrite(scans / "balls 3.tif", cut_off.clip(9500), photometric="minisblack")
+    listed = scans.parent / "list.csv"
+    listed.write_text(
+        "path,voxel_size_um,particle_diameter_um,threshold\n"
+        "scans/balls 2.tif,10,100,20000\n"
+        "scans/balls 3.tif,10,100,20000\n"
+        "scans/balls 4.tif,10,100,60000\n"
+    )
+    out = tmp_path / "out"
+    command = ["batch", str(listed), "--out", str(out), "--method", "threshwater"]
+    assert main(command) == 0
+    rows = summary(out)
+    assert rows["balls 2"]["notes"] == ""
+    assert "of all voxels have the darkest grey value" in rows["balls 3"]["notes"]
+    assert rows["balls 3"]["particles"] == "3"
+    assert rows["balls 4"]["notes"].startswith("No particles were found.")
+    assert main(command) == 0
+    assert summary(out) == rows
+
+
 def test_an_error_in_one_scan_does_not_stop_the_others(scans, tmp_path, capsys):
     (scans / "balls 3.tif").write_bytes(b"II*\0 this is no image")
     (scans.parent / "list.csv").write_text(
