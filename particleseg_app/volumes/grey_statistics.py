@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particleseg_app.volumes.odd_slices import NO_SLICES, OddSlices
+
 _CLIPPED_SHARE = 0.005
 _PADDING_SHARE = 0.05
 _FEW_LEVELS = 32
@@ -35,7 +37,8 @@ class GreyStatistics:
     `histogram_counts` has one entry fewer than `histogram_edges` (ascending). For types of 8 and
     16 bits a bin is exactly one grey value. `clipped_low` and `clipped_high` are the shares of
     voxels at the lowest and highest grey value where these look cut off, else 0.
-    `not_finite` is the share of voxels that were no number and were stored as 0.
+    `not_finite` is the share of voxels that were no number and were stored as 0. `blank` and
+    `copied` are slices that hold one grey value, and copies of the slice before.
     """
 
     minimum: float
@@ -47,6 +50,8 @@ class GreyStatistics:
     clipped_low: float = 0.0
     clipped_high: float = 0.0
     not_finite: float = 0.0
+    blank: OddSlices = NO_SLICES
+    copied: OddSlices = NO_SLICES
 
     @property
     def voxel_count(self) -> int:
@@ -160,6 +165,16 @@ class GreyStatistics:
                 f"{_percent(self.not_finite)} of all voxels hold no number (NaN or infinite); "
                 "they were set to 0."
             )
+        if self.blank.count:
+            found.append(
+                f"{_slices(self.blank)} blank, one grey value all over, between others that are "
+                "not. Check them, and export the scan again if they were lost."
+            )
+        if self.copied.count:
+            found.append(
+                f"{_slices(self.copied)} the same, voxel by voxel, as the slice before. Check "
+                "them, and export the scan again if slices were lost."
+            )
         return tuple(found)
 
     def _wrapped(self) -> bool:
@@ -209,6 +224,12 @@ class GreyStatistics:
             if high > low and max(low - value, value - high) > high - low:
                 counts = np.where(rest > 0, counts, 0)
         return counts
+
+    def far_padding(self) -> tuple[float, ...]:
+        """The grey values that `counts_without_far_padding` leaves out."""
+        gone = (self.histogram_counts > 0) & (self.counts_without_far_padding() == 0)
+        ends = ((0, self.minimum), (gone.size - 1, self.maximum))
+        return tuple(value for index, value in ends if gone[index])
 
     def _is_padding(self, index: int) -> bool:
         """Whether one single grey value holds far more voxels than its neighbours, and many."""
@@ -331,6 +352,11 @@ def otsu(counts: np.ndarray, edges: np.ndarray) -> float:
     # Between two separate peaks every edge is as good as the next: take the middle one.
     equal = np.flatnonzero(between >= best * (1 - 1e-12))
     return float(edges[1 + int(equal[equal.size // 2])])
+
+
+def _slices(odd: OddSlices) -> str:
+    first = f"lice {odd.first + 1}"
+    return f"S{first} is" if odd.count == 1 else f"{odd.count} slices (the first: s{first}) are"
 
 
 def _percent(share: float) -> str:

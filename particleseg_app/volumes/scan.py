@@ -11,6 +11,7 @@ import numpy as np
 from particleseg_app.errors import ScanError
 from particleseg_app.volumes.chunked_store import StoredVolume
 from particleseg_app.volumes.grey_statistics import GreyStatistics
+from particleseg_app.volumes.odd_slices import OddSlices
 
 GREY_DATASET = "grey"
 FORMAT_VERSION = 1
@@ -24,6 +25,7 @@ _SINGLE_FIGURES = (
     "clipped_high",
     "not_finite",
 )
+_ODD_SLICES = ("blank", "copied")
 
 
 class Scan(StoredVolume):
@@ -70,6 +72,9 @@ def save_statistics(file: h5py.File, statistics: GreyStatistics) -> None:
     group = file.create_group(_STATISTICS_GROUP)
     for name in _SINGLE_FIGURES:
         group.attrs[name] = getattr(statistics, name)
+    for name in _ODD_SLICES:
+        odd: OddSlices = getattr(statistics, name)
+        group.attrs[f"{name}_slices"] = (odd.count, odd.first)
     for name in ("histogram_counts", "histogram_edges"):
         group.create_dataset(name, data=getattr(statistics, name), compression="gzip")
 
@@ -78,8 +83,15 @@ def load_statistics(file: h5py.File) -> GreyStatistics:
     """Read the statistics back; raise `KeyError` if there are none."""
     group = file[_STATISTICS_GROUP]
     figures = {name: float(group.attrs[name]) for name in _SINGLE_FIGURES}
+    # Scans that were imported before these were looked for lack them.
+    odd = {
+        name: OddSlices(*(int(n) for n in group.attrs.get(f"{name}_slices", (0, -1))))
+        for name in _ODD_SLICES
+    }
     return GreyStatistics(
         histogram_counts=np.asarray(group["histogram_counts"][:]),
         histogram_edges=np.asarray(group["histogram_edges"][:]),
         **figures,
+        blank=odd["blank"],
+        copied=odd["copied"],
     )

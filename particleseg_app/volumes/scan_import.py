@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -30,6 +30,7 @@ from particleseg_app.volumes.chunked_store import (
     stop_before_disk_is_full,
 )
 from particleseg_app.volumes.grey_counting import GreyCounter
+from particleseg_app.volumes.odd_slices import OddSliceFinder
 from particleseg_app.volumes.scan import FORMAT_VERSION, GREY_DATASET, save_statistics
 from particleseg_app.volumes.slice_reader import SliceReader
 from particleseg_app.volumes.tiff_source import ScanSource
@@ -98,6 +99,7 @@ def _write_scan(
     slab_bytes = min(_SLAB_BYTES, bytes_for_pieces(memory_limit_bytes) // 4)
     chunk = chunk_shape(source.shape, _slab_depth(source.shape, source.dtype.itemsize, slab_bytes))
     counter = GreyCounter(source.dtype)
+    odd_slices = OddSliceFinder(source.shape[0])
     stop = threading.Event()
     threads = max(1, min(4, os.cpu_count() or 1))
     with (
@@ -121,6 +123,7 @@ def _write_scan(
                 return
             values = reader.read(slab.start + index)
             counter.add(values)
+            odd_slices.add(slab.start + index, values)
             _put_slice(slab.chunks, index, values)
             progress.advance()
 
@@ -143,6 +146,8 @@ def _write_scan(
             ahead = slab_pool.submit(read_slab, slabs[0], 0)
             for number, start in enumerate(starts):
                 slab = ahead.result()
+                # The slab before is as it was until the next one is read.
+                odd_slices.compare(start, start + slab.depth, lambda z: _slice_of(slabs, z))
                 if number + 1 < len(starts):
                     following = slabs[(number + 1) % 2]
                     ahead = slab_pool.submit(read_slab, following, start + chunk[0])
@@ -152,9 +157,16 @@ def _write_scan(
         except BaseException:
             stop.set()
             raise
-        save_statistics(file, counter.result())
+        statistics = replace(counter.result(), blank=odd_slices.blank, copied=odd_slices.copied)
+        save_statistics(file, statistics)
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["name"] = source.name
+
+
+def _slice_of(slabs: list[_Slab], z: int) -> np.ndarray:
+    """A slice in the arrangement of the slabs: (chunk y, chunk x, y, x)."""
+    slab = next(slab for slab in slabs if slab.start <= z < slab.start + slab.depth)
+    return slab.chunks[:, :, z - slab.start]
 
 
 @contextmanager

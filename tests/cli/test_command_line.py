@@ -188,6 +188,18 @@ def test_a_scan_that_has_changed_is_imported_again(tmp_path):
         assert len(opened.scans) == 2
 
 
+def test_slices_that_were_lost_are_said_at_import(tmp_path, capsys):
+    path = tmp_path / "scan.tif"
+    write_scan(path)
+    grey = tifffile.imread(path)
+    grey[3], grey[21] = 2000, grey[20]
+    tifffile.imwrite(path, grey, photometric="minisblack")
+    assert main(["segment", str(path), *SETTINGS, "--out", str(tmp_path / "project")]) == 0
+    said = capsys.readouterr().err
+    assert "Slice 4 is blank" in said
+    assert "Slice 22 is the same, voxel by voxel, as the slice before" in said
+
+
 class CancelsAt(Progress):
     """Sets the cancel token when a stage of that name begins."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from made_up_results import write_scan
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.gui.tasks import running_tasks
 from particleseg_app.gui.viewers import Measurement
 from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
+from particleseg_app.gui.wizard.scan_page import ScanPage
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.volumes import Scan, import_scan, inspect_source, open_scan
 
@@ -47,6 +50,18 @@ def test_page_1_warns_of_nothing_in_a_good_scan(wizard: SegmentationWizard) -> N
     assert wizard.scan_page.warnings == ()
     assert wizard.next_button.isEnabled()
     assert not wizard.back_button.isEnabled()
+
+
+def test_page_1_warns_of_a_slice_that_was_lost(qtbot: QtBot, tmp_path: Path) -> None:
+    source = write_scan(tmp_path / "ore")
+    slices = inspect_source(source).files
+    shutil.copy(slices[11], slices[12])
+    import_scan(inspect_source(source), tmp_path / "scan.h5", Progress(), CancelToken())
+    with open_scan(tmp_path / "scan.h5") as scan:
+        page = ScanPage(WizardScan("ore", scan))
+        qtbot.addWidget(page)
+        texts = [text.text() for text in page.findChildren(QLabel)]
+        assert any(text.startswith("Slice 13 is the same") for text in texts)
 
 
 def test_the_voxel_size_of_the_files_must_be_confirmed(wizard: SegmentationWizard) -> None:
