@@ -14,7 +14,7 @@ from particleseg_app.errors import InvalidValueError, ScanError, UserError
 from particleseg_app.segmentation import RunSettings
 from particleseg_app.volumes.slice_series import natural_key
 from particleseg_app.volumes.tiff_layout import examine_tiff
-from particleseg_app.volumes.tiff_source import TIFF_SUFFIXES
+from particleseg_app.volumes.tiff_source import LABELS_NAME, TIFF_SUFFIXES
 
 NEEDED_COLUMNS = ("path", "voxel_size_um", "particle_diameter_um")
 OPTIONAL_COLUMNS = ("name", "method", "model", "preset", "threshold")
@@ -80,6 +80,7 @@ def _scans_in(folder: Path, out: Path | None) -> list[Path]:
     visible = [path for path in inside if not path.name.startswith(".")]
     if out is not None:
         visible = [path for path in visible if path.resolve() != out.resolve()]
+    visible = [path for path in visible if path.name.lower() != LABELS_NAME]
     files = [p for p in visible if p.suffix.lower() in TIFF_SUFFIXES and p.is_file()]
     folders = [p for p in visible if p.is_dir() and _holds_tiffs(p)]
     if files and all(examine_tiff(path, try_decoding=False).slice_count == 1 for path in files[:2]):

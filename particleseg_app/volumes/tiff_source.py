@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from particleseg_app.volumes.tiff_layout import TiffLayout, describe_slices, exa
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 FEWEST_SLICES = 8
+LABELS_NAME = "labels.tif"  # beside a simulated scan, and in a project
 _OTHER_IMAGES = (".bmp", ".jpg", ".jpeg", ".png", ".dcm", ".ima", ".raw", ".vol", ".gif")
 
 
@@ -52,7 +53,7 @@ def inspect_source(path: Path | str | Sequence[Path | str]) -> ScanSource:
     if isinstance(path, str | Path):
         path = Path(path)
         if path.is_dir():
-            return _inspect_files(path.name or str(path), _tiffs_in(path), f"The folder {path}")
+            return _inspect_folder(path)
         if not path.exists():
             raise ScanError(f"{path} does not exist.", "Check the path.")
         if path.suffix.lower() not in TIFF_SUFFIXES:
@@ -71,6 +72,22 @@ def inspect_source(path: Path | str | Sequence[Path | str]) -> ScanSource:
         if file.suffix.lower() not in TIFF_SUFFIXES:
             raise ScanError(f"{file.name} is not a TIFF file.", "Choose TIFF slices only.")
     return _inspect_files(files[0].parent.name or files[0].stem, files, "The choice of files")
+
+
+def _inspect_folder(folder: Path) -> ScanSource:
+    tiffs = _tiffs_in(folder)
+    names = {path.name.lower() for path in tiffs}
+    if LABELS_NAME not in names or not all(name.startswith("labels") for name in names):
+        return _inspect_files(folder.name or str(folder), tiffs, f"The folder {folder}")
+    scan = folder / "scan"  # as it is written for a simulated scan
+    if not scan.is_dir():
+        raise ScanError(
+            f"The folder {folder} holds labels ({LABELS_NAME}), not a scan.",
+            "Choose the folder with the scan's slices, or its TIFF stack.",
+        )
+    source = _inspect_files(scan.name, _tiffs_in(scan), f"The folder {scan}")
+    remark = f"{LABELS_NAME} in {folder} holds labels; the scan in the folder {scan.name} is taken."
+    return replace(source, remarks=(remark, *source.remarks))
 
 
 def _tiffs_in(folder: Path) -> list[Path]:

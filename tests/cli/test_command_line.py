@@ -188,6 +188,28 @@ def test_a_scan_that_has_changed_is_imported_again(tmp_path):
         assert len(opened.scans) == 2
 
 
+def test_what_simulate_wrote_can_be_segmented(tmp_path, capsys):
+    simulated, project = tmp_path / "simulated", tmp_path / "project"
+    size = ["--edge", "32", "--diameter-voxels", "10"]
+    assert main(["simulate", str(simulated), *size]) == 0
+    assert main(["segment", str(simulated), *SETTINGS, "--out", str(project)]) == 0
+    assert "the scan in the folder scan is taken" in capsys.readouterr().err
+    with Project.open(project) as opened:
+        (entry,) = opened.scans
+        assert Path(entry.source) == simulated / "scan"
+        with opened.open_scan(entry.id) as scan:
+            labels = tifffile.imread(simulated / "labels.tif")
+            assert scan.statistics.maximum > labels.max()
+    # Pointed at directly it is the same scan; a folder of labels alone is none.
+    assert main(["segment", str(simulated / "scan"), *SETTINGS, "--out", str(project)]) == 0
+    assert "finished already" in capsys.readouterr().err
+    assert main(["segment", str(project), *SETTINGS, "--out", str(tmp_path / "again")]) == 1
+    error = capsys.readouterr().err
+    assert "holds labels (labels.tif), not a scan. Choose the folder with the scan's" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "again").exists()
+
+
 def test_slices_that_were_lost_are_said_at_import(tmp_path, capsys):
     path = tmp_path / "scan.tif"
     write_scan(path)

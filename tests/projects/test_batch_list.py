@@ -54,6 +54,13 @@ def test_a_folder_of_scans(tmp_path):
     assert {entry.settings for entry in found} == {COMMON}
 
 
+def test_labels_beside_a_scan_are_no_scan(tmp_path):
+    (tmp_path / "scan").mkdir()
+    write_stack(tmp_path / "scan" / "0.tif", 1)
+    write_stack(tmp_path / "labels.tif", 9)
+    assert [entry.path.name for entry in entries(tmp_path)] == ["scan"]
+
+
 def test_scans_of_one_name_get_projects_of_their_own(tmp_path):
     (tmp_path / "a").mkdir()
     write_stack(tmp_path / "a" / "0.tif", 1)
