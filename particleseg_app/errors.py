@@ -40,6 +40,10 @@ class RunError(UserError):
     """A segmentation run that cannot start or go on."""
 
 
+class NewRunError(RunError):
+    """A run that cannot go on as it is, while a new one with the same settings can."""
+
+
 class ExportError(UserError):
     """A result that cannot be written where it was asked for."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from particleseg_app.cli.error_words import error_words
 from particleseg_app.cli.options import Verbose
 from particleseg_app.errors import UserError
 from particleseg_app.units import format_micrometres
@@ -82,7 +83,7 @@ def _run_info(folder: Path) -> tuple[str, tuple[str, ...]]:
     try:
         state = run_state(folder)
     except UserError as error:
-        return f"damaged ({error})", ()
+        return f"damaged ({error_words(error)})", ()
     if state.summary is not None:
         return (
             f"{state.status}, {state.summary.get('particle_count', '?')} particles",

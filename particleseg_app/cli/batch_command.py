@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from particleseg_app.cli.error_words import error_words
 from particleseg_app.cli.options import ClusterAddress, Verbose
 from particleseg_app.cli.progress_display import duration, long_work
 from particleseg_app.cli.segment_command import Inference, Method, Preset, settled_settings
@@ -146,6 +147,7 @@ def batch(
             begins=lambda index, entry: _begin(index, entry, len(entries)),
             ends=_end,
             connect=line,
+            words=error_words,
             memory_limit_bytes=memory_limit,
         )
     finally:

@@ -21,6 +21,7 @@ from particleseg_app.cli import (
     simulate_command,
     train_command,
 )
+from particleseg_app.cli.error_words import error_words
 from particleseg_app.cli.options import Verbose, verbosity
 from particleseg_app.errors import Cancelled, UserError
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except UserError as error:
-        return _failed(str(error), error)
+        return _failed(error_words(error), error)
     except Cancelled as error:
         return _failed("Cancelled.", error)
     except Exception as error:

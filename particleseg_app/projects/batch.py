@@ -72,6 +72,7 @@ def run_batch(
     begins: Callable[[int, BatchEntry], None] = lambda index, entry: None,
     ends: Callable[[BatchRow], None] = lambda row: None,
     connect: Callable[[], Cluster | None] = lambda: None,
+    words: Callable[[UserError], str] = str,
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> list[BatchRow]:
     """Segment the scans one after the other into `out`/<name>; one row for each of them.
@@ -79,8 +80,8 @@ def run_batch(
     An error in one scan is noted in its row and the next one goes on; finished ones are not done
     again. After each scan `summary.csv` in `out` is written anew. `work` gives progress and cancel
     token for one scan; a cancel ends the batch. `connect` gives the cluster to work on, asked
-    before each scan so that a cluster may come back. Raises `ProjectError` when `out` cannot be
-    written to.
+    before each scan so that a cluster may come back; `words` tells an error. Raises `ProjectError`
+    when `out` cannot be written to.
     """
     try:
         make_folder(out)
@@ -92,7 +93,7 @@ def run_batch(
     _write_summary(out, rows)
     for index, entry in enumerate(entries):
         begins(index, entry)
-        rows[index] = _one(entry, rows[index], work, connect, memory_limit_bytes)
+        rows[index] = _one(entry, rows[index], work, connect, words, memory_limit_bytes)
         _write_summary(out, rows)
         ends(rows[index])
         if rows[index].state == "interrupted":
@@ -105,6 +106,7 @@ def _one(
     row: BatchRow,
     work: Work,
     connect: Callable[[], Cluster | None],
+    words: Callable[[UserError], str],
     memory_limit_bytes: int,
 ) -> BatchRow:
     folder = Path(row.project)
@@ -130,7 +132,7 @@ def _one(
         message = "Cancelled; the same command continues."
         return replace(row, state="interrupted", message=message)
     except UserError as error:
-        return replace(row, state="failed", message=str(error))
+        return replace(row, state="failed", message=words(error))
     except Exception as error:
         _log.exception("scan %s of a batch", entry.name)
         what = f"{type(error).__name__}: {error}".removesuffix(": ")

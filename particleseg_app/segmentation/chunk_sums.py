@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.durable_files import write_json
-from particleseg_app.errors import RunError
+from particleseg_app.errors import NewRunError
 from particleseg_app.segmentation.card_stream import HostCopies
 from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
 from particleseg_app.segmentation.plan import NetworkPlan
@@ -151,9 +151,13 @@ class ChunkSums:
         try:
             sums: np.ndarray = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise RunError(f"{path} is damaged.", "Remove this run and start it again.") from error
+            raise NewRunError(
+                f"{path} is damaged.", "Remove this run and start it again."
+            ) from error
         if sums.shape != shape or sums.dtype != np.int32:
-            raise RunError(f"{path} does not fit the run.", "Remove this run and start it again.")
+            raise NewRunError(
+                f"{path} does not fit the run.", "Remove this run and start it again."
+            )
         return sums
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from particleseg_app.durable_files import part_file
-from particleseg_app.errors import RunError
+from particleseg_app.errors import NewRunError
 from particleseg_app.units import Box, Shape
 
 
@@ -48,11 +48,11 @@ class ClassPieces:
         try:
             piece = np.load(self.path(index), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise RunError(
+            raise NewRunError(
                 f"{self.path(index)} is damaged.", "Remove this run and start it again."
             ) from error
         if piece.shape != self.boxes[index].shape or piece.dtype != np.uint8:
-            raise RunError(
+            raise NewRunError(
                 f"{self.path(index)} does not fit the run.", "Remove this run and start it again."
             )
         return piece

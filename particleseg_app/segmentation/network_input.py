@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from particleseg_app.errors import RunError
+from particleseg_app.errors import NewRunError
 from particleseg_app.models import GreyScaling, ModelCard
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest, background_test
@@ -77,7 +77,7 @@ def _recorded(earlier: dict[str, Any]) -> Denoising | None:
     try:
         return Denoising.from_dict(raw)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RunError(
+        raise NewRunError(
             "What this run did about the noise of its scan cannot be read.",
             "Remove this run and start it again.",
         ) from error

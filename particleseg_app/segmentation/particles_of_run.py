@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from particleseg_app.durable_files import remove_part_files, write_json
-from particleseg_app.errors import RunError
+from particleseg_app.errors import NewRunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.containers import LeftOut, left_out_notes, may_hold_containers
@@ -103,4 +103,4 @@ def _tube_of_run(
     try:
         return None if raw["tube"] is None else TubeWall.from_dict(raw["tube"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged.", "Remove this run and start it again.") from error
+        raise NewRunError(f"{path} is damaged.", "Remove this run and start it again.") from error

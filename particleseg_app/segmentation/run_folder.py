@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from particleseg_app.durable_files import make_folder, write_json
-from particleseg_app.errors import InvalidValueError, RunError
+from particleseg_app.errors import InvalidValueError, NewRunError, RunError
 from particleseg_app.segmentation.settings import RunSettings
 
 SETTINGS = "settings.json"
@@ -88,16 +88,18 @@ def read_run_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read.", "Remove this run and start it again.") from error
+        raise NewRunError(
+            f"{path} cannot be read.", "Remove this run and start it again."
+        ) from error
     if not isinstance(value, dict):
-        raise RunError(f"{path} is damaged.", "Remove this run and start it again.")
+        raise NewRunError(f"{path} is damaged.", "Remove this run and start it again.")
     return value
 
 
 def check_same_settings(folder: Path, settings: RunSettings) -> None:
     """Raise `RunError` when the run in `folder` was started with settings that differ."""
     if (folder / SETTINGS).exists() and not stored_settings(folder).same_result(settings):
-        raise RunError(
+        raise NewRunError(
             f"The run in {folder} was started with other settings.", "Start a new run for these."
         )
 
@@ -108,7 +110,7 @@ def claim(folder: Path, settings: RunSettings, origin: dict[str, Any]) -> None:
     check_same_settings(folder, settings)
     if (folder / ORIGIN).exists():
         if read_run_json(folder / ORIGIN) != origin:
-            raise RunError(
+            raise NewRunError(
                 "The scan or the model has changed since this run was started.",
                 "Start a new run.",
             )

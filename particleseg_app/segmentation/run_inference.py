@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from particleseg_app.errors import RunError
+from particleseg_app.errors import NewRunError
 from particleseg_app.models import (
     Inference,
     ModelEntry,
@@ -43,13 +43,13 @@ def inference_of_run(
     recorded = str(origin.get("inference", here.id))
     begun_with = inference_from_id(recorded)
     if begun_with is None:
-        raise RunError(
+        raise NewRunError(
             f"This run was begun with an engine that is not known here ({recorded}).",
             "Continue it with the version of the program that began it, or start a new run.",
         )
     if begun_with.engine == "openvino" and device_id.startswith("cpu"):
         if openvino_version() is None:
-            raise RunError(
+            raise NewRunError(
                 "This run was begun with OpenVINO, which is not installed here.",
                 "Install the package “openvino”, or start a new run.",
             )

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from particleseg_app.errors import InvalidValueError
+from particleseg_app.errors import InvalidValueError, NewRunError
 from particleseg_app.units import Shape, diameter_in_voxels
 
 METHODS = ("nnunet", "threshwater")
@@ -79,13 +79,17 @@ class RunSettings:
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> RunSettings:
-        """Settings from JSON; `InvalidValueError` when something is missing or of another type."""
+        """Settings from JSON.
+
+        Raises `NewRunError` when something is missing or of another type, `InvalidValueError` for
+        values that are not possible.
+        """
         known = {field.name for field in fields(RunSettings)}
         try:
             settings = RunSettings(**{key: value for key, value in raw.items() if key in known})
             settings.check()
         except (TypeError, AttributeError) as error:
-            raise InvalidValueError(
+            raise NewRunError(
                 f"The run's settings are damaged ({error}).", "Start a new run."
             ) from error
         return settings

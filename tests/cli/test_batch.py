@@ -158,6 +158,18 @@ def test_a_cancel_ends_the_batch_and_says_what_is_left(scans, tmp_path, monkeypa
     assert [row["state"] for row in summary(out).values()] == ["finished"] * 3
 
 
+def test_a_scan_that_needs_a_new_run_says_how(scans, tmp_path):
+    out = tmp_path / "out"
+    for scan in ("balls 3.tif", "balls 4.tif"):
+        (scans / scan).unlink()
+    assert run(scans, out) == 0
+    folder = out / "balls 2" / "runs" / "run-001"
+    (folder / "provenance.json").unlink()
+    (folder / "settings.json").write_text("[]")
+    assert run(scans, out) == 1
+    assert summary(out)["balls 2"]["message"].endswith("start it again (segment --new-run).")
+
+
 def test_other_settings_are_another_run(scans, tmp_path):
     out = tmp_path / "out"
     for scan in ("balls 3.tif", "balls 4.tif"):

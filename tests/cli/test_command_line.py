@@ -188,6 +188,24 @@ def test_a_scan_that_has_changed_is_imported_again(tmp_path):
         assert len(opened.scans) == 2
 
 
+def test_where_a_new_run_helps_the_option_is_named(project, scan, capsys):
+    with Project.open(project) as opened:
+        settings = {**opened.runs[0].settings}
+        opened.remove_run("run-001")
+        run = opened.new_run(opened.scans[0].id, settings)
+        folder = opened.run_folder(run.id)
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "origin.json").write_text('{"method": "of another time"}')
+    out = ["--out", str(project)]
+    assert main(["segment", str(scan), *SETTINGS, *out]) == 1
+    (error,) = capsys.readouterr().err.splitlines()[-1:]
+    assert error.endswith("since this run was started. Start a new run (segment --new-run).")
+    assert main(["segment", str(scan), *SETTINGS, *out, "--new-run"]) == 0
+    (folder / "settings.json").write_text("{")
+    assert main(["info", str(project)]) == 0
+    assert "start it again (segment --new-run)" in capsys.readouterr().out
+
+
 def test_what_simulate_wrote_can_be_segmented(tmp_path, capsys):
     simulated, project = tmp_path / "simulated", tmp_path / "project"
     size = ["--edge", "32", "--diameter-voxels", "10"]
