@@ -6,9 +6,9 @@ for the whole process: what the program itself holds is taken off first.
 
 from __future__ import annotations
 
-import os
 import re
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import InvalidValueError
 
 DEFAULT_MEMORY_LIMIT_BYTES = 4 * 10**9
@@ -59,6 +59,6 @@ def pieces_at_once(limit_bytes: int, bytes_each: float, most: int | None = None)
     """
     import psutil
 
-    most = most or os.cpu_count() or 1
+    most = most or usable_cores()
     room = min(bytes_for_pieces(limit_bytes), _SHARE_OF_FREE * psutil.virtual_memory().available)
     return int(max(1, min(most, room // max(1.0, bytes_each))))

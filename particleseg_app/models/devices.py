@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def available_devices() -> list[Device]:
             devices.append(Device(f"cuda:{index}", f"{name} ({total / 1e9:.0f} GB)", free))
         devices.sort(key=lambda device: -device.memory_bytes)
     memory = psutil.virtual_memory()
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     devices.append(
         Device("cpu", f"Processor ({cores} cores, {memory.total / 1e9:.0f} GB)", memory.available)
     )

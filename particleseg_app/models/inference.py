@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import platform
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import ModelError
 from particleseg_app.models.converted_models import openvino_version
@@ -210,7 +210,7 @@ class _Remembered:
         facts = {
             "model": entry.fingerprint(),
             "processor": _processor_name(),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "precision": torch_inference("cpu").precision,
             "torch": torch.__version__,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from particleseg_app import __version__
+from particleseg_app.cores import usable_cores
 from particleseg_app.durable_files import part_file
 from particleseg_app.particles.export import PROGRAM, export_errors
 from particleseg_app.particles.measure import Labels
@@ -70,7 +70,7 @@ def _write_tiff(
         "metadata": None,
         "contiguous": False,
         # Of one page; by itself tifffile takes half of the cores at most.
-        "maxworkers": os.cpu_count() or 1,
+        "maxworkers": usable_cores(),
     }
     progress.start("Writing labels (TIFF)", depth, "slices")
     with TiffWriter(path, bigtiff=big, shaped=False) as writer:
@@ -130,7 +130,7 @@ def export_labels_hdf5(
         dataset.attrs["particle_count"] = labels.count if particle_count is None else particle_count
         dataset.attrs["highest_label"] = labels.count
         file.attrs["program"] = f"{PROGRAM} {__version__}"
-        with ThreadPoolExecutor(thread_name_prefix="pack-labels") as threads:
+        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="pack-labels") as threads:
             for box in boxes:
                 cancel.check()
                 block = labels.read(box)

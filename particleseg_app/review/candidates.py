@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.particles.places import boxes_of
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.review.contacts import Contacts, find_contacts
@@ -188,7 +188,7 @@ def _on_all_cores(
 ) -> Iterator[_Result]:
     """Results of `do` in the order of `items`; few wait at a time, so that memory stays small."""
     items = list(items)
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     progress.start(stage, len(items), unit)
     with ThreadPoolExecutor(threads, thread_name_prefix="evidence") as pool:
         for first in range(0, len(items), threads * 16):

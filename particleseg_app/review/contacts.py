@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box, Shape, blocks
 
@@ -66,7 +66,7 @@ def find_contacts(
         np.zeros(0, np.int64),
         np.zeros((0, 6), np.int64),
     )
-    threads = max(1, os.cpu_count() or 1)
+    threads = usable_cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="contacts") as pool:
         try:
             # In batches, so that no more results wait than threads make in a moment.

@@ -7,13 +7,13 @@ is several times as long as a particle (a container wall) is none.
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.review.crops import Crop, Volume
 from particleseg_app.review.evidence import Point, ScanFacts, surroundings_evidence
 from particleseg_app.review.merge_tree import distance_inside
@@ -74,7 +74,7 @@ def find_missed(
         return found
 
     found: list[Body] = []
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="evidence") as pool:
         for first in range(0, len(boxes), threads * 4):
             for part in pool.map(one, boxes[first : first + threads * 4]):

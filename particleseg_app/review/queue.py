@@ -7,13 +7,13 @@ probability says which are worth a second look by the network (`network_evidence
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import UserError
 from particleseg_app.models import (
     ModelEntry,
@@ -161,7 +161,7 @@ def second_look(
         key=lambda plan: sum(look.tiles(window.box) for window in plan),
     )
     progress.start("Looking again with the network", len(windows), "windows")
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="evidence") as pool:
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="evidence") as pool:
         for planned in windows:
             cancel.check()
             window = look.window(planned.box)

@@ -7,11 +7,12 @@ that asks for it: handing it on may wait milliseconds for Python's lock, which t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+
+from particleseg_app.cores import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,11 +50,7 @@ def _share(work: Callable[[Item], Result], items: list[Item]) -> list[Result]:
 
 @cache
 def _threads() -> int:
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        cores = os.cpu_count() or 1
-    return max(1, min(MOST_THREADS, cores))
+    return min(MOST_THREADS, usable_cores())
 
 
 @cache

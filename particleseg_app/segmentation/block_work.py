@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.durable_files import remove_part_files
 from particleseg_app.errors import RunError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
@@ -112,7 +112,7 @@ class BlockWork:
 
         workers = None if here else self.workers
         if workers is None:
-            workers = ThreadWorkers(os.cpu_count() or 1)
+            workers = ThreadWorkers(usable_cores())
         if numbers:
             workers.each(do, numbers, self.cancel, done, at_once=self.most_at_once)
         return [results[number] for number in numbers]

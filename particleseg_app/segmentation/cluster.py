@@ -9,7 +9,6 @@ continued with other workers, or without any. `docs/cluster.md` says what a clus
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import InvalidValueError, RunError
 from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.cluster_job import SILENCE_S, ClusterJob
@@ -100,7 +100,7 @@ def _start_processes(count: int) -> LocalCluster:
     try:
         return LocalCluster(
             n_workers=count,
-            threads_per_worker=max(1, (os.cpu_count() or 1) // count),
+            threads_per_worker=max(1, usable_cores() // count),
             processes=True,
             memory_limit=0,
             dashboard_address="127.0.0.1:0",

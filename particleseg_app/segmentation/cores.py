@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from particleseg_app.cores import usable_cores
 
 _of_worker: int | None = None
 
 
 def cores() -> int:
-    """Those of the machine, or the threads that a cluster gave this process."""
-    return _of_worker or os.cpu_count() or 1
+    """Those that this process may use, or the threads that a cluster gave this process."""
+    return _of_worker or usable_cores()
 
 
 def cores_of_worker() -> int | None:

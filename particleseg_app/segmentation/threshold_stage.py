@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.durable_files import make_folder
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
 from particleseg_app.progress import CancelToken, Progress
@@ -60,6 +60,6 @@ def run_threshold_stage(
         voxels = math.prod(n + 2 * halo for n in block_shape)
         return pieces_at_once(memory_limit_bytes, voxels * _BYTES_PER_VOXEL)
 
-    workers = ThreadWorkers(os.cpu_count() or 1) if workers is None else workers
+    workers = ThreadWorkers(usable_cores()) if workers is None else workers
     workers.each(find, missing, cancel, at_once=most_at_once)
     return pieces

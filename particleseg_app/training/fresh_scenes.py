@@ -6,7 +6,6 @@ is always the same, whichever process makes it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.training.scene_processes import scene_processes
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class SceneMaker:
     def __init__(self, stream: Stream, processes: int | None = None, pin: bool = False) -> None:
         """`pin`: scenes lie where a graphics card fetches them by itself."""
         self._stream, self._pin = stream, pin
-        count = processes or max(1, (os.cpu_count() or 2) - 1)
+        count = processes or max(1, usable_cores() - 1)
         self._ahead = 3 * count  # one slow scene must not leave the other processes idle
         needed = self._ahead * 4 * stream.edge**3  # bytes
         self._folder = Path(tempfile.mkdtemp(prefix="scenes_", dir=_folder_in_memory(needed)))

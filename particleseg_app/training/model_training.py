@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.models import ModelEntry, open_model
 from particleseg_app.models.model_folder import load_network
 from particleseg_app.progress import CancelToken, Progress
@@ -196,7 +196,7 @@ def _train(
         steps=task.steps,
         minutes=task.minutes,
         batches=((task.batch, task.edge),),
-        replicas=1 if device != "cpu" else min(task.batch, os.cpu_count() or 1),
+        replicas=1 if device != "cpu" else min(task.batch, usable_cores()),
         learning_rate=STANDARD_RATE if task.base is None else FINE_TUNING_RATE,
         seed=seed,
         device=device,

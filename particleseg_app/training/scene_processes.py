@@ -10,6 +10,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
 
+from particleseg_app.cores import usable_cores
+
 MOST_BESIDE_A_CARD = 15
 
 
@@ -30,7 +32,7 @@ def processes_beside(device: str) -> int:
     """
     if device.startswith("cpu"):
         return 1
-    return max(1, min(MOST_BESIDE_A_CARD, (os.cpu_count() or 2) - 1))
+    return max(1, min(MOST_BESIDE_A_CARD, usable_cores() - 1))
 
 
 def _begin(temporary: Path | None) -> None:

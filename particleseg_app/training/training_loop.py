@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import Cancelled, RunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.augmentation import Augmentation, Randomness
@@ -138,7 +138,7 @@ class TrainingLoop:
             return Prefetcher(source, self.batches, 0, self.varied)
         if self.device.type == "cpu":
             return Prefetcher(source, self.batches, 1, self.varied)
-        ahead = max(2, min(8, (os.cpu_count() or 2) - 1))
+        ahead = max(2, min(8, usable_cores() - 1))
         return Prefetcher(source, self.batches, ahead, pinned)
 
     def on_device(self, grey: Volumes, target: Volumes) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ from typing import Self
 import h5py
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import ScanError
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.chunked_store import StoredVolume
@@ -147,7 +148,7 @@ class _Slab:
             do(z, self._reader.read(z))
 
         if self._reader.decodes:
-            with ThreadPoolExecutor(thread_name_prefix="read-labels") as threads:
+            with ThreadPoolExecutor(usable_cores(), thread_name_prefix="read-labels") as threads:
                 list(threads.map(one, range(first, last)))
         else:
             for z in range(first, last):

@@ -17,6 +17,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
@@ -101,7 +102,7 @@ def _write_scan(
     counter = GreyCounter(source.dtype)
     odd_slices = OddSliceFinder(source.shape[0])
     stop = threading.Event()
-    threads = max(1, min(4, os.cpu_count() or 1))
+    threads = min(4, usable_cores())
     with (
         h5py.File(part, "w", libver=LIBRARY_VERSIONS, locking=False) as file,
         SliceReader(source) as reader,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from particleseg_app.cores import usable_cores
 from particleseg_app.errors import Cancelled, InvalidValueError, RunError, ScanError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings, segment
@@ -177,7 +178,7 @@ def test_workers_denoise_with_the_threads_they_were_given(cluster):
     found = []
     cluster.each(threads, range(2), CancelToken(), lambda item, count: found.append(count) or ())
     # Two processes share the cores.
-    assert found == [max(1, (os.cpu_count() or 1) // 2)] * 2
+    assert found == [max(1, usable_cores() // 2)] * 2
 
 
 def test_an_error_on_a_worker_comes_back_with_its_remedy(cluster):

@@ -162,7 +162,7 @@ def test_a_worker_of_a_cluster_takes_the_threads_it_was_given(
             super().__init__(count, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(total_variation, "ThreadPoolExecutor", Counted)
-    monkeypatch.setattr(cores.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 7)
     monkeypatch.setattr(cores, "_of_worker", None)
     if of_worker is not None:
         cores.keep_to_cores_of_worker(of_worker)
