@@ -69,7 +69,8 @@ def batch(
     keep_noise: Annotated[
         bool,
         typer.Option(
-            "--keep-noise", help="Take a noisy scan as it is; it is else denoised for the network."
+            "--keep-noise",
+            help="Take the scan as it is; noise and steps between slices are else taken off.",
         ),
     ] = False,
     keep_containers: Annotated[

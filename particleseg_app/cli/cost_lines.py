@@ -25,6 +25,12 @@ def cost_lines(cost: CostEstimate, voxel_size_um: float) -> list[str]:
             f"  size: {x} × {y} × {z} voxels (across, down, slices)",
             f"  tiles: {tiles}",
         ]
+    if cost.evening is not None:
+        lines.append(
+            "  slices: of uneven brightness (by "
+            f"{100 * cost.evening.unevenness:.0f} % of what particles stand out by); they are "
+            "evened out"
+        )
     if cost.denoising is not None:
         from particleseg_app.segmentation.denoised_scan import smallest_diameter
 

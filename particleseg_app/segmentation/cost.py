@@ -14,6 +14,7 @@ from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYT
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.denoised_scan import Denoising
+from particleseg_app.segmentation.even_slices import Evening
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
 from particleseg_app.segmentation.settings import RunSettings
@@ -34,7 +35,7 @@ class CostEstimate:
     """`seconds` is None when it was not tried; bytes are the most needed at one time.
 
     `empty_tiles` of the `tiles` are expected to be passed by. `denoising`: what the run will do
-    about the noise of the scan, None for nothing.
+    about the noise of the scan, `evening`: about slices of uneven brightness, None for nothing.
     """
 
     scale_factor: float
@@ -46,6 +47,7 @@ class CostEstimate:
     device_title: str
     empty_tiles: int = 0
     denoising: Denoising | None = None
+    evening: Evening | None = None
 
 
 def estimate_cost(
@@ -115,6 +117,7 @@ def estimate_cost(
         device_title=device.title,
         empty_tiles=round(empty_share * plan.tile_count),
         denoising=None if shown is None else shown.denoising,
+        evening=None if shown is None else shown.evening,
     )
 
 

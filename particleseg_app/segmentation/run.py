@@ -17,6 +17,7 @@ from particleseg_app.models import ModelEntry, choose_device, find_model, open_p
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.denoised_scan import denoising_note
+from particleseg_app.segmentation.even_slices import evening_note
 from particleseg_app.segmentation.failures import in_words
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_on_workers import (
@@ -175,6 +176,9 @@ def _segment(
             make_predictor = functools.partial(open_predictor, inference=inference)
             recorded = {"inference": inference.id} if earlier is None else earlier
             origin |= {key: recorded[key] for key in ("inference",) if key in recorded}
+        if shown.evening is not None:
+            origin["evening"] = shown.evening.as_dict()
+            progress.note(evening_note(shown.evening))
         if shown.denoising is not None:
             origin["denoising"] = shown.denoising.as_dict()
             least_voxels = shown.denoising.least_voxels

@@ -20,7 +20,7 @@ from particleseg_app.training.critical_voxels import bridge_voxels, neck_voxels
 from particleseg_app.training.resampling import resampled
 from particleseg_app.training.scene_processes import scene_processes
 from particleseg_app.training.scenes import DEFAULT_DIAMETER, simulate_scan
-from particleseg_app.training.shown_scan import without_noise
+from particleseg_app.training.shown_scan import as_in_a_run
 from particleseg_app.units import Shape
 
 CONTACT_BIT, BRIDGE_BIT, NECK_BIT = 4, 8, 16  # of an encoded target, beside its class
@@ -34,7 +34,8 @@ class SceneForm:
 
     `scale_factor`: working voxels per simulated voxel. A fixed z-score stands for the grey scale
     of one scanner, which a simulated scan does not have: it gets the z-score of its own. Scans with
-    less contrast to noise than `least_contrast_to_noise` are denoised as in a run (`shown_scan`).
+    less contrast to noise than `least_contrast_to_noise` are denoised as in a run, and slices of
+    uneven brightness are evened out (`shown_scan`).
     """
 
     scale_factor: float = 1.0
@@ -194,7 +195,7 @@ def shown_to_network(
     grey: np.ndarray, labels: np.ndarray, form: SceneForm = SIMULATED
 ) -> tuple[np.ndarray, np.ndarray]:
     """Normalised grey values (float32) and labels of a simulated scan, both at working scale."""
-    shown = without_noise(
+    shown = as_in_a_run(
         grey,
         labels,
         form.normalisation,
@@ -202,10 +203,10 @@ def shown_to_network(
         DEFAULT_DIAMETER,
         form.scale_factor,
     )
+    scaling = None if shown is None else shown.scaling
+    scaling = scaling or own_scaling(grey, form.normalisation)
     if shown is not None:
-        grey, labels, scaling = shown.grey, shown.labels, shown.scaling
-    else:
-        scaling = own_scaling(grey, form.normalisation)
+        grey, labels = shown.grey, shown.labels
     if form.scale_factor == 1:
         return scaled(grey, scaling), labels
     return resampled(grey, labels, form.scale_factor, scaling)

@@ -1,8 +1,8 @@
-"""A simulated scan in memory as a run would show it to a network: without its noise where noisy.
+"""A simulated scan in memory as a run would show it to a network: even slices, and not too noisy.
 
-A run denoises scans that are noisier than a model's card says it can take
-(`segmentation.denoised_scan`). What denoising leaves (worn films, rounded corners, blotches of
-coarse noise) a network has to have seen in its training.
+A run evens out slices of uneven brightness (`segmentation.even_slices`) and denoises scans that are
+noisier than a model's card says it can take (`segmentation.denoised_scan`). What that leaves (worn
+films, rounded corners, blotches of coarse noise) a network has to have seen in its training.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from particleseg_app.models import GreyScaling, Normalisation
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.denoised_scan import DenoisedScan, denoising_for
+from particleseg_app.segmentation.even_slices import EvenedScan, evening_for
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes import GreyStatistics
 from particleseg_app.volumes.grey_counting import GreyCounter
@@ -41,15 +42,16 @@ class ScanInMemory:
 
 @dataclass(frozen=True)
 class ShownScan:
-    """`grey`: float32, `scaling` its grey scale. `labels`: without the particles that are too small
-    to be told from the noise, which a run leaves out, too."""
+    """`grey`: float32. `scaling`: its grey scale, None for that of the scan as it was taken.
+    `labels`: without the particles that are too small to be told from the noise, which a run leaves
+    out, too."""
 
     grey: np.ndarray
     labels: np.ndarray
-    scaling: GreyScaling
+    scaling: GreyScaling | None
 
 
-def without_noise(
+def as_in_a_run(
     grey: np.ndarray,
     labels: np.ndarray,
     normalisation: Normalisation,
@@ -57,16 +59,16 @@ def without_noise(
     diameter_voxels: float,
     scale_factor: float = 1.0,
 ) -> ShownScan | None:
-    """What a run makes of a scan that is too noisy for a model; None where it is not.
+    """What a run makes of a scan whose slices are uneven or that is too noisy for a model.
 
-    `grey`, `labels`: (z, y, x), `diameter_voxels`: mean of its particles, in its own voxels,
-    `scale_factor`: working voxels for each of them along an axis.
+    None where it takes the scan as it is. `grey`, `labels`: (z, y, x), `diameter_voxels`: mean of
+    its particles, in its own voxels, `scale_factor`: working voxels for each of them along an axis.
     """
-    if least_contrast_to_noise <= 0:
-        return None
     scan, cancel = ScanInMemory(grey), CancelToken()
+    evening = evening_for(scan, cancel)
+    even = scan if evening is None else EvenedScan(scan, evening.offsets)
     denoising = denoising_for(
-        scan,
+        even,
         normalisation,
         least_contrast_to_noise,
         diameter_voxels,
@@ -74,10 +76,10 @@ def without_noise(
         Progress(),
         cancel,
     )
+    whole = Box.whole(scan.shape)
     if denoising is None:
-        return None
-    shown = DenoisedScan(scan, denoising.weight, cancel).read(Box.whole(scan.shape))
-    sizes = np.bincount(labels.ravel())
-    told = sizes >= denoising.least_voxels
+        return None if evening is None else ShownScan(even.read(whole), labels, None)
+    shown = DenoisedScan(even, denoising.weight, cancel).read(whole)
+    told = np.bincount(labels.ravel()) >= denoising.least_voxels
     told[0] = False
     return ShownScan(shown, np.where(told[labels], labels, 0), denoising.scaling)

@@ -31,6 +31,7 @@ from particleseg_app.segmentation import (
     border_core,
     containers,
     denoised_scan,
+    even_slices,
     noise,
     plan,
     segment,
@@ -102,6 +103,7 @@ NETWORK_RULES = (
     noise,
     total_variation,
     denoised_scan,
+    even_slices,
     model_card,
 )
 RULE_VALUES = (

@@ -13,11 +13,13 @@ from particleseg_app.training.scene_pool import (
     SCAN_CLIPPED,
     SceneForm,
     normalise_scan,
+    own_scaling,
     read_scene,
+    scaled,
     shown_to_network,
 )
 from particleseg_app.training.scenes import simulate_scan
-from particleseg_app.training.shown_scan import without_noise
+from particleseg_app.training.shown_scan import as_in_a_run
 from tests.segmentation.tube_scans import grains
 
 DIAMETER, SHAPE = 20.0, (48, 56, 64)
@@ -50,8 +52,8 @@ def spread_inside(grey: np.ndarray, labels: np.ndarray) -> float:
 
 
 def test_a_noisy_scan_loses_its_noise_and_what_is_drowned_in_it(labels: np.ndarray) -> None:
-    shown = without_noise(scanned(labels, 0.8), labels, SCAN_CLIPPED, LEAST, DIAMETER)
-    assert shown is not None and shown.grey.dtype == np.float32
+    shown = as_in_a_run(scanned(labels, 0.8), labels, SCAN_CLIPPED, LEAST, DIAMETER)
+    assert shown is not None and shown.scaling is not None and shown.grey.dtype == np.float32
     assert spread_inside(shown.grey, labels) < 0.25
     assert labels.max() not in shown.labels
     kept = np.unique(shown.labels)
@@ -60,10 +62,26 @@ def test_a_noisy_scan_loses_its_noise_and_what_is_drowned_in_it(labels: np.ndarr
 
 def test_other_scans_are_shown_as_they_are(labels: np.ndarray) -> None:
     quiet, noisy = scanned(labels, 0.1), scanned(labels, 0.8)
-    assert without_noise(quiet, labels, SCAN_CLIPPED, LEAST, DIAMETER) is None
-    assert without_noise(noisy, labels, SCAN_CLIPPED, 0.0, DIAMETER) is None
+    assert as_in_a_run(quiet, labels, SCAN_CLIPPED, LEAST, DIAMETER) is None
+    assert as_in_a_run(noisy, labels, SCAN_CLIPPED, 0.0, DIAMETER) is None
     grey, same = shown_to_network(quiet, labels, SceneForm(least_contrast_to_noise=LEAST))
     assert np.array_equal(grey, normalise_scan(quiet)) and same is labels
+
+
+def test_uneven_slices_are_evened_out(labels: np.ndarray) -> None:
+    quiet = scanned(labels, 0.1).astype(np.float32)
+    added = np.random.default_rng(5).normal(0, 0.4 * CONTRAST, SHAPE[0])[:, None, None]
+    uneven = np.clip(quiet + added, 0, 65535).astype(np.uint16)
+    shown = as_in_a_run(uneven, labels, SCAN_CLIPPED, 0.0, DIAMETER)
+    assert shown is not None and shown.scaling is None and shown.labels is labels
+    steps = [
+        float(np.abs(np.diff(grey.astype(float), axis=0)).mean()) for grey in (shown.grey, uneven)
+    ]
+    assert steps[0] < 0.5 * steps[1]
+    grey, same = shown_to_network(uneven, labels)
+    # On the grey scale of the scan as it was taken.
+    assert np.array_equal(grey, scaled(shown.grey, own_scaling(uneven, SCAN_CLIPPED)))
+    assert same is labels
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.5])

@@ -24,12 +24,14 @@ from particleseg_app.progress import CancelToken, Progress
 if TYPE_CHECKING:
     from particleseg_app.segmentation import CostEstimate
     from particleseg_app.segmentation.denoised_scan import Denoising
+    from particleseg_app.segmentation.even_slices import Evening
     from particleseg_app.volumes import Scan
 
 LINES = (
     ("scale", "Scale"),
     ("size", "Size"),
     ("tiles", "Tiles"),
+    ("slices", "Slices"),
     ("noise", "Noise"),
     ("time", "Time"),
     ("disk", "Disk"),
@@ -42,6 +44,8 @@ EXPLANATIONS = {
     "size": "What the network works on, across × down × slices.",
     "tiles": "The network looks at the scan tile by tile, but not at empty ones; "
     "finished tiles are never lost.",
+    "slices": "Steps of brightness from slice to slice look like surfaces to the network, which is "
+    "shown the scan without them. Grey values in the table stay those of the scan.",
     "noise": "The network is shown the scan without its noise, which it would take for structure. "
     "Grey values in the table stay those of the scan.",
     "time": "From a trial of some seconds on this scan; other programs may slow it down.",
@@ -78,6 +82,7 @@ class CostCard(Card):
             self._names[key] = name
         grid.setColumnStretch(1, 1)
         self.body.addLayout(grid)
+        self._show_slices(None)
         self._show_noise(None)
         self._state = label("", "muted", wrap=True)
         self.body.addWidget(self._state)
@@ -113,6 +118,7 @@ class CostCard(Card):
         self._wanted, self._problem = None, ""
         for value in self._values.values():
             value.setText("–")
+        self._show_slices(None)
         self._show_noise(None)
         self._say("")
 
@@ -165,6 +171,7 @@ class CostCard(Card):
         for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)
+        self._show_slices(cost.evening)
         self._show_noise(cost.denoising)
         seconds = cost.seconds
         self._values["time"].setText(
@@ -174,6 +181,16 @@ class CostCard(Card):
         self._values["device"].setText(cost.device_title)
         self._show_room(cost)
         self.changed.emit()
+
+    def _show_slices(self, evening: Evening | None) -> None:
+        """What will be done about slices of uneven brightness; no line where they are even."""
+        if evening is not None:
+            self._values["slices"].setText(
+                f"Of uneven brightness (by {100 * evening.unevenness:.0f} % of what particles "
+                "stand out by). They are evened out."
+            )
+        for text in (self._values["slices"], self._names["slices"]):
+            text.setVisible(evening is not None)
 
     def _show_noise(self, denoising: Denoising | None) -> None:
         """What will be done about the noise; no line where there is nothing to do."""
