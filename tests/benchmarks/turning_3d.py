@@ -137,8 +137,8 @@ def time_changes(app: QApplication, view: Particles3DView, count: int) -> None:
         "all shown": lambda: view.set_look(LabelLook(by_value, every)),
         "one selected": lambda: view.select_label(count // 2),
         "none selected": lambda: view.select_label(None),
-        "cut open": lambda: view.set_cut(2, 0.5),
-        "cut closed": lambda: view.set_cut(None),
+        "cut open": view.cut.click,
+        "cut closed": view.cut.click,
     }
     print("milliseconds the window is busy: the change, and the frame after it (wall, processor)")
     for name, change in changes.items():

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
+
 
 def made_up_table(count: int, seed: int = 1) -> pd.DataFrame:
     """A particle table with plausible values, labels 1…count."""
@@ -61,3 +63,8 @@ def write_scan(folder: Path, shape: tuple[int, int, int] = (48, 64, 64), seed: i
             metadata={"unit": "um", "spacing": 10.0},
         )
     return folder
+
+
+def column_of(model: ParticleTableModel, name: str) -> int:
+    """Where the table has the column of that name."""
+    return [column.name for column in model.columns].index(name)

@@ -64,7 +64,8 @@ def test_from_a_dropped_stack_to_a_csv_and_back(new_driver: NewDriver, tmp_path:
     # A click on a row goes to the particle …
     page.table.view.selectRow(7)
     chosen = page.table.model.label_of_row(7)
-    assert page.selected == page.slices.selected_label == chosen
+    assert page.selected == chosen
+    driver.wait(lambda: page.slices.view("xy").picture.request.selected == chosen)
     row = table[table.label == chosen].iloc[0]
     z, y, x = page.slices.position
     assert row.box_z_min <= z < row.box_z_max

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_results import made_up_table
+from made_up_results import column_of, made_up_table
 from PySide6.QtCore import Qt
 from pytestqt.modeltest import ModelTester
 
@@ -37,8 +37,7 @@ def test_every_column_has_a_title_with_its_unit(table: pd.DataFrame) -> None:
 def test_sorting_and_filtering_agree_with_pandas(table: pd.DataFrame) -> None:
     model = model_of(table)
     model.set_filter(TableFilter(parse_conditions("diameter > 150", COLUMNS), hide_edge=True))
-    column = model.column_index("volume_um3")
-    assert column is not None
+    column = column_of(model, "volume_um3")
     model.sort(column, Qt.SortOrder.DescendingOrder)
     expected = (
         table[(table.equivalent_diameter_um > 150) & ~table.touches_scan_edge]
@@ -54,7 +53,7 @@ def test_rows_and_labels_lead_to_each_other(seed: int, count: int, descending: b
     model = model_of(made_up_table(count, seed))
     model.set_filter(TableFilter((Condition("sphericity", minimum=0.7),)))
     order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
-    model.sort(model.column_index("sphericity") or 0, order)
+    model.sort(column_of(model, "sphericity"), order)
     for row in range(model.rowCount()):
         assert model.row_of_label(model.label_of_row(row)) == row
     hidden = set(range(1, count + 1)) - set(model.shown_labels().tolist())
@@ -66,7 +65,7 @@ def test_values_that_are_none_sort_last_either_way() -> None:
     table = made_up_table(5)
     table.loc[2, "sphericity"] = np.nan
     model = model_of(table)
-    column = model.column_index("sphericity") or 0
+    column = column_of(model, "sphericity")
     for order in Qt.SortOrder:
         model.sort(column, order)
         assert model.label_of_row(4) == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from made_up_results import column_of
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -110,7 +111,7 @@ def test_phases_are_found_applied_seen_and_removed(
 
     # The table shows, sorts and filters.
     model = page.table.model
-    column = model.column_index("main_phase")
+    column = column_of(model, "main_phase")
     assert page.table.view.horizontalHeader().visualIndex(column) == 2
     page.table.sort_by(column)
     shown = [model.index(row, column).data() for row in range(model.rowCount())]
@@ -128,7 +129,7 @@ def test_phases_are_found_applied_seen_and_removed(
     with qtbot.waitSignal(window.session.table_changed, timeout=LONG_MS):
         qtbot.mouseClick(dialog.remove_button, Qt.MouseButton.LeftButton)
     assert load_phases(run) is None
-    assert model.column_index("main_phase") is None
+    assert "main_phase" not in [column.name for column in model.columns]
     assert page.appearance.coloured_by == "particle"
     assert dialog.apply_button.isEnabled(), "what is shown can be applied again"
 

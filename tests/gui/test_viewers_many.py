@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
-from viewer_samples import MemoryLabels, MemoryScan
+from viewer_samples import MemoryLabels, MemoryScan, cut_open
 
 from particleseg_app.gui.viewers import Particles3DView
 from particleseg_app.gui.viewers.appearance import (
@@ -489,7 +489,8 @@ def test_the_cut_opens_the_scene_and_can_be_clicked_into(
     front = front_ball(crowd)
     assert not crowd.clip_bar.isVisibleTo(crowd)
     whole = colour_of_ball(crowd, front)
-    crowd.set_cut(2, 0.5, flipped=bool((front - 1) % 6 > 2))
+    cut_open(crowd, 2)
+    crowd.clip_bar.flip.setChecked(bool((front - 1) % 6 > 2))
     qtbot.waitUntil(lambda: crowd.ready and crowd.still, timeout=20_000)
     assert crowd.clip_bar.isVisibleTo(crowd)
     assert colour_of_ball(crowd, front) != whole
@@ -498,7 +499,7 @@ def test_the_cut_opens_the_scene_and_can_be_clicked_into(
     assert ellipsoids_ is not None
     pixel = crowd._scene.camera.project(ellipsoids_.centres[front - 1][None])[0]
     assert crowd._hit_under((float(pixel[0]), float(pixel[1])))[0] not in (front,)
-    crowd.set_cut(None)
+    crowd.cut.click()
     qtbot.waitUntil(lambda: crowd.ready and crowd.still, timeout=20_000)
     assert colour_of_ball(crowd, front) == whole
 

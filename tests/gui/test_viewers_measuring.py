@@ -88,7 +88,6 @@ def test_scrolling_still_works_and_hides_the_line(
 ) -> None:
     tool.set_kind("line")
     xy = view.view("xy")
-    view.set_cross_visible(False)
     drag(qtbot, xy, (15, 10, 10), (15, 10, 30))
     at = place_of(xy, 15, 10, 20)
 

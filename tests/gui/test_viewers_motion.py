@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from viewer_samples import MemoryLabels, MemoryScan
+from viewer_samples import MemoryLabels, MemoryScan, cut_open
 
 from particleseg_app.gui.viewers import Particles3DView, particles_3d
 from particleseg_app.gui.viewers.drawing_pace import FULL, DrawingPace, Fineness
@@ -246,7 +246,9 @@ def test_the_picture_is_the_same_as_with_everything_drawn(
         (10, 0.2, looks[1], 0),
     ):
         view.set_look(look)
-        view.set_cut(cut)
+        qtbot.waitUntil(view.cut.isEnabled, timeout=20_000)
+        if cut is not None:
+            cut_open(view, cut)
         view.reset_view()
         turntable.azimuth = azimuth
         turntable.scale_factor *= share

@@ -69,6 +69,12 @@ def place_of(view: SliceView, z: float, y: float, x: float) -> QPoint:
     return view.pixel_at((z + 0.5, y + 0.5, x + 0.5)).toPoint()
 
 
+def marked_in(view: SliceView) -> int:
+    """The particle that the slice shows as the selected one; 0 is none."""
+    assert view.picture is not None
+    return view.picture.request.selected
+
+
 def turn_wheel(
     view: SliceView,
     at: QPoint,
@@ -256,11 +262,11 @@ def test_clicking_names_and_selects_a_particle(view: OrthosliceView, qtbot: QtBo
     with qtbot.waitSignal(view.label_clicked) as clicked:
         qtbot.mouseClick(xy.viewport(), Qt.MouseButton.LeftButton, pos=place_of(xy, 15, 20, 40))
     assert clicked.args == [70000]
-    assert view.selected_label == 70000
+    qtbot.waitUntil(lambda: marked_in(xy) == 70000)
     with qtbot.waitSignal(view.label_clicked) as clicked:
         qtbot.mouseClick(xy.viewport(), Qt.MouseButton.LeftButton, pos=place_of(xy, 15, 3, 3))
     assert clicked.args == [0]
-    assert view.selected_label is None
+    qtbot.waitUntil(lambda: marked_in(xy) == 0)
 
 
 def test_the_particle_under_the_mouse_is_named(view: OrthosliceView, qtbot: QtBot) -> None:
@@ -305,12 +311,11 @@ def test_going_to_a_particle_shows_it_large_enough(view: OrthosliceView, qtbot: 
 
 
 def test_overlay_is_drawn_with_its_opacity_and_mode(view: OrthosliceView, qtbot: QtBot) -> None:
-    view.set_cross_visible(False)
     view.set_labels(MemoryLabels(two_particles()))
     wait_for_pictures(qtbot, view)
     qtbot.waitUntil(lambda: view.view("xy").picture.labels is not None)  # type: ignore[union-attr]
     xy = view.view("xy")
-    inside = place_of(xy, 15, 20, 37)
+    inside = place_of(xy, 15, 17, 37)  # beside the cross-hair
 
     def saturation() -> int:
         return xy.grab().toImage().pixelColor(inside).saturation()
@@ -327,9 +332,8 @@ def test_overlay_is_drawn_with_its_opacity_and_mode(view: OrthosliceView, qtbot:
 
 
 def test_window_changes_the_greys(view: OrthosliceView, qtbot: QtBot) -> None:
-    view.set_cross_visible(False)
     xy = view.view("xy")
-    at = place_of(xy, 15, 20, 40)
+    at = place_of(xy, 15, 17, 40)  # beside the cross-hair
     view.set_window(0, 15000)
     qtbot.waitUntil(lambda: xy.grab().toImage().pixelColor(at).value() == 255, timeout=5000)
     view.set_window(20000, 30000)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_up_results import made_up_table, write_scan
+from made_up_results import column_of, made_up_table, write_scan
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QLabel
@@ -186,7 +186,7 @@ def test_the_table_keeps_its_particle_through_sorting_and_filtering(
     chosen: list[int] = []
     panel.particle_chosen.connect(chosen.append)
     panel.select_label(17)
-    volume = panel.model.column_index("volume_um3") or 0
+    volume = column_of(panel.model, "volume_um3")
     panel.sort_by(volume)
     assert panel.model.label_of_row(0) == int(table.label.iloc[int(table.volume_um3.argmax())])
     assert panel.model.label_of_row(panel.view.currentIndex().row()) == 17

@@ -6,8 +6,11 @@ import threading
 from functools import cache
 
 import numpy as np
+from PySide6.QtWidgets import QToolButton
 from scipy.spatial import cKDTree
 
+from particleseg_app.gui.viewers import Particles3DView
+from particleseg_app.gui.viewers.slice_geometry import AXIS_NAMES
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 
@@ -83,3 +86,13 @@ def packed_particles(edge: int = 128, count: int = 260) -> tuple[np.ndarray, np.
     grey[wall] = 52000
     grey += random.normal(0, 1700, grey.size)
     return grey.clip(0, 65535).astype(np.uint16).reshape((edge,) * 3), labels
+
+
+def cut_open(view: Particles3DView, axis: int) -> None:
+    """Cut the particles open across `axis` (0 z, 1 y, 2 x) in the middle, as a user does."""
+    if not view.cut.isChecked():
+        view.cut.click()
+    name = f"Cut across the {AXIS_NAMES[axis]} axis"
+    buttons = view.clip_bar.findChildren(QToolButton)
+    next(button for button in buttons if button.toolTip() == name).click()
+    assert view.clip_bar.plane()[0] == axis

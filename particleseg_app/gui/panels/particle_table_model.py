@@ -110,12 +110,6 @@ class ParticleTableModel(QAbstractTableModel):
     def label_of_row(self, row: int) -> int:
         return int(self._labels[self._rows[row]])
 
-    def column_index(self, name: str) -> int | None:
-        for index, column in enumerate(self._columns):
-            if column.name == name:
-                return index
-        return None
-
     def _arrange(self) -> None:
         rows = np.zeros(0, dtype=np.intp)
         if self._table is not None:

@@ -76,13 +76,6 @@ class ClipBar(QFrame):
         self._shape, self._voxel_size_um = shape, voxel_size_um
         self._write_place()
 
-    def choose(self, axis: int, share: float, *, flipped: bool = False) -> None:
-        """Cut across `axis` (0 z, 1 y, 2 x) at a share (0 to 1) of the volume's length."""
-        self._axes.button(axis).setChecked(True)
-        self.flip.setChecked(flipped)
-        self.slider.setValue(round(share * STEPS))
-        self._tell()
-
     def plane(self) -> tuple[int, float, bool]:
         """Axis, place in voxels along it, and whether what lies beyond it is cut away."""
         axis = self._axes.checkedId()

@@ -180,11 +180,6 @@ class OrthosliceView(QWidget):
             self._show_legend()
             self._feed.ask_all()
 
-    def set_cross_visible(self, visible: bool) -> None:
-        for cell in self._cells.values():
-            cell.view.cross_visible = visible
-        self.draw_again()
-
     def set_footer_visible(self, visible: bool) -> None:
         """Show or hide the line below the views (hide it when a status bar shows `hovered`)."""
         self._footer.setVisible(visible)
@@ -223,10 +218,6 @@ class OrthosliceView(QWidget):
     @property
     def window_range(self) -> tuple[float, float]:
         return self._feed.window
-
-    @property
-    def selected_label(self) -> int | None:
-        return self._feed.selected or None
 
     def view(self, plane_name: str) -> SliceView:
         """The slice view named ``xy``, ``xz`` or ``yz``."""

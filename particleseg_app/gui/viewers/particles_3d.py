@@ -136,10 +136,6 @@ class Particles3DView(QWidget):
             self._preparation.want_seen()
         self._show_state()
 
-    def set_cut(self, axis: int | None, share: float = 0.5, *, flipped: bool = False) -> None:
-        """Cut open across `axis` (0 z, 1 y, 2 x) at a share of its length; None shows all."""
-        self._cut.set(axis, share, flipped)
-
     def set_voxel_size(self, voxel_size_um: float | None) -> None:
         self._voxel_size_um = voxel_size_um
         self._place_texts()

@@ -44,12 +44,6 @@ class SceneCut(QObject):
         self._scene = scene
         self.apply()
 
-    def set(self, axis: int | None, share: float, flipped: bool) -> None:
-        """Cut open across `axis` (0 z, 1 y, 2 x) at a share of its length; None shows all."""
-        if axis is not None:
-            self._bar.choose(axis, share, flipped=flipped)
-        self._button.setChecked(axis is not None)
-
     def apply(self) -> None:
         """Bring the scene in line with button and bar."""
         shape, voxel_size_um = self._volume()

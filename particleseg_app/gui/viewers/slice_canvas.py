@@ -55,7 +55,6 @@ class SliceCanvas(pg.GraphicsView):
         self.position: tuple[int, int, int] = (0, 0, 0)
         self.picture: SlicePicture | None = None
         self.remark = ""
-        self.cross_visible = True
         self._overlay_look = (0.45, False)
         self._table_of: tuple[float, bool, LabelColouring] | None = None
         self._grey = _Picture(axisOrder="row-major")
@@ -232,10 +231,9 @@ class SliceCanvas(pg.GraphicsView):
         if self.picture is None or self.remark:
             canvas_painting.draw_remark(painter, size, self.remark)
         if self.picture is not None:
-            if self.cross_visible:
-                z, y, x = self.position
-                at = self.pixel_at((z + 0.5, y + 0.5, x + 0.5))
-                canvas_painting.draw_cross(painter, size, at, self.plane)
+            z, y, x = self.position
+            at = self.pixel_at((z + 0.5, y + 0.5, x + 0.5))
+            canvas_painting.draw_cross(painter, size, at, self.plane)
             self.paint_tool(painter)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             canvas_painting.draw_axes(painter, self.plane)
