@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -13,6 +14,9 @@ from typing import Any
 from particleseg_app.errors import InvalidValueError
 
 PART_SUFFIX = ".part"
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# In the texts of errors that have no number: HDF5's, and those of torch's back ends.
+_FULL_TEXTS = ("No space left", "Disk quota exceeded")
 _part_name = ""
 
 
@@ -37,6 +41,12 @@ def flush_folder(folder: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether something could not be written because a disk or a quota is full."""
+    text = str(error)
+    return getattr(error, "errno", None) in _FULL or any(part in text for part in _FULL_TEXTS)
 
 
 def make_folder(folder: Path) -> None:

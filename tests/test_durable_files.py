@@ -1,5 +1,6 @@
 """A file that has its name is whole, whenever its writer dies."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from particleseg_app.durable_files import part_file, remove_part_files, write_json
+from particleseg_app.durable_files import disk_is_full, part_file, remove_part_files, write_json
 
 WRITER = """
 import sys
@@ -58,3 +59,17 @@ def test_parts_of_killed_writers_are_removed(tmp_path):
 def test_json_is_readable_by_people(tmp_path):
     write_json(tmp_path / "a.json", {"size": "10 µm"})
     assert "µm" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "any words"), True),
+        (OSError(errno.EDQUOT, "any words"), True),
+        (RuntimeError("can't write data (No space left on device)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (RuntimeError("something else"), False),
+    ],
+)
+def test_a_full_disk_is_known_by_number_or_text(error: Exception, full: bool) -> None:
+    assert disk_is_full(error) is full

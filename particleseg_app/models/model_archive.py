@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import lzma
 import re
 import shutil
@@ -10,6 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from particleseg_app.durable_files import disk_is_full
 from particleseg_app.errors import ModelError
 from particleseg_app.models.model_card import MAX_JSON_BYTES
 from particleseg_app.models.model_folder import MAX_CHECKPOINT_BYTES
@@ -49,7 +49,7 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in members:
                 content.extract(member, folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        if disk_is_full(error):
             raise _no_space(folder) from error
         raise _unreadable(archive) from error
     except RuntimeError as error:  # so says zipfile, and NotImplementedError is one

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particleseg_app import __version__
-from particleseg_app.durable_files import part_file
+from particleseg_app.durable_files import disk_is_full, part_file
 from particleseg_app.errors import ExportError
 from particleseg_app.particles.distribution import size_distribution
 from particleseg_app.particles.phases import columns_of
@@ -135,8 +135,7 @@ def export_errors(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         # HDF5 reports a full disk in the text only, at times as a RuntimeError.
-        code = getattr(error, "errno", None)
-        full = code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        full = disk_is_full(error)
         if not full and not isinstance(error, OSError):
             raise
         raise _export_error(path, "full" if full else "", error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from particleseg_app.cores import usable_cores
-from particleseg_app.durable_files import remove_part_files
+from particleseg_app.durable_files import disk_is_full, remove_part_files
 from particleseg_app.errors import RunError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, pieces_at_once
 from particleseg_app.progress import CancelToken, Progress
@@ -74,7 +73,7 @@ class BlockWork:
             with self._locks[number % len(self._locks)]:
                 write_block_file(self.path(kind, number), arrays)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not disk_is_full(error):
                 raise
             raise RunError(
                 f"There is no space left in {self.folder}.",

@@ -17,15 +17,16 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from particleseg_app.progress import CancelToken
-from particleseg_app.segmentation.noise import spread_boxes
+from particleseg_app.segmentation.noise import spread_boxes, two_kinds
 from particleseg_app.segmentation.working_scale import ScanWithStatistics
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes import GreyStatistics
-from particleseg_app.volumes.grey_statistics import otsu
 
 # Columns through all slices that are looked at: their edge in voxels, how many along y and x, and
 # how many of their slices are read at once.
 COLUMN_EDGE, COLUMNS_ALONG, SLICES_AT_ONCE = 32, 5, 64
+# The contrast is taken from at most about so many of their voxels, however many slices there are.
+SAMPLE_VOXELS = 2_000_000
 # A slice is compared with the median of so many about it: real changes along z stay as they are.
 WINDOW = 15
 # Slices are uneven from this share of the contrast on. The network was trained on up to 0.08.
@@ -36,7 +37,6 @@ LEAST_OVER_CHANCE = 3.0
 FEWEST_SLICES, FEWEST_VOXELS = 8, 400
 # Of the noise of neighbouring voxels so many are independent of each other.
 _INDEPENDENT = 1 / 4
-_BINS = 512
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,9 @@ def evening_for(scan: ScanWithStatistics, cancel: CancelToken) -> Evening | None
     spread = np.zeros(depth - 1)
     used = np.zeros(depth - 1, np.int64)
     sample = []
+    columns = min(COLUMN_EDGE * COLUMNS_ALONG, scan.shape[1])
+    columns *= min(COLUMN_EDGE * COLUMNS_ALONG, scan.shape[2])
+    every = max(7, math.ceil(columns * depth / SAMPLE_VOXELS))
     darkest = scan.statistics.minimum
     for first, slab in _slabs(scan, cancel):
         for index in range(len(slab) - 1):
@@ -107,7 +110,8 @@ def evening_for(scan: ScanWithStatistics, cancel: CancelToken) -> Evening | None
             steps[first + index] = middle.mean()
             spread[first + index] = (high - low) / 1.349
             used[first + index] = len(change)
-        sample.append((first, slab[:-1, ::7]))
+        # A copy: a part of the slab would keep all of it.
+        sample.append((first, slab[:-1, ::every].copy()))
     if np.count_nonzero(used) < FEWEST_SLICES - 1:
         return None
     level = np.concatenate([[0.0], np.cumsum(steps)])
@@ -118,7 +122,11 @@ def evening_for(scan: ScanWithStatistics, cancel: CancelToken) -> Evening | None
     even = np.concatenate(
         [(part - offsets[first : first + len(part), None]).ravel() for first, part in sample]
     )
-    contrast = _contrast(even[even > darkest])
+    even = even[even > darkest]
+    if len(even) == 0:
+        return None
+    # Between bright and dark voxels, which noise makes larger; without rare outliers.
+    contrast, _ = two_kinds(np.clip(even, *np.percentile(even, (0.1, 99.9))), 0.0)
     # Errors of single steps add up over half a window.
     chance *= math.sqrt(WINDOW / 2)
     if contrast <= 0 or deviation < max(LEAST_UNEVEN * contrast, LEAST_OVER_CHANCE * chance):
@@ -151,14 +159,3 @@ def _slabs(scan: ScanWithStatistics, cancel: CancelToken) -> Iterator[tuple[int,
             grey = scan.read(Box((first, y, x), (stop, y_stop, x_stop)))
             parts.append(grey.reshape(stop - first, -1).astype(np.float32))
         yield first, np.concatenate(parts, axis=1)
-
-
-def _contrast(grey: np.ndarray) -> float:
-    """Between bright and dark voxels, parted by Otsu's threshold; the noise makes it larger."""
-    if len(grey) == 0 or grey.max() <= grey.min():
-        return 0.0
-    counts, edges = np.histogram(grey, bins=_BINS, range=np.percentile(grey, (0.1, 99.9)))
-    bright = grey > otsu(counts.astype(np.float64), edges)
-    if not bright.any() or bright.all():
-        return 0.0
-    return float(np.median(grey[bright]) - np.median(grey[~bright]))

@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from particleseg_app.durable_files import disk_is_full
 from particleseg_app.errors import RunError
 
 _CONTINUE = "continue the run; it goes on where it stopped."
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # What a drive says that was pulled out, switched off or lost with the network.
 _GONE = {
     getattr(errno, name)
     for name in ("EIO", "ENXIO", "ENODEV", "ESTALE", "ENOTCONN", "ESHUTDOWN", "EHOSTDOWN")
     if hasattr(errno, name)
 }
-# In the texts of errors that have no number: HDF5's, and those of torch's back ends.
-_FULL_TEXTS = ("No space left", "Disk quota exceeded")
 # What torch says when a file of weights could not be written; the disk itself must say why.
 _WRITE_TEXTS = ("inline_container", "PytorchStreamWriter")
 _HARDLY_FREE_BYTES = 64 * 1024**2
@@ -47,8 +45,7 @@ def in_words(error: Exception, folder: Path) -> RunError | None:
     if not isinstance(error, OSError | RuntimeError):
         return None
     number = getattr(error, "errno", None)
-    full = number in _FULL or any(part in text for part in _FULL_TEXTS)
-    if full or (any(part in text for part in _WRITE_TEXTS) and _hardly_free(folder)):
+    if disk_is_full(error) or (any(part in text for part in _WRITE_TEXTS) and _hardly_free(folder)):
         return RunError(
             f"There is no space left on the disk that holds {folder}.",
             f"Free some space and {_CONTINUE}",

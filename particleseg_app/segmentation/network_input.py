@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from particleseg_app.errors import NewRunError
 from particleseg_app.models import GreyScaling, ModelCard
@@ -14,6 +15,8 @@ from particleseg_app.segmentation.even_slices import EvenedScan, Evening, evenin
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.working_scale import GreyVolume, ScanWithStatistics
 from particleseg_app.units import diameter_in_voxels, scale_factor
+
+Recorded = TypeVar("Recorded")
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,17 @@ def network_input(
     what it did about noise and slices is done again. Raises `RunError` where that is damaged."""
     evening = denoising = None
     if earlier is not None:
-        evening = _recorded_evening(earlier, scan.shape[0])
+        slices = scan.shape[0]
+        evening = _recorded(
+            earlier, "evening", "uneven slices", lambda raw: Evening.from_dict(raw, slices)
+        )
+        denoising = _recorded(earlier, "denoising", "noise", Denoising.from_dict)
     elif settings.denoise:
         progress.start("Comparing the slices")
         evening = evening_for(scan, cancel)
     if evening is not None:
         scan = EvenedScan(scan, evening.offsets)
-    if earlier is not None:
-        denoising = _recorded(earlier)
-    elif settings.denoise:
+    if earlier is None and settings.denoise:
         factor = scale_factor(
             card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
         )
@@ -80,27 +85,17 @@ def network_input(
     return NetworkInput(scan, scaling, background, None, evening)
 
 
-def _recorded_evening(earlier: dict[str, Any], slices: int) -> Evening | None:
-    raw = earlier.get("evening")
+def _recorded(
+    earlier: dict[str, Any], key: str, about: str, read: Callable[[dict[str, Any]], Recorded]
+) -> Recorded | None:
+    """What an earlier attempt did, from what it wrote down; None where it did nothing."""
+    raw = earlier.get(key)
     if raw is None:
         return None
     try:
-        return Evening.from_dict(raw, slices)
+        return read(raw)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise NewRunError(
-            "What this run did about the uneven slices of its scan cannot be read.",
-            "Remove this run and start it again.",
-        ) from error
-
-
-def _recorded(earlier: dict[str, Any]) -> Denoising | None:
-    raw = earlier.get("denoising")
-    if raw is None:
-        return None
-    try:
-        return Denoising.from_dict(raw)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise NewRunError(
-            "What this run did about the noise of its scan cannot be read.",
+            f"What this run did about the {about} of its scan cannot be read.",
             "Remove this run and start it again.",
         ) from error

@@ -98,13 +98,9 @@ def measure_noise(
     if sparse is not None:
         # So few particles that the pieces may have missed them.
         contrast = max(contrast, sparse.contrast)
-    noise, averaged = (
-        _noise(np.concatenate(variances), edge**3 - 1)
-        for variances in (
-            [piece.variance for piece in shown],
-            [piece.averaged_variance for piece in shown],
-        )
-    )
+    freedom = edge**3 - 1
+    noise = _noise(np.concatenate([piece.variance for piece in shown]), freedom)
+    averaged = _noise(np.concatenate([piece.averaged_variance for piece in shown]), freedom)
     return NoiseFigures(noise, averaged, contrast if contrast > LEAST_CONTRAST * averaged else 0.0)
 
 
@@ -161,7 +157,7 @@ def _contrast_of(pieces: list[_Piece]) -> tuple[float, list[_Piece]]:
     cell_noise = _noise(groups, _GROUP**3 - 1) if len(groups) else 0.0
     seen = []
     for piece in pieces:
-        contrast, share = _two_kinds(piece.fine_mean, LEAST_PARTED_IN_A_PIECE)
+        contrast, share = two_kinds(piece.fine_mean, LEAST_PARTED_IN_A_PIECE)
         if contrast > LEAST_OVER_NOISE * cell_noise and LEAST_SHARE <= share <= 1 - LEAST_SHARE:
             seen.append((contrast, piece))
     if len(seen) >= max(1, LEAST_PIECES * len(pieces)):
@@ -172,7 +168,7 @@ def _contrast_of(pieces: list[_Piece]) -> tuple[float, list[_Piece]]:
     mean = np.concatenate([piece.fine_mean for piece in pieces])
     if len(mean) == 0:
         return 0.0, pieces
-    contrast, _ = _two_kinds(mean, LEAST_PARTED)
+    contrast, _ = two_kinds(mean, LEAST_PARTED)
     if contrast == 0:
         # Particles only a few voxels wide in strong noise: no cell is free of surface. Two kinds as
         # frequent as each other lie twice their standard deviation apart.
@@ -230,11 +226,12 @@ def _noise(variance: np.ndarray, freedom: int) -> float:
     return math.sqrt(evenest * freedom / float(chi2.ppf(EVENEST_SHARE, freedom)))
 
 
-def _two_kinds(mean: np.ndarray, least_parted: float) -> tuple[float, float]:
-    """Contrast between two kinds of cells (Otsu) and the share of the bright ones.
+def two_kinds(mean: np.ndarray, least_parted: float) -> tuple[float, float]:
+    """Contrast between two kinds (Otsu), dark and bright, and the share of the bright ones.
 
-    Their means hardly show the noise of single voxels. (0, 0) where they are no two kinds, but the
-    halves of one: cells of noise alone.
+    (0, 0) where they are no two kinds but the halves of one: where their medians are not farther
+    apart than `least_parted` standard deviations of the dark ones. The means of cells (`mean`)
+    hardly show the noise of single voxels.
     """
     if len(mean) == 0 or mean.max() <= mean.min():
         return 0.0, 0.0

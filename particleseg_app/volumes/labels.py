@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from particleseg_app.durable_files import part_file
+from particleseg_app.durable_files import disk_is_full, part_file
 from particleseg_app.errors import ScanError
 from particleseg_app.units import Box, Shape, blocks
 from particleseg_app.volumes.chunked_store import (
@@ -167,7 +166,7 @@ class LabelWriter:
         try:
             self._stack.__exit__(kind, error, trace)
         except OSError as failure:
-            if failure.errno == errno.ENOSPC:
+            if disk_is_full(failure):
                 raise _no_space(self.path) from failure
             raise
 

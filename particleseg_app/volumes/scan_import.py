@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import shutil
@@ -18,7 +17,7 @@ import hdf5plugin
 import numpy as np
 
 from particleseg_app.cores import usable_cores
-from particleseg_app.durable_files import part_file
+from particleseg_app.durable_files import disk_is_full, part_file
 from particleseg_app.errors import ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
 from particleseg_app.progress import CancelToken, Progress
@@ -253,7 +252,7 @@ def _disk_errors_in_words(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _is_disk_full(error):
+        if disk_is_full(error):
             raise ScanError(
                 f"There is no space left on the disk of {destination.parent}.",
                 "Free some space, or put the project on another disk, and import again.",
@@ -262,7 +261,3 @@ def _disk_errors_in_words(destination: Path) -> Iterator[None]:
             f"{destination} cannot be written ({error.strerror or error}).",
             "Check that the folder may be written to, or choose another one.",
         ) from error
-
-
-def _is_disk_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from scipy import ndimage
 from particleseg_app.errors import Cancelled, RunError
 from particleseg_app.evaluation import evaluate
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunResult, RunSettings, network_input, segment
+from particleseg_app.segmentation import RunResult, RunSettings, network_input
 from particleseg_app.segmentation.even_slices import (
     EvenedScan,
     Evening,
@@ -27,9 +26,10 @@ from particleseg_app.segmentation.even_slices import (
     evening_note,
 )
 from particleseg_app.units import Box
-from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
+from particleseg_app.volumes import import_scan, inspect_source
 from tests.segmentation.tube_scans import grains
 from tests.segmentation.volumes import ArrayVolume
+from tests.segmentation.whole_runs import labels_of, run, run_stopped
 
 SHAPE = (60, 70, 80)
 DIAMETER = 14.0
@@ -105,6 +105,25 @@ def test_what_is_real_along_z_stays(even: np.ndarray) -> None:
         assert evening(np.clip(grey, 0, 65535).astype(np.uint16)) is None, name
 
 
+def test_memory_does_not_follow_the_number_of_slices() -> None:
+    class Endless:
+        """Even slices, made when they are read."""
+
+        shape = (20_000, 160, 160)
+        statistics = ArrayVolume(np.arange(4000, dtype=np.uint16).reshape(40, 10, 10)).statistics
+
+        def read(self, box: Box) -> np.ndarray:
+            return np.full(box.shape, 700, np.uint16)
+
+    tracemalloc.start()
+    try:
+        assert evening_for(Endless(), CancelToken()) is None
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+
+
 @given(st.data())
 def test_any_box_is_read_alike(data: st.DataObject) -> None:
     shape = (9, 6, 5)
@@ -141,18 +160,6 @@ ASKED = RunSettings(
 )  # fmt: skip
 
 
-def run(
-    path: Path, folder: Path, asked: RunSettings, cancel: CancelToken | None = None, **options: Any
-) -> RunResult:
-    with open_scan(path) as scan:
-        return segment(folder, scan, asked, Progress(), cancel or CancelToken(), **options)
-
-
-def labels_of(result: RunResult) -> np.ndarray:
-    with open_labels(result.labels_path) as labels:
-        return np.asarray(labels.read(Box.whole(labels.shape)))
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, scan_path: Path) -> RunResult:
     return run(scan_path, tmp_path_factory.mktemp("whole") / "run", ASKED)
@@ -173,12 +180,12 @@ def test_more_particles_are_right_and_the_run_says_so(
 def test_a_run_that_goes_on_uses_the_same_figures(
     scan_path: Path, undisturbed: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancel = CancelToken()
     folder = tmp_path / "run"
-    watch = threading.Thread(target=_cancel_after_a_piece, args=(folder, cancel), daemon=True)
-    watch.start()
     with pytest.raises(Cancelled):
-        run(scan_path, folder, ASKED, cancel, tiles_per_chunk=1)
+        run_stopped(
+            scan_path, folder, ASKED, "Finding particles with the network", 1, tiles_per_chunk=1
+        )
+    assert list((folder / "pieces").glob("classes_*.npy"))
 
     def not_again(*_: object) -> None:
         raise AssertionError("compared again")
@@ -186,12 +193,6 @@ def test_a_run_that_goes_on_uses_the_same_figures(
     monkeypatch.setattr(network_input, "evening_for", not_again)
     result = run(scan_path, folder, ASKED, tiles_per_chunk=1)
     np.testing.assert_array_equal(labels_of(result), labels_of(undisturbed))
-
-
-def _cancel_after_a_piece(folder: Path, cancel: CancelToken) -> None:
-    while not list(folder.glob("pieces/classes_*.npy")):
-        time.sleep(0.005)
-    cancel.cancel()
 
 
 def test_a_cluster_finds_the_same_particles(

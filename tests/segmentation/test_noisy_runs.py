@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +31,10 @@ from particleseg_app.segmentation import (
 )
 from particleseg_app.segmentation.denoised_scan import Denoising, denoising_note
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
-from particleseg_app.units import Box
-from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
+from particleseg_app.volumes import import_scan, inspect_source, open_scan
 from tests.models.tiny_model import write_tiny_model
 from tests.segmentation.tube_scans import grains
+from tests.segmentation.whole_runs import labels_of, run
 
 SHAPE = (44, 50, 56)
 DIAMETER = 13.0
@@ -71,18 +70,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> RunSettings:
         10.0, 10 * DIAMETER, model=str(entry.folder), device="cpu", inference="torch",
         min_relative_volume=0.0,
     )  # fmt: skip
-
-
-def run(
-    path: Path, folder: Path, asked: RunSettings, cancel: CancelToken | None = None, **options: Any
-) -> RunResult:
-    with open_scan(path) as scan:
-        return segment(folder, scan, asked, Progress(), cancel or CancelToken(), **options)
-
-
-def labels_of(result: RunResult) -> np.ndarray:
-    with open_labels(result.labels_path) as labels:
-        return np.asarray(labels.read(Box.whole(labels.shape)))
 
 
 @pytest.fixture(scope="module")

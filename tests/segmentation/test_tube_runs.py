@@ -14,12 +14,13 @@ from scipy import ndimage
 
 from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunResult, RunSettings, particles_of_run, segment
+from particleseg_app.segmentation import RunSettings, particles_of_run
 from particleseg_app.segmentation.tube_wall import TubeWall
-from particleseg_app.units import Box, format_micrometres
-from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
+from particleseg_app.units import format_micrometres
+from particleseg_app.volumes import import_scan, inspect_source
 from tests.independent_scans.real import data_folder
 from tests.segmentation.tube_scans import DIAMETER, Tube, tube_scan
+from tests.segmentation.whole_runs import labels_of, run
 
 SHAPE = (14, 130, 140)
 TUBE = Tube((63.0, 71.0), 45.0, 13.0, (0.05, -0.04), wall=1.1)
@@ -37,18 +38,6 @@ def imported(grey: np.ndarray, folder: Path) -> Path:
     tifffile.imwrite(folder / "scan.tif", grey)
     import_scan(inspect_source(folder / "scan.tif"), folder / "scan.h5", Progress(), CancelToken())
     return folder / "scan.h5"
-
-
-def run(
-    path: Path, folder: Path, asked: RunSettings, cancel: CancelToken | None = None
-) -> RunResult:
-    with open_scan(path) as scan:
-        return segment(folder, scan, asked, Progress(), cancel or CancelToken())
-
-
-def labels_of(result: RunResult) -> np.ndarray:
-    with open_labels(result.labels_path) as labels:
-        return np.asarray(labels.read(Box.whole(labels.shape)))
 
 
 def test_the_wall_goes_and_the_run_says_so(
