@@ -59,15 +59,6 @@ def published_architecture(
     return own
 
 
-def total_stride(network: dict[str, Any]) -> tuple[int, int, int]:
-    """By how much the deepest stage of an `architecture` is coarser than the patch (z, y, x)."""
-    stride = [1, 1, 1]
-    for step in network["arch_kwargs"]["strides"]:
-        along = [step] * 3 if isinstance(step, int) else step
-        stride = [a * int(b) for a, b in zip(stride, along, strict=True)]
-    return stride[0], stride[1], stride[2]
-
-
 def build_network(
     features: tuple[int, ...], normalised: bool = True, deep_supervision: bool = False
 ) -> torch.nn.Module:

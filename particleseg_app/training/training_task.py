@@ -8,11 +8,11 @@ from typing import Any
 
 from particleseg_app.errors import InvalidValueError
 from particleseg_app.models import Normalisation
+from particleseg_app.models.known_networks import total_stride
 from particleseg_app.progress import CancelToken
 from particleseg_app.training.base_model import BaseModel
 from particleseg_app.training.lab_patches import patch_names
 from particleseg_app.training.lab_source import common_z_score
-from particleseg_app.training.network import total_stride
 from particleseg_app.training.recipes import Recipe
 from particleseg_app.training.scene_pool import SCAN_CLIPPED
 from particleseg_app.training.training_plan import TrainingPlan
