@@ -14,7 +14,7 @@ from particleseg_app.errors import InvalidValueError, ScanError, UserError
 from particleseg_app.segmentation import RunSettings
 from particleseg_app.volumes.slice_series import natural_key
 from particleseg_app.volumes.tiff_layout import examine_tiff
-from particleseg_app.volumes.tiff_source import LABELS_NAME, TIFF_SUFFIXES
+from particleseg_app.volumes.tiff_source import LABELS_NAME, TIFF_SUFFIXES, name_of_slices
 
 NEEDED_COLUMNS = ("path", "voxel_size_um", "particle_diameter_um")
 OPTIONAL_COLUMNS = ("name", "method", "model", "preset", "threshold")
@@ -110,7 +110,7 @@ def _holds_tiffs(folder: Path) -> bool:
 def _named(scans: list[Path], taken: set[str]) -> Iterator[tuple[str, Path]]:
     """A name for each scan that is a plain folder name and not `taken` (which is added to)."""
     for scan in scans:
-        stem = scan.stem if scan.is_file() else scan.name
+        stem = scan.stem if scan.is_file() else name_of_slices(scan)
         cleaned = re.sub(r"[^\w.() -]+", "_", stem)[:_LONGEST_NAME].strip(" .")
         if not cleaned or _RESERVED.fullmatch(cleaned):
             cleaned = f"scan {cleaned}".strip()

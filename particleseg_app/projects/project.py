@@ -14,6 +14,7 @@ import shutil
 import threading
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -150,6 +151,7 @@ class Project:
     ) -> ScanEntry:
         """Import a checked source as a new scan of this project.
 
+        It is called as the source says, with a number where another scan is called so already.
         Raises `ScanError` for a bad source or a full disk and `Cancelled`; the project is then as
         it was before.
         """
@@ -166,20 +168,20 @@ class Project:
             # The scan must be found wherever the project file says that it is.
             flush_folder(importing.parent)
             flush_folder(self.folder)
-            entry = ScanEntry(
-                id=scan_id,
-                name=source.name,
-                shape=source.shape,
-                dtype=source.dtype.name,
-                voxel_size_um=None,
-                particle_diameter_um=None,
-                proposed_voxel_size_um=source.proposed_voxel_size_um,
-                voxel_size_origin=source.voxel_size_origin,
-                source=str(_common_place(source)),
-                imported_at=_now(),
-                remarks=source.remarks,
-            )
             with self._changing:
+                entry = ScanEntry(
+                    id=scan_id,
+                    name=_free_name(source.name, {scan.name for scan in self.scans}),
+                    shape=source.shape,
+                    dtype=source.dtype.name,
+                    voxel_size_um=None,
+                    particle_diameter_um=None,
+                    proposed_voxel_size_um=source.proposed_voxel_size_um,
+                    voxel_size_origin=source.voxel_size_origin,
+                    source=str(source.place),
+                    imported_at=_now(),
+                    remarks=source.remarks,
+                )
                 self._save(replace(self._content, scans=(*self.scans, entry)))
         except BaseException:
             shutil.rmtree(importing, ignore_errors=True)
@@ -377,8 +379,10 @@ def _is_leftover(path: Path) -> bool:
     return not path.is_dir() or not any(path.iterdir())
 
 
-def _common_place(source: ScanSource) -> Path:
-    return source.files[0] if len(source.files) == 1 else source.files[0].parent
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it where a scan of the project is called so already."""
+    names = (name if n == 1 else f"{name} ({n})" for n in count(1))
+    return next(free for free in names if free not in taken)
 
 
 def _clean_name(name: str) -> str:

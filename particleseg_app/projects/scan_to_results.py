@@ -92,7 +92,7 @@ def _scan_with_answers(
     entry = source if isinstance(source, ScanEntry) else known_scan(project, source)
     if entry is None:
         assert isinstance(source, ScanSource)
-        if any(_is_of(entry, source.files[0]) for entry in project.scans):
+        if any(_is_of(entry, source.place) for entry in project.scans):
             progress.note(
                 f"The files of the scan {source.name} have changed since they were imported, so "
                 "they are imported again."
@@ -116,9 +116,8 @@ def known_scan(project: Project, source: ScanSource) -> ScanEntry | None:
     for entry in reversed(project.scans):
         imported = datetime.fromisoformat(entry.imported_at).timestamp()
         if (
-            _is_of(entry, source.files[0])
-            and (entry.name, entry.shape, entry.dtype)
-            == (source.name, source.shape, source.dtype.name)
+            _is_of(entry, source.place)
+            and (entry.shape, entry.dtype) == (source.shape, source.dtype.name)
             and changed < imported + 1.0
         ):
             return entry
@@ -131,14 +130,14 @@ def scan_imported_from(folder: Path, path: Path) -> ScanEntry | None:
         return None
     with Project.open(folder, read_only=True) as project:
         for entry in reversed(project.scans):
-            if Path(entry.source).resolve() == path.resolve():
+            if _is_of(entry, path):
                 return entry
     return None
 
 
-def _is_of(entry: ScanEntry, file: Path) -> bool:
-    """Whether a scan was imported from this file, or from the folder it lies in."""
-    return Path(entry.source).resolve() in {file.resolve(), file.parent.resolve()}
+def _is_of(entry: ScanEntry, place: Path) -> bool:
+    """Whether a scan was imported from this stack or folder; it may be called otherwise now."""
+    return Path(entry.source).resolve() == place.resolve()
 
 
 def same_run(project: Project, scan: ScanEntry, settings: RunSettings) -> RunEntry | None:

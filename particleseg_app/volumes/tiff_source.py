@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from particleseg_app.volumes.tiff_layout import TiffLayout, describe_slices, exa
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 FEWEST_SLICES = 8
 LABELS_NAME = "labels.tif"  # beside a simulated scan, and in a project
+SIMULATED_SLICES = "scan"  # the folder beside them
 _OTHER_IMAGES = (".bmp", ".jpg", ".jpeg", ".png", ".dcm", ".ima", ".raw", ".vol", ".gif")
 
 
@@ -37,6 +39,11 @@ class ScanSource:
     voxel_size_origin: str = ""
     remarks: tuple[str, ...] = ()
     layouts: tuple[TiffLayout, ...] = field(default=(), repr=False)
+
+    @property
+    def place(self) -> Path:
+        """The file of a stack, or the folder of the slices."""
+        return self.files[0] if len(self.files) == 1 else self.files[0].parent
 
     @property
     def bytes(self) -> int:
@@ -71,21 +78,32 @@ def inspect_source(path: Path | str | Sequence[Path | str]) -> ScanSource:
             raise ScanError(f"{file} is not a file.", "Choose files only, or one folder.")
         if file.suffix.lower() not in TIFF_SUFFIXES:
             raise ScanError(f"{file.name} is not a TIFF file.", "Choose TIFF slices only.")
-    return _inspect_files(files[0].parent.name or files[0].stem, files, "The choice of files")
+    return _inspect_files(name_of_slices(files[0].parent), files, "The choice of files")
+
+
+def name_of_slices(folder: Path) -> str:
+    """What the scan whose slices lie in `folder` is called: as the folder.
+
+    Every simulated scan lies in a folder `scan`, so these are called as the folder above.
+    """
+    folder = Path(os.path.abspath(folder))
+    if folder.name == SIMULATED_SLICES and (folder.parent / LABELS_NAME).is_file():
+        folder = folder.parent
+    return folder.name or str(folder)
 
 
 def _inspect_folder(folder: Path) -> ScanSource:
     tiffs = _tiffs_in(folder)
     names = {path.name.lower() for path in tiffs}
     if LABELS_NAME not in names or not all(name.startswith("labels") for name in names):
-        return _inspect_files(folder.name or str(folder), tiffs, f"The folder {folder}")
-    scan = folder / "scan"  # as it is written for a simulated scan
+        return _inspect_files(name_of_slices(folder), tiffs, f"The folder {folder}")
+    scan = folder / SIMULATED_SLICES
     if not scan.is_dir():
         raise ScanError(
             f"The folder {folder} holds labels ({LABELS_NAME}), not a scan.",
             "Choose the folder with the scan's slices, or its TIFF stack.",
         )
-    source = _inspect_files(scan.name, _tiffs_in(scan), f"The folder {scan}")
+    source = _inspect_files(name_of_slices(scan), _tiffs_in(scan), f"The folder {scan}")
     remark = f"{LABELS_NAME} in {folder} holds labels; the scan in the folder {scan.name} is taken."
     return replace(source, remarks=(remark, *source.remarks))
 

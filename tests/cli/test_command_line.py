@@ -214,6 +214,7 @@ def test_what_simulate_wrote_can_be_segmented(tmp_path, capsys):
     assert "the scan in the folder scan is taken" in capsys.readouterr().err
     with Project.open(project) as opened:
         (entry,) = opened.scans
+        assert entry.name == "simulated"
         assert Path(entry.source) == simulated / "scan"
         with opened.open_scan(entry.id) as scan:
             labels = tifffile.imread(simulated / "labels.tif")
@@ -226,6 +227,30 @@ def test_what_simulate_wrote_can_be_segmented(tmp_path, capsys):
     assert "holds labels (labels.tif), not a scan. Choose the folder with the scan's" in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "again").exists()
+
+
+def test_scans_of_a_project_can_be_told_apart_and_are_known_again_by_any_name(
+    tmp_path, monkeypatch, capsys
+):
+    project = ["--out", str(tmp_path / "project")]
+    for name in ("one", "two", "more/one"):
+        (tmp_path / name).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / name / "labels.tif", np.zeros((8, 8, 8), np.uint8))
+        (tmp_path / name / "scan").mkdir()
+        write_scan(tmp_path / name / "scan" / "slices.tif")
+    for name in ("one", "two/scan", "more/one"):
+        assert main(["segment", str(tmp_path / name), *SETTINGS, *project]) == 0
+    with Project.open(tmp_path / "project") as opened:
+        assert [scan.name for scan in opened.scans] == ["one", "two", "one (2)"]
+        opened.rename_scan(opened.scans[0].id, "drum 7")
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path / "one" / "scan")
+    for name in ("one", "two", "more/one", "one/scan/slices.tif", "."):
+        place = name if name == "." else str(tmp_path / name)
+        assert main(["segment", place, *SETTINGS, *project]) == 0
+        assert "finished already" in capsys.readouterr().err
+    with Project.open(tmp_path / "project") as opened:
+        assert [scan.name for scan in opened.scans] == ["drum 7", "two", "one (2)"]
 
 
 def test_slices_that_were_lost_are_said_at_import(tmp_path, capsys):

@@ -61,6 +61,17 @@ def test_labels_beside_a_scan_are_no_scan(tmp_path):
     assert [entry.path.name for entry in entries(tmp_path)] == ["scan"]
 
 
+def test_simulated_scans_are_called_as_the_folders_they_lie_in(tmp_path):
+    for name in ("dry", "wet"):
+        (tmp_path / name / "scan").mkdir(parents=True)
+        write_stack(tmp_path / name / "scan" / "0.tif", 1)
+        write_stack(tmp_path / name / "labels.tif", 9)
+    assert [entry.name for entry in entries(tmp_path)] == ["dry", "wet"]
+    assert [entry.name for entry in entries(tmp_path / "wet")] == ["wet"]
+    listed = write_list(tmp_path, HEADER, "dry/scan,10,120", "wet/scan,10,120")
+    assert [entry.name for entry in entries(listed)] == ["dry", "wet"]
+
+
 def test_scans_of_one_name_get_projects_of_their_own(tmp_path):
     (tmp_path / "a").mkdir()
     write_stack(tmp_path / "a" / "0.tif", 1)
