@@ -86,7 +86,7 @@ def name_of_slices(folder: Path) -> str:
 
     Every simulated scan lies in a folder `scan`, so these are called as the folder above.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link goes by its own name
     if folder.name == SIMULATED_SLICES and (folder.parent / LABELS_NAME).is_file():
         folder = folder.parent
     return folder.name or str(folder)
