@@ -16,8 +16,8 @@ from particleseg_app.cli.segment_command import Inference, Method, Preset, settl
 from particleseg_app.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from particleseg_app.projects.batch import BatchRow
     from particleseg_app.projects.batch_list import BatchEntry
+    from particleseg_app.projects.batch_summary import BatchRow
     from particleseg_app.segmentation import RunSettings
     from particleseg_app.segmentation.cluster import Cluster
 
@@ -91,11 +91,12 @@ def batch(
 
     An error in one is noted and the next one goes on. The same command skips what is finished and
     continues what is not. summary.csv in the folder of the projects tells particles, sizes, time
-    and state of each scan.
+    and state of each scan; a batch of other scans or settings gets a summary of its own there.
     """
     from particleseg_app.memory_limit import parse_memory
-    from particleseg_app.projects.batch import SUMMARY_CSV, run_batch
+    from particleseg_app.projects.batch import run_batch
     from particleseg_app.projects.batch_list import batch_entries
+    from particleseg_app.projects.batch_summary import SUMMARY_CSV, summary_file
     from particleseg_app.segmentation import RunSettings
 
     memory_limit = parse_memory(max_memory)
@@ -138,12 +139,20 @@ def batch(
         common = None
     settled = partial(settled_settings, here=cluster is None)
     entries = batch_entries(scans.absolute(), common, settled, out)
+    summary = summary_file(entries, out.absolute())
+    if summary.name != SUMMARY_CSV:
+        typer.echo(
+            f"Note: {SUMMARY_CSV} in {out} is of other scans or settings and stays as it is; this "
+            f"batch writes {summary.name}.",
+            err=True,
+        )
     line = _Cluster(cluster)
     try:
         line()
         rows = run_batch(
             entries,
             out.absolute(),
+            summary,
             long_work,
             begins=lambda index, entry: _begin(index, entry, len(entries)),
             ends=_end,
@@ -156,7 +165,7 @@ def batch(
     typer.echo("")
     for text in table_lines(rows):
         typer.echo(text)
-    typer.echo(f"  {out.absolute() / SUMMARY_CSV}")
+    typer.echo(f"  {summary}")
     if any(row.state != "finished" for row in rows):
         raise typer.Exit(1)
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from particleseg_app.durable_files import make_folder, write_bytes
+from particleseg_app.durable_files import make_folder
 from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.particles import size_distribution
-from particleseg_app.particles.export import number_text
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.batch_list import BatchEntry
+from particleseg_app.projects.batch_summary import BatchRow, write_summary
 from particleseg_app.projects.project import Project
 from particleseg_app.projects.project_file import cannot_write, is_project
 from particleseg_app.projects.result_files import result_files
@@ -34,39 +32,15 @@ from particleseg_app.volumes import ScanSource, inspect_source
 if TYPE_CHECKING:
     from particleseg_app.segmentation.cluster import Cluster
 
-SUMMARY_CSV = "summary.csv"
 _log = logging.getLogger(__name__)
 
 Work = Callable[[], AbstractContextManager[tuple[Progress, CancelToken]]]
 
 
-@dataclass(frozen=True)
-class BatchRow:
-    """One scan in the summary. Diameters in µm, weighted by volume; None where there is none.
-
-    `state` is "waiting", "finished", "failed" (then `message` says why) or "interrupted".
-    `seconds` are those of all attempts; `notes` are sentences on scan and particles; `table` is the
-    file of the particle table.
-    """
-
-    name: str
-    path: str
-    state: str = "waiting"
-    particles: int | None = None
-    d10_um: float | None = None
-    d50_um: float | None = None
-    p80_um: float | None = None
-    d90_um: float | None = None
-    seconds: float | None = None
-    message: str = ""
-    notes: str = ""
-    project: str = ""
-    table: str = ""
-
-
 def run_batch(
     entries: list[BatchEntry],
     out: Path,
+    summary: Path,
     work: Work,
     *,
     begins: Callable[[int, BatchEntry], None] = lambda index, entry: None,
@@ -78,10 +52,10 @@ def run_batch(
     """Segment the scans one after the other into `out`/<name>; one row for each of them.
 
     An error in one scan is noted in its row and the next one goes on; finished ones are not done
-    again. After each scan `summary.csv` in `out` is written anew. `work` gives progress and cancel
-    token for one scan; a cancel ends the batch. `connect` gives the cluster to work on, asked
-    before each scan so that a cluster may come back; `words` tells an error. Raises `ProjectError`
-    when `out` cannot be written to.
+    again. After each scan the file `summary` (see `batch_summary`) is written anew. `work` gives
+    progress and cancel token for one scan; a cancel ends the batch. `connect` gives the cluster to
+    work on, asked before each scan so that a cluster may come back; `words` tells an error. Raises
+    `ProjectError` when `out` cannot be written to.
     """
     try:
         make_folder(out)
@@ -90,11 +64,11 @@ def run_batch(
     rows = [
         BatchRow(entry.name, str(entry.path), project=str(out / entry.name)) for entry in entries
     ]
-    _write_summary(out, rows)
+    write_summary(summary, rows)
     for index, entry in enumerate(entries):
         begins(index, entry)
         rows[index] = _one(entry, rows[index], work, connect, words, memory_limit_bytes)
-        _write_summary(out, rows)
+        write_summary(summary, rows)
         ends(rows[index])
         if rows[index].state == "interrupted":
             break
@@ -171,6 +145,7 @@ def _with_figures(row: BatchRow, project: Project, run_id: str) -> BatchRow:
         d90_um=None if sizes is None else sizes.d90,
         seconds=provenance.get("run_seconds"),
         notes=" ".join(_notes(project, run_id)),
+        run=run_id,
         table="" if files is None else str(files.table),
     )
 
@@ -183,22 +158,3 @@ def _notes(project: Project, run_id: str) -> tuple[str, ...]:
     with project.open_scan(entry.id) as scan:
         warnings = scan.statistics.warnings()
     return (*entry.remarks, *warnings, *run_state(project.run_folder(run.id)).findings)
-
-
-def _write_summary(out: Path, rows: Iterable[BatchRow]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in fields(BatchRow)]
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_text(getattr(row, name)) for name in names])
-    try:
-        write_bytes(out / SUMMARY_CSV, text.getvalue().encode())
-    except OSError as error:
-        raise cannot_write(out, error) from error
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return number_text(value) if isinstance(value, float) else str(value)

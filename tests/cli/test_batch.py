@@ -42,8 +42,8 @@ def run(scans: Path, out: Path, *more: str) -> int:
     )  # fmt: skip
 
 
-def summary(out: Path) -> dict[str, dict[str, str]]:
-    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+def summary(out: Path, name: str = "summary.csv") -> dict[str, dict[str, str]]:
+    with (out / name).open(encoding="utf-8", newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
@@ -61,6 +61,7 @@ def test_a_folder_becomes_projects_and_a_summary(scans, tmp_path, capsys):
         assert 80 < float(row["d10_um"]) <= float(row["d50_um"]) <= float(row["p80_um"])
         assert float(row["p80_um"]) <= float(row["d90_um"]) < 120
         assert float(row["seconds"]) >= 0
+        assert row["run"] == "run-001"
         assert row["table"] == str(out / name / "particles.csv")
         assert Path(row["table"]).exists()
     printed = capsys.readouterr().out
@@ -170,24 +171,55 @@ def test_a_scan_that_needs_a_new_run_says_how(scans, tmp_path):
     assert summary(out)["balls 2"]["message"].endswith("start it again (segment --new-run).")
 
 
-def test_other_settings_are_another_run(scans, tmp_path):
+def test_other_settings_are_another_run_and_another_summary(scans, tmp_path, capsys):
     out = tmp_path / "out"
     for scan in ("balls 3.tif", "balls 4.tif"):
         (scans / scan).unlink()
     assert run(scans, out) == 0
     first = (out / "balls 2" / "particles.csv").read_bytes()
+    first_summary = (out / "summary.csv").read_bytes()
     for _ in range(2):  # done, then found again
         assert main(
             ["batch", str(scans), "--out", str(out), "--voxel-size-um", "10",
              "--particle-diameter-um", "90", "--method", "threshwater"]
         ) == 0  # fmt: skip
-        table = Path(summary(out)["balls 2"]["table"])
+        table = Path(summary(out, "summary_2.csv")["balls 2"]["table"])
         assert table == out / "balls 2" / "particles_balls_2_run-002.csv"
         assert table.exists()
     assert (out / "balls 2" / "particles.csv").read_bytes() == first
+    assert (out / "summary.csv").read_bytes() == first_summary
+    assert not (out / "summary_3.csv").exists()
+    notes = capsys.readouterr().err
+    assert f"summary.csv in {out} is of other scans or settings" in notes
+    assert "writes summary_2.csv" in notes
     with Project.open(out / "balls 2") as project:
         assert len(project.scans) == 1
         assert len(project.runs) == 2
+
+
+def test_a_summary_is_only_replaced_by_one_that_holds_its_scans(scans, tmp_path):
+    out = tmp_path / "out"
+    listed = tmp_path / "list.csv"
+    header = "path,voxel_size_um,particle_diameter_um\n"
+    one, two, three = (f"scans/balls {count}.tif,10,100\n" for count in (2, 3, 4))
+
+    def names(*lines: str) -> dict[str, list[str]]:
+        listed.write_text(header + "".join(lines))
+        main(["batch", str(listed), "--out", str(out), "--method", "threshwater"])
+        return {path.name: list(summary(out, path.name)) for path in out.glob("summary*")}
+
+    assert names(one, "scans/lost.tif,10,100\n") == {"summary.csv": ["balls 2", "lost.tif"]}
+    # Corrected and longer, it is the same batch still.
+    assert names(one, two) == {"summary.csv": ["balls 2", "balls 3"]}
+    # Without a finished scan, and with others only, it would be lost.
+    both = {"summary.csv": ["balls 2", "balls 3"], "summary_2.csv": ["balls 3"]}
+    assert names(two) == both
+    assert names(two) == both
+    assert names(one, two, three)["summary.csv"] == ["balls 2", "balls 3", "balls 4"]
+    # Not one of this program's, or changed in another one.
+    (out / "summary.csv").write_text("mine")
+    assert names(three) == both | {"summary.csv": [], "summary_3.csv": ["balls 4"]}
+    assert (out / "summary.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -265,6 +297,7 @@ def test_a_cluster_that_is_lost_may_come_back_for_the_next_scan(scans, tmp_path)
     rows = run_batch(
         entries,
         tmp_path / "out",
+        tmp_path / "out" / "summary.csv",
         lambda: nullcontext((Progress(), CancelToken())),
         connect=connect,
     )
