@@ -10,8 +10,9 @@ import typer
 
 from particleseg_app import __version__
 from particleseg_app.cli.options import Verbose
+from particleseg_app.cli.output_files import check_outputs
 from particleseg_app.cli.progress_display import long_work
-from particleseg_app.errors import ExportError, ProjectError
+from particleseg_app.errors import ProjectError
 from particleseg_app.units import Box
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the scores to this file, too.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the file of scores if it is there already.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Compare labels with a reference and print the scores."""
@@ -51,6 +55,7 @@ def evaluate(
     from particleseg_app.particles.export import export_errors
     from particleseg_app.volumes import open_label_file
 
+    check_outputs([json_file], replace)
     with (
         open_label_file(reference) as right,
         open_label_file(predicted) as found,
@@ -135,12 +140,10 @@ def export(
     written: list[Path] = []
     with Project.open(project, read_only=True) as opened, long_work() as (progress, cancel):
         run_id = finished_run(opened, run)
-        description = None if csv is None else csv.with_suffix(".json")
-        for path in (csv, description, labels_tiff, labels_hdf5):
-            if not replace and path is not None and path.is_file():
-                raise ExportError(
-                    f"{path} is there already.", "Choose another name, or add --replace."
-                )
+        description = None
+        if csv is not None and csv.name and csv.suffix != ".json":  # these are refused as they are
+            description = csv.with_suffix(".json")
+        check_outputs((csv, description, labels_tiff, labels_hdf5), replace, opened.folder)
         provenance = run_provenance(opened, run_id)
         voxel_size_um = provenance["voxel_size_um"]
         table = None

@@ -141,6 +141,21 @@ def export_errors(path: Path) -> Iterator[None]:
         raise _export_error(path, "full" if full else "", error) from error
 
 
+def check_place(path: Path) -> None:
+    """Raise `ExportError` where no file of this name can be: it is a folder, or in none."""
+    problem = _no_place(path)
+    if problem is not None:
+        raise problem
+
+
+def _no_place(path: Path) -> ExportError | None:
+    if path.is_dir():
+        return ExportError(f"{path} is a folder.", "Choose a name that is not taken.")
+    if not path.parent.is_dir():
+        return ExportError(f"The folder {path.parent} is not there.", "Choose another folder.")
+    return None
+
+
 def _export_error(path: Path, kind: str, error: Exception) -> ExportError:
     another = "Choose another folder."
     if kind == "full":
@@ -148,10 +163,8 @@ def _export_error(path: Path, kind: str, error: Exception) -> ExportError:
             f"There is no space left to write {path}.",
             "Free some space, or choose a folder on another disk.",
         )
-    if path.is_dir():
-        return ExportError(f"{path} is a folder.", "Choose a name that is not taken.")
-    if not path.parent.is_dir():
-        return ExportError(f"The folder {path.parent} is not there.", another)
+    if (problem := _no_place(path)) is not None:
+        return problem
     if isinstance(error, PermissionError):
         if path.exists():
             return ExportError(

@@ -400,6 +400,11 @@ def test_evaluate_prints_and_writes_the_scores(tmp_path, capsys):
     assert "1.0000" in capsys.readouterr().out
     assert main(["evaluate", reference, str(tmp_path / "joined.tif"), "--json", str(scores)]) == 0
     assert "Merger ratio" in capsys.readouterr().out
+    assert main(["evaluate", reference, reference, "--json", str(scores)]) == 1
+    told = capsys.readouterr()
+    assert f"{scores} is there already" in told.err
+    assert "--replace" in told.err
+    assert told.out == "", "it is refused before the labels are compared"
     written = json.loads(scores.read_text())["scores"]
     assert written["merger_ratio"] == 0.5
     assert written["f1"] == 1.0
@@ -407,6 +412,9 @@ def test_evaluate_prints_and_writes_the_scores(tmp_path, capsys):
     assert main(["evaluate", reference, str(tmp_path / "small.tif")]) == 1
     assert main(["evaluate", reference, reference, "--json", str(tmp_path / "no" / "s.json")]) == 1
     assert "not there" in capsys.readouterr().err
+    again = ["--json", str(scores), "--replace"]
+    assert main(["evaluate", reference, reference, *again]) == 0
+    assert json.loads(scores.read_text())["scores"]["merger_ratio"] == 0
 
 
 def test_export_writes_what_was_asked_for(project, tmp_path, capsys):
@@ -436,6 +444,27 @@ def test_export_replaces_files_only_when_it_is_asked_to(there, project, tmp_path
     assert (tmp_path / there).read_text() == "mine"
     assert main(["export", str(project), *options, "--replace"]) == 0
     assert (tmp_path / there).read_bytes() != b"mine"
+
+
+def test_what_cannot_be_exported_is_refused_before_anything_is_written(project, tmp_path, capsys):
+    def refused(*options: str) -> str:
+        assert main(["export", str(project), "--csv", str(tmp_path / "t.csv"), *options]) == 1
+        assert not list(tmp_path.glob("t.*"))
+        return capsys.readouterr().err
+
+    same = str(tmp_path / "same")
+    assert "same is named twice" in refused("--labels-tiff", same, "--labels-hdf5", same)
+    assert "t.json is named twice" in refused("--labels-tiff", str(tmp_path / "t.json"))
+    assert "no is not there" in refused("--labels-tiff", str(tmp_path / "no" / "l.tif"))
+    assert f"{tmp_path} is a folder" in refused("--labels-tiff", str(tmp_path))
+    assert "is a folder" in refused("--csv", ".")
+    assert "no name for a CSV file" in refused("--csv", str(tmp_path / "t.json"))
+    own = project / "runs" / "run-001" / "labels.h5"
+    before = own.read_bytes()
+    for path in (own, project / "project.json"):
+        told = refused("--labels-hdf5", str(path), "--replace")
+        assert f"{path} is kept for the project itself. Choose another folder." in told
+    assert own.read_bytes() == before
 
 
 def test_export_of_runs_that_are_not_there_or_not_finished(project, tmp_path, capsys):
