@@ -11,6 +11,7 @@ FOLDER`, after which class offsets are chosen and figures measured (docs/models.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from particleseg_app.training.base_model import base_model
 from particleseg_app.training.device_scenes import DeviceScenes
 from particleseg_app.training.export import LEAST_CONTRAST_TO_NOISE, ModelFacts, export_model
 from particleseg_app.training.fresh_scenes import Stream
+from particleseg_app.training.scenes import PRESETS as SCENE_PRESETS
 from particleseg_app.training.trainer import Trainer, TrainingSettings
 from particleseg_app.training.training_loop import CHECKPOINT
 from particleseg_app.training.widening import widened
@@ -63,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         checkpoint_every=400,
     )
     stream = Stream(
-        PRESETS,
-        FIRST_SEED,
+        options.presets,
+        options.first_seed,
         base.border_thickness,
         options.window,
         options.steps_per_scene,
@@ -119,9 +121,29 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="share of the patches drawn from where the network was wrong of late")  # fmt: skip
     add("--critical-weight", type=float, default=1.0,
         help="weight of mistakes that join or cut particles, 1: as any other")  # fmt: skip
+    add("--presets", type=_share, nargs="+", default=list(PRESETS.items()), metavar="NAME=SHARE",
+        help="kinds of scenes and how often each comes")  # fmt: skip
+    add("--first-seed", type=int, default=FIRST_SEED, help="of the scenes")
     add("--seed", type=int, default=1)
     add("--export", type=Path, default=None, help="write the model of WORK to this folder")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.presets = dict(options.presets)
+    return options
+
+
+def _share(text: str) -> tuple[str, float]:
+    """NAME=SHARE of a preset."""
+    name, _, share = text.partition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = math.nan
+    if name not in SCENE_PRESETS or not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a preset and its share, such as varied=0.4. "
+            f"Presets: {', '.join(SCENE_PRESETS)}."
+        )
+    return name, value
 
 
 if __name__ == "__main__":

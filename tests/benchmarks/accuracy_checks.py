@@ -228,12 +228,19 @@ def _conditions() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield name, np.where(seen, plain, filled).astype(np.float32), np.where(seen, labels, 0)
     alone = (labels > 0) & (ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3))
     depth = ndimage.distance_transform_edt(alone)
+    mottles = np.random.default_rng(95_005).normal(size=labels.shape)
+    mottles = ndimage.gaussian_filter(mottles, 2.5)
+    mottled = np.clip(1 + 0.5 * mottles / mottles.std(), 0.2, None)
     for name, zones in (
+        ("mottles of 2.5 voxels, 50 % brighter and darker (deviation)", mottled),
         ("a rim of 2.5 voxels, 0.35 times as bright as the rest", np.where(depth < 2, 0.35, 1)),
         ("bands of 3 voxels, 0.6 and 1.6 times as bright", np.where(depth // 3 % 2 < 1, 0.6, 1.6)),
         ("a core 6 times as bright", np.where(depth > 3.5, 6, 1)),
     ):
         yield f"particles with {name}", rendered(labels, zones=zones), labels
+    contrast = float(np.mean(LEVELS)) - MATRIX
+    rings = rendering.rings(np.random.default_rng(95_006), labels.shape, 0.8 * contrast, 14)
+    yield "14 rings of 0.4 to 0.8 of the contrast", plain + rings, labels
     steps = np.random.default_rng(95_004).normal(0, 0.25, (len(labels), 1, 1))
     yield "slices brighter and darker by 0.4 of the contrast (deviation)", plain + steps, labels
     yield "particles darker than the matrix (not what it is made for)", -plain, labels

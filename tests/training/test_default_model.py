@@ -11,7 +11,8 @@ from particleseg_app.models import open_model
 from particleseg_app.training.default_model import main
 
 TINY = ["--batch", "1", "--edge", "32", "--scene-edge", "48", "--features", "16", "32", "64", "128",
-        "128", "--window", "2", "--first", "1", "--processes", "1"]  # fmt: skip
+        "128", "--window", "2", "--first", "1", "--processes", "1",
+        "--presets", "varied=0.5", "zoned=0.5"]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -29,3 +30,12 @@ def test_stopped_gone_on_with_and_exported(
     main(options)  # nothing is left to do
     main([work, "--export", str(tmp_path / "model")])
     assert open_model(tmp_path / "model").card.border_thickness_voxels == 2
+
+
+@pytest.mark.parametrize("presets", ["sandcastle=1", "varied", "varied=much", "varied=-1"])
+def test_presets_that_do_not_exist_are_refused(
+    presets: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--presets", presets])
+    assert "such as varied=0.4" in capsys.readouterr().err
