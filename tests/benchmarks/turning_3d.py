@@ -4,8 +4,8 @@ Shows EDGE³ labels (default 256) in the 3D view of a 900 × 700 window and prin
 until the particles are seen, the frames a second really drawn while the mouse turns them for a few
 seconds, and how long the window is busy with other colours, hidden particles, a selection and a
 cut. With --particles N (EDGE 512 by default then) the labels are N small separate grains, made
-quickly; without it some touching ones. Needs a display; on a machine without one:
-xvfb-run -a -s "-screen 0 1600x1200x24".
+quickly; without it some touching ones, as large in a small cube as in a large one. Needs a display;
+on a machine without one: xvfb-run -a -s "-screen 0 1600x1200x24".
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from particleseg_app.gui.viewers.opengl import find_opengl  # noqa: E402
 from particleseg_app.units import Box  # noqa: E402
 
 SECONDS = 4.0
+FEWEST_VOXELS = 64  # along an edge; below there are too few particles to turn
+GRAIN = 8  # voxels of the coarse noise that the touching particles' surfaces are made with
 
 
 def wait(app: QApplication, until, limit: float = 120.0) -> float:
@@ -165,12 +167,14 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="folder for pictures at rest and in motion")
     options = parser.parse_args()
     edge = options.edge or (512 if options.particles else 256)
+    if edge < FEWEST_VOXELS or (edge % GRAIN and not options.particles):
+        parser.error(f"EDGE must be a multiple of {GRAIN}, and {FEWEST_VOXELS} or more.")
     app = QApplication(sys.argv[:1])
     if options.particles:
         values = small_grains(edge, options.particles)
         scan = GrainScan(values)
     else:
-        grey, values = packed_particles(edge, 260 * (edge // 128) ** 3)
+        grey, values = packed_particles(edge, round(260 * (edge / 128) ** 3))
         scan = MemoryScan(grey)
     view = Particles3DView()
     view.resize(900, 700)
