@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,27 @@ def part_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
+
+
+@contextmanager
+def part_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`; on a clean exit it becomes `folder`, else it is removed.
+
+    `folder` must not be there. Files are put into the new one by `part_file`. A process killed in
+    between leaves only a folder ending in `.part`, which the next attempt replaces.
+    """
+    folder = Path(folder)
+    part = folder.with_name(folder.name + PART_SUFFIX)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        flush_folder(part)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    flush_folder(folder.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

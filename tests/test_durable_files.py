@@ -8,7 +8,13 @@ import time
 
 import pytest
 
-from particleseg_app.durable_files import disk_is_full, part_file, remove_part_files, write_json
+from particleseg_app.durable_files import (
+    disk_is_full,
+    part_file,
+    part_folder,
+    remove_part_files,
+    write_json,
+)
 
 WRITER = """
 import sys
@@ -73,3 +79,20 @@ def test_json_is_readable_by_people(tmp_path):
 )
 def test_a_full_disk_is_known_by_number_or_text(error: Exception, full: bool) -> None:
     assert disk_is_full(error) is full
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "scan"
+    (tmp_path / "scan.part").mkdir()
+    (tmp_path / "scan.part" / "left").write_text("by a killed writer")
+    with pytest.raises(RuntimeError), part_folder(folder) as part:
+        (part / "a").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with part_folder(folder) as part:
+        (part / "a").write_text("whole")
+        assert not folder.exists()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "scan",
+        "scan/a",
+    ]

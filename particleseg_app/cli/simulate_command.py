@@ -10,10 +10,11 @@ import typer
 
 from particleseg_app.cli.options import Verbose
 from particleseg_app.cli.progress_display import long_work
-from particleseg_app.durable_files import make_output_folder
-from particleseg_app.errors import InvalidValueError, UserError
+from particleseg_app.durable_files import PART_SUFFIX, make_output_folder
+from particleseg_app.errors import InvalidValueError
 
 EDGE_LIMIT = 1024
+SLICES, LABELS = "scan", "labels.tif"
 
 
 def simulate(
@@ -34,16 +35,16 @@ def simulate(
     verbose: Verbose = False,
 ) -> None:
     """Write a simulated micro-CT scan as TIFF slices, with the labels of its particles."""
-    from particleseg_app.segmentation.failures import failures_in_words
+    from particleseg_app.particles.export import export_errors
     from particleseg_app.training import simulate_scan, write_scan
     from particleseg_app.units import check_voxel_size, format_micrometres
 
     check_voxel_size(voxel_size_um)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not _is_free(out):
         raise InvalidValueError(f"{out} is not an empty folder.", "Choose a new one.")
     make_output_folder(out)
     try:
-        with long_work() as (progress, cancel), failures_in_words(out):
+        with long_work() as (progress, cancel), export_errors(out / SLICES):
             progress.start("Simulating the scan")
             scan = simulate_scan(preset, seed, (edge, edge, edge), diameter_voxels)
             count = int(scan.labels.max())
@@ -53,12 +54,26 @@ def simulate(
                     f"No particle of about {diameter} finds room in {edge} voxels along each edge.",
                     "Choose a larger --edge, a smaller --diameter-voxels, or another --seed.",
                 )
-            write_scan(scan, out / "scan", out / "labels.tif", voxel_size_um, progress, cancel)
-    except UserError:
+            write_scan(scan, out / SLICES, out / LABELS, voxel_size_um, progress, cancel)
+    except BaseException as error:
         with suppress(OSError):  # where nothing was written there is no folder either
             out.rmdir()
+        if isinstance(error, MemoryError):
+            raise InvalidValueError(
+                f"There is too little free memory for a scan of {edge} voxels along each edge.",
+                "Choose a smaller --edge, or close other programs.",
+            ) from error
         raise
     width = format_micrometres(scan.diameter_voxels * voxel_size_um)
     particles = "1 particle" if count == 1 else f"{count} particles"
-    typer.echo(f"{particles}, {width} ({diameter}) wide on average: {out / 'scan'}")
-    typer.echo(f"  labels: {out / 'labels.tif'}")
+    typer.echo(f"{particles}, {width} ({diameter}) wide on average: {out / SLICES}")
+    typer.echo(f"  labels: {out / LABELS}")
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, but for what a simulation left that was killed."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    begun = SLICES + PART_SUFFIX
+    return not names or (begun in names and names <= {begun, LABELS, LABELS + PART_SUFFIX})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from particleseg_app.durable_files import part_file
+from particleseg_app.durable_files import part_file, part_folder
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.beam_hardening import BeamHardeningSettings
 from particleseg_app.training.imaging import ImagingSettings
@@ -59,31 +59,33 @@ def write_scan(
 ) -> None:
     """Write the grey values as numbered TIFF files in `slices` and the labels as one TIFF.
 
-    The voxel size is in the resolution tags. Both are deflate-compressed.
+    The voxel size is in the resolution tags. Both are deflate-compressed. The folder `slices` must
+    not be there; it gets its name last, so that where it is there, all of the scan is.
     """
     import tifffile
 
     per_centimetre = 1e4 / voxel_size_um
-    slices.mkdir(parents=True, exist_ok=True)
     if progress is not None:
         progress.start("Writing slices", len(scan.grey), "slices")
-    for index, plane in enumerate(scan.grey):
-        if cancel is not None:
-            cancel.check()
-        with part_file(slices / f"{slices.name}_{index:04d}.tif") as part:
+    with part_folder(slices) as folder:
+        for index, plane in enumerate(scan.grey):
+            if cancel is not None:
+                cancel.check()
+            with part_file(folder / f"{slices.name}_{index:04d}.tif") as part:
+                tifffile.imwrite(
+                    part, plane, compression="zlib", predictor=True, metadata=None,
+                    resolution=(per_centimetre, per_centimetre), resolutionunit="CENTIMETER",
+                )  # fmt: skip
+            if progress is not None:
+                progress.advance()
+        # Sixteen bits are enough for most scans and half the size in programs that load them whole.
+        narrow = scan.labels.astype(np.uint16) if scan.labels.max() < 65536 else scan.labels
+        with part_file(labels) as part:
             tifffile.imwrite(
-                part, plane, compression="zlib", predictor=True, metadata=None,
-                resolution=(per_centimetre, per_centimetre), resolutionunit="CENTIMETER",
+                part, narrow, compression="zlib", photometric="minisblack",
+                metadata={"axes": "ZYX"}, resolution=(per_centimetre, per_centimetre),
+                resolutionunit="CENTIMETER",
             )  # fmt: skip
-        if progress is not None:
-            progress.advance()
-    # Sixteen bits are enough for most scans and half the size in programs that load them whole.
-    narrow = scan.labels.astype(np.uint16) if scan.labels.max() < 65536 else scan.labels
-    with part_file(labels) as part:
-        tifffile.imwrite(
-            part, narrow, compression="zlib", photometric="minisblack", metadata={"axes": "ZYX"},
-            resolution=(per_centimetre, per_centimetre), resolutionunit="CENTIMETER",
-        )  # fmt: skip
 
 
 def write_sample(folder: Path) -> None:

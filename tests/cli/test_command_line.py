@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -616,6 +617,58 @@ def test_a_scan_that_cannot_be_simulated_is_told_and_leaves_nothing(tmp_path, ca
         assert words in told.err
         assert "Unexpected" not in told.err
         assert not (tmp_path / out).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"),
+         "There is no space left to write {out}/scan. Free some space, or choose a folder on"),
+        (MemoryError(), "too little free memory for a scan of 32 voxels along each edge. Choose"),
+    ],
+)  # fmt: skip
+def test_a_simulation_that_does_not_fit_is_told(error, words, tmp_path, monkeypatch, capsys):
+    import particleseg_app.training.sample as sample
+
+    def fails(path):
+        raise error
+
+    monkeypatch.setattr(sample, "part_file", fails)
+    out = tmp_path / "out"
+    assert main(["simulate", str(out), "--edge", "32", "--diameter-voxels", "9"]) == 1
+    assert words.format(out=out) in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_simulated_scan_is_whole_or_not_there(tmp_path, monkeypatch):
+    import particleseg_app.training.sample as sample
+
+    out = tmp_path / "out"
+    command = ["simulate", str(out), "--preset", "spaced", "--edge", "32", "--diameter-voxels", "9"]
+    really, seen = sample.part_file, []
+
+    def dies(path):
+        seen.append({path.name for path in out.iterdir()})
+        if len(seen) == 20:
+            raise Cancelled
+        return really(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sample, "part_file", dies)
+        assert main(command) == 1
+    assert seen[-1] == {"scan.part"}, "half of it does not look like a scan"
+    assert not out.exists()
+    # Killed in the last moment that there is, it begins anew.
+    (out / "scan.part").mkdir(parents=True)
+    (out / "scan.part" / "left.tif").write_text("half")
+    (out / "labels.tif").write_text("half")
+    assert main(command) == 0
+    assert {path.name for path in out.iterdir()} == {"scan", "labels.tif"}
+    assert len(list((out / "scan").iterdir())) == 32
+    # What is whole is not replaced, nor labels that stand alone.
+    assert main(command) == 1
+    (out / "scan").rename(tmp_path / "elsewhere")
+    assert main(command) == 1
 
 
 def test_the_cost_of_a_run_is_told_without_beginning_it(scan, tmp_path, capsys):
