@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import tempfile
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from particleseg_app.durable_files import part_file, write_json
+from particleseg_app.durable_files import PART_SUFFIX, part_file, write_json
 from particleseg_app.errors import ModelError
 from particleseg_app.models import Normalisation
 from particleseg_app.training.network import architecture, folded_network
@@ -204,8 +204,11 @@ def export_checked(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
 
 def export_network_checked(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> None:
     """`export_network`, tried beside `folder` first; raises `ModelError` and leaves it alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        export_network(trained, Path(beside), facts)
-        check_model(Path(beside))
+    tried = folder.with_name(folder.name + PART_SUFFIX)
+    shutil.rmtree(tried, ignore_errors=True)  # left by an export that was killed
+    try:
+        export_network(trained, tried, facts)
+        check_model(tried)
+    finally:
+        shutil.rmtree(tried, ignore_errors=True)
     export_network(trained, folder, facts)

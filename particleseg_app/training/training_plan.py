@@ -16,6 +16,7 @@ from particleseg_app.training.training_loop import CHECKPOINT
 from particleseg_app.units import Shape
 
 PLAN = "plan.json"
+MODEL = "model"  # in it: the folder that the model goes into
 SEEDS_APART = 20_000  # between two seeds of a training, so that no scan is made twice
 
 # What the settings of a plan are called where the user gives them.
@@ -115,7 +116,8 @@ def begin_or_resume(
 ) -> bool:
     """Write the plan into a new work folder, or make sure that it is the plan begun there.
 
-    Returns whether it was begun now.
+    Returns whether it was begun now. The model of this training may be in `out` already; anything
+    else in it is refused.
 
     `patch_names`: the patches to train on; with others, those that were held back would differ.
     """
@@ -124,12 +126,16 @@ def begin_or_resume(
         wanted["patches"] = str(plan.patches.resolve())
     wanted["patch_names"] = patch_names
     wanted["base"] = None if base is None else base.fingerprint()
+    model = str(out.resolve())
     path = work / PLAN
-    if path.exists() and (work / CHECKPOINT).exists():
+    begun_before = path.exists()
+    goes_on, begun_for = begun_before and (work / CHECKPOINT).exists(), None
+    if goes_on:
         try:
             begun = json.loads(path.read_text(encoding="utf-8"))
             other = [key for key in wanted if begun[key] != wanted[key]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            begun_for = begun.get(MODEL)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidValueError(f"{path} cannot be read.", "Choose a new folder.") from error
         if other:
             named = ", ".join(_OPTIONS.get(key, key.replace("_", " ")) for key in other)
@@ -137,12 +143,17 @@ def begin_or_resume(
                 f"The training in {work} was begun with other settings ({named}).",
                 "Give the same ones to go on with it, or choose a new folder.",
             )
-        return False
-    for folder in (out,) if path.exists() else (out, work):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InvalidValueError(f"{folder} is not an empty folder.", "Choose a new one.")
-    begun_before = path.exists()
+    if begun_for != model:
+        _check_empty(out)
+    if not begun_before:
+        _check_empty(work)
     for folder in (out.parent, work):
         make_output_folder(folder)
-    write_json(path, wanted)
+    if begun_for != model:
+        write_json(path, {**wanted, MODEL: model})
     return not begun_before
+
+
+def _check_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidValueError(f"{folder} is not an empty folder.", "Choose a new one.")

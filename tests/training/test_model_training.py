@@ -209,6 +209,18 @@ def test_full_folders_are_refused(tmp_path: Path, patches: Path) -> None:
     model = train(tiny_plan(patches, steps=1), tmp_path)
     with pytest.raises(InvalidValueError, match="not an empty folder"):
         train_model(tiny_plan(patches), model, tmp_path / "other", "cpu", Progress(), CancelToken())
+    # A training that goes on may write its own model again, but over nothing else.
+    plan, work, mine = tiny_plan(patches, steps=1), tmp_path / "work", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "plans.json").write_text("mine")
+    for _ in range(2):
+        with pytest.raises(InvalidValueError, match="mine is not an empty folder"):
+            train_model(plan, mine, work, "cpu", Progress(), CancelToken())
+    assert (mine / "plans.json").read_text() == "mine"
+    elsewhere = tmp_path / "elsewhere"
+    for _ in range(2):
+        train_model(plan, elsewhere, work, "cpu", Progress(), CancelToken())
+    assert torch.equal(predict(elsewhere), predict(model))
 
 
 def test_the_default_model_can_be_trained_on() -> None:
