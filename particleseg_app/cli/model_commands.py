@@ -104,7 +104,7 @@ def remove(
     verbose: Verbose = False,
 ) -> None:
     """Remove an imported model."""
-    from particleseg_app.models import find_model, remove_model
+    from particleseg_app.models import remove_model_named
 
-    remove_model(find_model(name))
+    remove_model_named(name)
     typer.echo(f"Removed “{name}”.")

@@ -1,6 +1,7 @@
 """Models: folders, cards, safe loading, devices, prediction."""
 
 from particleseg_app.models.devices import Device, available_devices, choose_device
+from particleseg_app.models.imported_models import remove_model, remove_model_named
 from particleseg_app.models.inference import (
     ENGINES,
     Choice,
@@ -20,7 +21,7 @@ from particleseg_app.models.model_folder import (
     open_model,
     quickest_bundled_model,
 )
-from particleseg_app.models.model_import import ImportOptions, import_model, remove_model
+from particleseg_app.models.model_import import ImportOptions, import_model
 from particleseg_app.models.predictor import Predictor, TilePredictor
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "open_predictor",
     "quickest_bundled_model",
     "remove_model",
+    "remove_model_named",
     "torch_inference",
 ]

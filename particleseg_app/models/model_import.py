@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from particleseg_app.durable_files import flush_folder, write_json
 from particleseg_app.errors import ModelError
 from particleseg_app.models import nnunet_v1
-from particleseg_app.models.known_networks import total_stride
+from particleseg_app.models.imported_models import Folds, errors_told_of, write_model
 from particleseg_app.models.model_archive import unpack
 from particleseg_app.models.model_card import CARD_NAME, CLASSES, read_card, read_small_json
 from particleseg_app.models.model_folder import (
     CHECKPOINT_NAME,
     ModelEntry,
-    build_network,
-    checked_architecture,
     is_bundled,
-    load_network,
-    model_root,
-    open_model,
     user_model_root,
 )
 from particleseg_app.models.safe_loading import load_checkpoint, plain_weights
-
-if TYPE_CHECKING:
-    import torch
 
 # What the published ParticleSeg3D model was trained with (000 §4.2, and its program's defaults).
 PUBLISHED_TARGET_DIAMETER = 60.0
@@ -46,8 +33,6 @@ PUBLISHED_MEAN = 5850.29762143569
 PUBLISHED_STD = 7078.294543817302
 
 MAX_FOLDER_DEPTH = 6
-PART_PREFIX = ".part-"
-ABANDONED_AFTER_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -73,7 +58,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> ModelEntry
     if path.is_file():
         with (
             tempfile.TemporaryDirectory(prefix="particleseg-model-") as scratch,
-            _told_of(path, Path(scratch)),
+            errors_told_of(path, Path(scratch)),
         ):
             unpack(path, Path(scratch))
             return _import_folder(Path(scratch), path.stem, options)
@@ -109,16 +94,6 @@ def _check_options(options: ImportOptions) -> None:
         )
 
 
-@contextmanager
-def _told_of(place: Path, instead_of: Path) -> Iterator[None]:
-    """Errors that name a file of a temporary folder name the place that the user knows."""
-    try:
-        yield
-    except ModelError as error:
-        sentence = error.sentence.replace(str(instead_of), str(place))
-        raise ModelError(sentence, error.remedy) from error
-
-
 def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> ModelEntry:
     found = _find(folder, "plans.pkl")
     if found is not None:
@@ -135,7 +110,10 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
     name = _clean_name(options.name or fallback_name)
     target = user_model_root() / name
     if target.exists() or is_bundled(name):
-        raise ModelError(f"There is a model “{name}” already.", "Import it under another name.")
+        otherwise = "" if is_bundled(name) else ", or remove that one first"
+        raise ModelError(
+            f"There is a model “{name}” already.", f"Import it under another name{otherwise}."
+        )
     card = _own_card(found) or {
         "target_diameter_voxels": PUBLISHED_TARGET_DIAMETER,
         "border_thickness_voxels": PUBLISHED_BORDER_THICKNESS,
@@ -154,7 +132,7 @@ def _import_folder(folder: Path, fallback_name: str, options: ImportOptions) -> 
     for key in ("target_diameter_voxels", "border_thickness_voxels"):
         if getattr(options, key) is not None:
             card[key] = getattr(options, key)
-    return _write(target, plans, folds, card, found)
+    return write_model(target, plans, folds, card, found)
 
 
 def _check_patch(patch: list[int], place: Path) -> None:
@@ -181,9 +159,6 @@ def _normalisation(options: ImportOptions, otherwise: dict[str, Any]) -> dict[st
     if options.grey_mean is None or options.grey_std is None:
         return otherwise
     return {"scheme": "fixed", "mean": options.grey_mean, "std": options.grey_std}
-
-
-Folds = list[tuple[str, "dict[str, torch.Tensor]"]]
 
 
 def _from_version_1(folder: Path) -> tuple[dict[str, Any], Folds, dict[str, Any]]:
@@ -230,87 +205,6 @@ def _from_version_2(folder: Path) -> tuple[dict[str, Any], Folds, dict[str, Any]
     return plans, folds, {"patch_shape": patch, "version": 2, "normalisation": by_scan}
 
 
-def _write(
-    target: Path, plans: dict[str, Any], folds: Folds, card: dict[str, Any], source: Path
-) -> ModelEntry:
-    """Write the model beside its place, try it, and only then give it its name.
-
-    `source`: where it comes from, for errors.
-    """
-    import torch
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target.parent)
-    part = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=target.parent))
-    try:
-        with _told_of(source, part):
-            write_json(part / "plans.json", plans)
-            labels = {name: index for index, name in enumerate(CLASSES)}
-            dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".tif"}
-            write_json(part / "dataset.json", dataset | {"numTraining": 0})
-            write_json(part / CARD_NAME, card)
-            entry = ModelEntry(target.name, part, read_card(part))
-            for name, weights in folds:
-                network = build_network(entry)
-                _fill(network, weights, name)
-                (part / name).mkdir()
-                torch.save({"network_weights": network.state_dict()}, part / name / CHECKPOINT_NAME)
-            _try(open_model(part))
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    flush_folder(target.parent)
-    return open_model(target)
-
-
-def _try(entry: ModelEntry) -> None:
-    """Predict a small tile by each fold, so that what cannot work is refused now, not in a run."""
-    import torch
-
-    stride = total_stride(checked_architecture(entry))
-    tile = torch.randn((1, 1, *(2 * n for n in stride)), generator=torch.Generator().manual_seed(0))
-    for checkpoint, network in zip(entry.checkpoints(), load_network(entry), strict=True):
-        try:
-            with torch.inference_mode():
-                finite = bool(torch.isfinite(network(tile)).all())
-        # Whatever a strange setting provokes deep inside the network.
-        except Exception as error:
-            raise ModelError(
-                f"The network of {checkpoint.parent.name} in {entry.folder} does not work "
-                f"({error}).",
-                "Copy the model anew, or choose another one.",
-            ) from error
-        if not finite:
-            raise ModelError(
-                f"The network of {checkpoint.parent.name} in {entry.folder} predicts no numbers.",
-                "Copy the model anew, or choose another one.",
-            )
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what an import left that was killed more than a day ago."""
-    for part in folder.glob(f"{PART_PREFIX}*"):
-        if time.time() - part.stat().st_mtime > ABANDONED_AFTER_S:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _fill(network: torch.nn.Module, weights: dict[str, torch.Tensor], fold: str) -> None:
-    """Load the weights; parts that the network lists twice under other names may be missing."""
-    try:
-        result = network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise ModelError(f"The weights of {fold} do not fit.", "Copy the model anew.") from error
-    again = ("decoder.encoder.", ".all_modules.")
-    missing = [key for key in result.missing_keys if not any(part in key for part in again)]
-    if missing or result.unexpected_keys:
-        raise ModelError(
-            f"The weights of {fold} are not those of its network "
-            f"({(missing + list(result.unexpected_keys))[0]}).",
-            "Copy the model anew.",
-        )
-
-
 def _folds(folder: Path) -> list[Path]:
     folds = sorted(path for path in folder.glob("fold_*") if path.is_dir())
     if not folds:
@@ -333,16 +227,3 @@ def _clean_name(name: str) -> str:
     if not cleaned:
         raise ModelError(f"“{name}” cannot be a model's name.", "Use letters and digits.")
     return cleaned
-
-
-def remove_model(entry: ModelEntry) -> None:
-    """Remove an imported model; a bundled one and other folders stay (`ModelError`)."""
-    if entry.folder.parent != user_model_root():
-        if entry.folder.parent == model_root():
-            raise ModelError(
-                f"The model “{entry.name}” is part of the program.", "Only imported models can go."
-            )
-        raise ModelError(
-            f"{entry.folder} is no imported model.", "Remove the folder itself if you like."
-        )
-    shutil.rmtree(entry.folder)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import time
 import zipfile
 
@@ -192,7 +193,7 @@ def test_a_damaged_zip_and_a_full_disk_are_told_apart(foreign, tmp_path, monkeyp
     damaged.write_bytes(content)
     assert "cannot be read as a ZIP file" in refusal(damaged)
 
-    usage = model_import.shutil.disk_usage(tmp_path)
+    usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage._replace(free=1000))
     assert "no space to unpack the model" in refusal(archive)
 

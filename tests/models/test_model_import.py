@@ -12,7 +12,7 @@ import torch
 from particleseg_app.errors import ModelError
 from particleseg_app.models import find_model, list_models
 from particleseg_app.models.model_folder import load_network
-from particleseg_app.models.model_import import ImportOptions, import_model, remove_model
+from particleseg_app.models.model_import import ImportOptions, import_model
 from particleseg_app.models.safe_loading import load_plain_pickle
 
 from .tiny_model import write_tiny_model
@@ -206,23 +206,3 @@ def test_a_file_that_is_no_model_is_told(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"some\.zip"):
         import_model(path)
-
-
-def test_an_imported_model_can_be_removed_and_a_bundled_one_not(tmp_path):
-    tiny = write_tiny_model(tmp_path / "tiny")
-    remove_model(import_model(tiny.folder, ImportOptions("mine")))
-    with pytest.raises(ModelError, match="no model"):
-        find_model("mine")
-    with pytest.raises(ModelError, match="part of the program"):
-        remove_model(find_model("default"))
-    with pytest.raises(ModelError, match="is no imported model"):
-        remove_model(tiny)
-    assert find_model("default").folder.exists()
-    assert tiny.folder.exists()
-
-
-def test_a_name_is_not_taken_twice(tmp_path):
-    tiny = write_tiny_model(tmp_path / "tiny")
-    import_model(tiny.folder, ImportOptions("mine"))
-    with pytest.raises(ModelError, match="already"):
-        import_model(tiny.folder, ImportOptions("mine"))
