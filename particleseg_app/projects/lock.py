@@ -162,7 +162,9 @@ def _locked(path: Path) -> ProjectError:
         )
     since = f"since {holder.time.replace('T', ' ')}"
     if holder.pid == os.getpid() and holder.here:
-        return ProjectError(f"The project {folder} is already open in this program.")
+        return ProjectError(
+            f"The project {folder} is already open in this program.", "Close it there first."
+        )
     if holder.here:
         return _held_by(
             holder,

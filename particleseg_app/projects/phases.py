@@ -74,7 +74,10 @@ def set_run_phases(
         and stored.phases.thresholds == phases.thresholds
         and stored.shares_path.exists()
     ):
-        rename_stored_phases(folder, stored, phases.names)
+        try:
+            rename_stored_phases(folder, stored, phases.names)
+        except OSError as error:
+            raise _cannot_write(project, error) from error
         return
     label = load_table(paths.table)["label"].to_numpy()
     cache = cache_bytes(memory_limit_bytes)

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -133,13 +134,13 @@ class Project:
         for entry in self.scans:
             if entry.id == scan_id:
                 return entry
-        raise ProjectError(f"The project {self.name} has no scan {scan_id}.")
+        raise _missing(f"The project {self.name} has no scan {scan_id}.", self.scans)
 
     def run(self, run_id: str) -> RunEntry:
         for entry in self.runs:
             if entry.id == run_id:
                 return entry
-        raise ProjectError(f"The project {self.name} has no run {run_id}.")
+        raise _missing(f"The project {self.name} has no run {run_id}.", self.runs)
 
     def add_scan(
         self,
@@ -371,6 +372,11 @@ class Project:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _missing(sentence: str, entries: Sequence[ScanEntry | RunEntry]) -> ProjectError:
+    there = ", ".join(entry.id for entry in entries)
+    return ProjectError(sentence, f"It has {there}." if there else "It has none.")
 
 
 def _is_leftover(path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.project import Project
+from particleseg_app.projects.project_file import cannot_write
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.projects.segmentation_job import run_and_scan
 from particleseg_app.review.cases import ReviewCase, read_cases, write_cases
@@ -48,7 +49,10 @@ def make_review_queue(
         origin = read_origin(project.run_folder(run_id))
         cases = find_cases(scan, review.labels, table, settings, progress, cancel, origin=origin)
     if not project.read_only:
-        write_cases(project.review_paths(run_id).cases, cases)
+        try:
+            write_cases(project.review_paths(run_id).cases, cases)
+        except OSError as error:
+            raise cannot_write(project.folder, error) from error
     return ReviewQueue(cases, estimated_error_rates(cases, len(table)), len(table))
 
 

@@ -471,7 +471,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(project, 
 def test_export_of_runs_that_are_not_there_or_not_finished(project, tmp_path, capsys):
     out = ["--csv", str(tmp_path / "t.csv")]
     assert main(["export", str(project), *out, "--run", "run-009"]) == 1
-    assert "run-009" in capsys.readouterr().err
+    assert "has no run run-009. It has run-001." in capsys.readouterr().err
     with Project.open(project) as opened:
         opened.new_run(opened.scans[0].id, dict(opened.runs[0].settings))
     assert main(["export", str(project), *out, "--run", "run-002"]) == 1

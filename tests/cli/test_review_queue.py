@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 
 from particleseg_app.cli import main
-from particleseg_app.projects import Project
+from particleseg_app.projects import Project, review_queue
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.projects.review_queue import read_review_queue
 from particleseg_app.review.looking_order import in_looking_order
@@ -58,6 +59,16 @@ def test_a_damaged_queue_is_told_and_made_again(project, capsys):
     assert main(["review-queue", str(project)]) == 1
     assert "Make the queue again" in capsys.readouterr().err
     assert main(["review-queue", str(project), "--again"]) == 0
+
+
+def test_a_queue_that_cannot_be_kept_is_told(project, monkeypatch, capsys):
+    def fails(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(review_queue, "write_cases", fails)
+    assert main(["review-queue", str(project), "--again"]) == 1
+    error = capsys.readouterr().err
+    assert f"{project} cannot be written to (No space left on device). Check your" in error
 
 
 def test_the_queue_knows_the_mends(project):

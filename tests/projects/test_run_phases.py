@@ -157,6 +157,13 @@ def test_whatever_stops_it_the_earlier_phases_stay_whole(folder, monkeypatch):
         cancelled.cancel()
         with pytest.raises(Cancelled):
             set_run_phases(project, RUN, other, stored.histogram, Progress(), cancelled)
+        renamed = Phases(("Dark", *stored.phases.names[1:]), stored.phases.thresholds)
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                phase_files, "write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "full"))
+            )
+            with pytest.raises(ProjectError, match="cannot be kept"):
+                set_run_phases(project, RUN, renamed, stored.histogram, Progress(), CancelToken())
         for name in ("write_json", "_remove_shares"):  # before and after the last step
             monkeypatch.setattr(
                 phase_files, name, lambda *a, **k: (_ for _ in ()).throw(OSError(28, "full"))
