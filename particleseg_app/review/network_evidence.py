@@ -1,38 +1,18 @@
-"""What the network thinks of doubtful particles when it looks at them again.
+"""What the network thinks of doubtful particles when it looks at them again (`second_look`).
 
-The classes of a run are gone when it is finished. So windows of the scan at working scale around
-the doubtful particles are predicted twice more: once mirrored along all axes, once shifted by a
-few voxels. Where both are sure of a core all along a would-be cut there is no merger; where they
+Where both predictions are sure of a core all along a would-be cut there is no merger; where they
 separate differently the run's own answer was a matter of chance.
 """
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
-
 import numpy as np
 
-from particleseg_app.models import GreyScaling
-from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point, contact_between
 from particleseg_app.review.merge_tree import MergeTree, merge_tree
-from particleseg_app.segmentation.border_core import (
-    BACKGROUND,
-    BORDER,
-    CORE,
-    small_cores,
-)
-from particleseg_app.segmentation.connected_regions import connected_regions
-from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
-from particleseg_app.segmentation.tiles import tile_starts
-from particleseg_app.segmentation.working_scale import read_at_working_scale
-from particleseg_app.units import Box, Shape
+from particleseg_app.review.second_look import Window
+from particleseg_app.segmentation.border_core import BACKGROUND, CORE
 
-# The network halves its grid four times; a shift by no multiple of 16 makes it see another one.
-SHIFT = 5
-# Probabilities nearer to 0 and 1 than this say no more than it.
-_LEAST = np.float32(3e-4)
 _SUREST = 8.0
 # Two cores whose margin (ln odds) falls this far between them may be two particles.
 DEEP = 1.5
@@ -45,168 +25,6 @@ PAIR_NAMES = (
     "contact_core_margin", "contact_mean_margin", "contact_depth", "joined", "pair_disagreement",
     "lesser_core_peak",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Window:
-    """A box at working scale, predicted twice. `shares` (2, 3, z, y, x) class probabilities,
-    `labels` the run's particles there, `parts` the particles that each prediction gives.
-    """
-
-    box: Box
-    shares: np.ndarray
-    labels: np.ndarray
-    parts: np.ndarray
-
-    @property
-    def margin(self) -> np.ndarray:
-        """ln(p core / (1 - p core)), the mean of both predictions, smoothed by one voxel."""
-        from scipy import ndimage
-
-        core = self.shares[:, CORE]
-        margin = np.log(core + _LEAST) - np.log1p(_LEAST - core)
-        return ndimage.gaussian_filter(margin.mean(axis=0), 0.7)
-
-
-class SecondLook:
-    """Predicts windows of one scan again, with the model and the scale of its run."""
-
-    def __init__(
-        self,
-        scan: Volume,
-        labels: Volume,
-        working_shape: Shape,
-        tile: Shape,
-        scaling: GreyScaling,
-        predictor: TilePredictor,
-    ) -> None:
-        self.scan, self.labels = scan, labels
-        self.working_shape, self.tile = working_shape, tile
-        self.scaling, self.predictor = scaling, predictor
-
-    def to_working(self, box: Box) -> Box:
-        """The box at working scale that holds a box of the scan."""
-        start, stop = [], []
-        for a, b, n, w in zip(
-            box.start, box.stop, self.scan.shape, self.working_shape, strict=True
-        ):
-            start.append(max(0, min(w - 1, a * w // n)))
-            stop.append(max(start[-1] + 1, min(w, -(-b * w // n))))
-        return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
-
-    def to_scan(self, point: Point) -> Point:
-        """A point at working scale in voxels of the scan, inside it."""
-        z, y, x = (
-            min(n - 1.0, max(0.0, (p + 0.5) * n / w - 0.5))
-            for p, n, w in zip(point, self.scan.shape, self.working_shape, strict=True)
-        )
-        return z, y, x
-
-    def tiles(self, box: Box) -> int:
-        """How many tiles the network has to predict for a window: what it costs."""
-        count = 0
-        for shift in (0, SHIFT):
-            along = [
-                len(_tile_starts(a, b, t, n, shift))
-                for a, b, t, n in zip(
-                    box.start, box.stop, self.tile, self.working_shape, strict=True
-                )
-            ]
-            count += along[0] * along[1] * along[2]
-        return count
-
-    def window(self, box: Box) -> Window:
-        """Predict `box`, at working scale; memory goes with its size."""
-        shares = np.stack([self._predict(box, False), self._predict(box, True)])
-        classes = shares.argmax(axis=1).astype(np.uint8)
-        parts = np.stack([_particles(c) for c in classes])
-        return Window(box, shares.astype(np.float32), self._labels(box), parts)
-
-    def _predict(self, box: Box, shifted: bool) -> np.ndarray:
-        """Class probabilities (3, z, y, x) of `box`: mirrored tiles, or tiles `SHIFT` further."""
-        import torch
-
-        along = [
-            _tile_starts(a, b, t, n, SHIFT if shifted else 0)
-            for a, b, t, n in zip(box.start, box.stop, self.tile, self.working_shape, strict=True)
-        ]
-        start = tuple(starts[0] for starts in along)
-        stop = tuple(starts[-1] + t for starts, t in zip(along, self.tile, strict=True))
-        wide = Box(start, stop)  # type: ignore[arg-type]
-        grey = read_at_working_scale(
-            self.scan, self.working_shape, wide, self.scaling, self.predictor.device
-        )
-        weights = torch.from_numpy(gaussian_weights(self.tile)).to(self.predictor.device)
-        sums = torch.zeros((3, *wide.shape), device=self.predictor.device)
-        total = torch.zeros(wide.shape, device=self.predictor.device)
-        axes = (2, 3, 4)
-        for corner in itertools.product(*along):
-            end = tuple(a + t for a, t in zip(corner, self.tile, strict=True))
-            place = Box(corner, end).within(wide)  # type: ignore[arg-type]
-            part = grey[place][None, None]
-            share = self.predictor.predict(part if shifted else torch.flip(part, axes))
-            if not shifted:
-                share = torch.flip(share, axes)
-            sums[(slice(None), *place)] += share[0] * weights
-            total[place] += weights
-        return (sums / total)[(slice(None), *box.within(wide))].cpu().numpy()
-
-    def _labels(self, box: Box) -> np.ndarray:
-        """The run's labels on the working grid: the nearest voxel of the scan."""
-        index = self._nearest(box)
-        own = Box(tuple(int(i[0]) for i in index), tuple(int(i[-1]) + 1 for i in index))  # type: ignore[arg-type]
-        block = self.labels.read(own)
-        return block[np.ix_(*(i - i[0] for i in index))]
-
-    def _nearest(self, box: Box) -> list[np.ndarray]:
-        """Along each axis the voxel of the scan that is nearest to each one of `box`."""
-        index = []
-        for axis in range(3):
-            n, w = self.scan.shape[axis], self.working_shape[axis]
-            places = np.arange(box.start[axis], box.stop[axis])
-            index.append(np.minimum(n - 1, (2 * places + 1) * n // (2 * w)))
-        return index
-
-    def region_at_working_scale(self, region: np.ndarray, place: Box, box: Box) -> np.ndarray:
-        """Which voxels of `box` (working scale) a region has: bool, of the shape of `place`."""
-        index = [i - a for i, a in zip(self._nearest(box), place.start, strict=True)]
-        inside = [(i >= 0) & (i < n) for i, n in zip(index, region.shape, strict=True)]
-        found = region[
-            np.ix_(*(np.clip(i, 0, n - 1) for i, n in zip(index, region.shape, strict=True)))
-        ]
-        return found & inside[0][:, None, None] & inside[1][:, None] & inside[2]
-
-
-def _particles(classes: np.ndarray) -> np.ndarray:
-    """Particles of the classes of a window, as a run makes them; 0 also where there is no core."""
-    from particleseg_app.segmentation.region_growth import BACKGROUND, BlockGrowth
-
-    cores, count = connected_regions(classes == CORE, 6)
-    ranks = np.arange(count + 2, dtype=np.uint32)
-    ranks[small_cores(cores)] = 0
-    # One number more stands for the border, which belongs to no core yet.
-    ranks[count + 1] = 0
-    cores[classes == BORDER] = count + 1
-    growth = BlockGrowth((classes.shape[0], classes.shape[1], classes.shape[2]), margin=0)
-    growth.put(cores, ranks, (0, 0, 0))
-    labels, _ = growth.grow()
-    return np.where(labels >= BACKGROUND, 0, labels).astype(np.int32)
-
-
-def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:
-    """Starts of tiles that cover [start, stop) of an axis of `length` voxels, moved by `shift`.
-
-    One tile where that is enough, inside the volume as far as it can be: the same shape every
-    time, because an engine prepares itself for one shape.
-    """
-    if stop - start <= tile:
-        middle = (start + stop - tile) // 2
-        first = max(0, min(middle, length - tile))
-        for moved in (first + shift, first - shift):
-            if moved <= start and moved + tile >= stop and 0 <= moved <= max(0, length - tile):
-                return [moved]
-        return [first]
-    return [start - shift + offset for offset in tile_starts(stop - start + shift, tile, 0.25)]
 
 
 def particle_network_evidence(

@@ -1,7 +1,7 @@
 """Makes the review queue of a run: every particle and every contact with a calibrated score.
 
 First the shape and the grey values of every particle and contact are looked at; from these a first
-probability says which are worth a second look by the network (`network_evidence`).
+probability says which are worth a second look by the network (`second_look`).
 """
 
 from __future__ import annotations
@@ -36,14 +36,12 @@ from particleseg_app.review.evidence import Point
 from particleseg_app.review.looking_order import in_looking_order
 from particleseg_app.review.missed import unpack_region
 from particleseg_app.review.network_evidence import (
-    SHIFT,
-    SecondLook,
-    Window,
     mask_network_evidence,
     pair_network_evidence,
     particle_network_evidence,
 )
 from particleseg_app.review.scoring import Scores, load_scores
+from particleseg_app.review.second_look import SHIFT, SecondLook, Window
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
 from particleseg_app.segmentation.network_input import network_input

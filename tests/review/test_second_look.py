@@ -6,10 +6,10 @@ import torch
 
 from particleseg_app.models import GreyScaling
 from particleseg_app.review.network_evidence import (
-    SecondLook,
     pair_network_evidence,
     particle_network_evidence,
 )
+from particleseg_app.review.second_look import SecondLook
 from particleseg_app.segmentation.border_core import border_core_to_particles
 from particleseg_app.units import Box
 
