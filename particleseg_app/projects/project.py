@@ -9,8 +9,6 @@ runs/run-001/           one folder for each run
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,26 +18,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from particleseg_app.durable_files import flush_folder, make_folder, remove_part_files
+from particleseg_app.durable_files import flush_folder, make_folder
 from particleseg_app.errors import ProjectError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects.entries import ProjectContent, RunEntry, ScanEntry
-from particleseg_app.projects.lock import LOCK_NAME, ProjectLock
+from particleseg_app.projects.lock import ProjectLock
 from particleseg_app.projects.project_file import (
     PROJECT_FILE,
     cannot_write,
     read_content,
     write_content,
 )
+from particleseg_app.projects.project_folders import (
+    SCAN_FILE,
+    check_can_become_project,
+    delete_folders,
+    importing_folder,
+    scan_folder,
+    take_over_import,
+    tidy_up,
+    undo_import,
+)
 from particleseg_app.projects.review_paths import ReviewPaths, review_paths
 from particleseg_app.units import check_voxel_size, diameter_in_voxels
 from particleseg_app.volumes import Scan, ScanSource, import_scan, open_scan
-
-SCAN_FILE = "scan.h5"
-_IMPORTING = ".importing-"
-# What an attempt to create a project may leave when it is killed.
-_LEFTOVERS = {LOCK_NAME, ".lock.takeover", f"{PROJECT_FILE}.part", "scans", "runs"}
 
 
 class Project:
@@ -60,16 +63,7 @@ class Project:
     def create(folder: Path, name: str | None = None) -> Project:
         """Make a new project in an empty or missing folder; raise `ProjectError` otherwise."""
         folder = Path(folder).absolute()
-        if (folder / PROJECT_FILE).exists():
-            raise ProjectError(
-                f"{folder} holds a project already.", "Open it, or choose another folder."
-            )
-        if folder.exists() and not folder.is_dir():
-            raise ProjectError(f"{folder} is a file.", "Choose a folder for the project.")
-        if folder.is_dir() and any(not _is_leftover(p) for p in folder.iterdir()):
-            raise ProjectError(
-                f"The folder {folder} is not empty.", "Choose an empty folder or a new one."
-            )
+        check_can_become_project(folder)
         content = ProjectContent(name=_clean_name(name or folder.name), created_at=_now())
         try:
             make_folder(folder)
@@ -104,7 +98,8 @@ class Project:
         lock.acquire()
         try:
             project = Project(folder, read_content(folder), lock)
-            project._tidy_up()
+            tidy_up(folder, (entry.id for entry in project.scans))
+            project._delete_what_is_gone()
             return project
         except BaseException:
             lock.release()
@@ -162,7 +157,7 @@ class Project:
         scan_id = f"scan-{number:03d}"
         # Imported beside its place; moved there once the project file names it, so that whatever
         # moment the power goes, opening the project can finish or undo the import.
-        importing = self.folder / "scans" / f"{_IMPORTING}{scan_id}"
+        importing = importing_folder(self.folder, scan_id)
         try:
             import_scan(source, importing / SCAN_FILE, progress, cancel, memory_limit_bytes)
             cancel.check()
@@ -185,10 +180,9 @@ class Project:
                 )
                 self._save(replace(self._content, scans=(*self.scans, entry)))
         except BaseException:
-            shutil.rmtree(importing, ignore_errors=True)
+            undo_import(self.folder, scan_id)
             raise
-        importing.rename(self.scan_folder(scan_id))
-        flush_folder(self.folder / "scans")
+        take_over_import(self.folder, scan_id)
         return entry
 
     def set_scan_answers(
@@ -218,7 +212,7 @@ class Project:
             return entry
 
     def scan_folder(self, scan_id: str) -> Path:
-        return self.folder / "scans" / scan_id
+        return scan_folder(self.folder, scan_id)
 
     def open_scan(self, scan_id: str, cache_bytes: int | None = None) -> Scan:
         """Open the grey values of a scan; raise `ScanError` when they are missing or damaged."""
@@ -337,30 +331,12 @@ class Project:
         write_content(self.folder, content)
         self._content = content
 
-    def _tidy_up(self) -> None:
-        """Finish or undo what a killed program left half done."""
-        remove_part_files(self.folder)
-        scans = self.folder / "scans"
-        for entry in self.scans:
-            importing = scans / f"{_IMPORTING}{entry.id}"
-            if (importing / SCAN_FILE).is_file() and not self.scan_folder(entry.id).exists():
-                importing.rename(self.scan_folder(entry.id))
-        for left in scans.glob(f"{_IMPORTING}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        self._delete_what_is_gone()
-
     def _delete_what_is_gone(self) -> None:
         """Delete the folders of removed scans and runs; what resists is tried at the next open."""
         if not self._content.to_delete:
             return
-        still_there = []
-        for place in self._content.to_delete:
-            folder = self.folder / place
-            if folder.exists() and re.fullmatch(r"(scans|runs)/[\w-]+", place):
-                shutil.rmtree(folder, ignore_errors=True)
-                if folder.exists():
-                    still_there.append(place)
-        self._save(replace(self._content, to_delete=tuple(still_there)))
+        still_there = delete_folders(self.folder, self._content.to_delete)
+        self._save(replace(self._content, to_delete=still_there))
 
     def __enter__(self) -> Self:
         return self
@@ -377,12 +353,6 @@ class Project:
 def _missing(sentence: str, entries: Sequence[ScanEntry | RunEntry]) -> ProjectError:
     there = ", ".join(entry.id for entry in entries)
     return ProjectError(sentence, f"It has {there}." if there else "It has none.")
-
-
-def _is_leftover(path: Path) -> bool:
-    if path.name not in _LEFTOVERS:
-        return False
-    return not path.is_dir() or not any(path.iterdir())
 
 
 def _free_name(name: str, taken: set[str]) -> str:
