@@ -39,11 +39,21 @@ def diameter_in_voxels(particle_diameter_um: float, voxel_size_um: float) -> flo
     diameter = particle_diameter_um / voxel_size_um
     if not MIN_DIAMETER_VOXELS <= diameter <= MAX_DIAMETER_VOXELS:
         raise InvalidValueError(
-            f"An average particle would be {diameter:.3g} voxels wide.",
+            f"An average particle would be {format_number(diameter)} voxels wide.",
             f"Check voxel size and particle diameter: between {MIN_DIAMETER_VOXELS:g} and "
             f"{MAX_DIAMETER_VOXELS:g} voxels is possible.",
         )
     return diameter
+
+
+def check_diameter_fits(diameter_voxels: float, shape: Shape) -> None:
+    """Raise `InvalidValueError` if a particle is wider than a whole scan of `shape` (z, y, x)."""
+    if diameter_voxels > max(shape):
+        raise InvalidValueError(
+            f"An average particle would be {format_number(diameter_voxels)} voxels wide, "
+            f"wider than the whole scan of {shape[2]} × {shape[1]} × {shape[0]} voxels.",
+            "Check voxel size and particle diameter.",
+        )
 
 
 def scale_factor(
@@ -139,6 +149,11 @@ def format_micrometres(value_um: float, digits: int = 3) -> str:
     if abs(value_um) >= 999.5:
         return f"{_significant(value_um / 1000, digits)} mm"
     return f"{_significant(value_um, digits)} µm"
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """A number for people, with at most so many significant digits: 2, 12.3, 1600."""
+    return f"{float(f'{value:.{digits}g}'):.10g}"
 
 
 def _significant(value: float, digits: int) -> str:

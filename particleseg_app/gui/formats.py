@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 
 THIN_SPACE = "\u202f"
+LENGTHS_IN_UM = {
+    "": 1.0,
+    "um": 1.0,  # any of the two signs µ is written u before it is looked for
+    "micron": 1.0,
+    "microns": 1.0,
+    "mm": 1000.0,
+    "nm": 0.001,
+}
 
 
 def format_bytes(count: int | float) -> str:
@@ -78,8 +87,12 @@ def format_measure(value: float, decimals: int) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """A number typed by a person, with point or comma as decimal mark; None if it is none."""
-    cleaned = text.strip().replace(THIN_SPACE, "").replace("\u00a0", "").replace(" ", "")
+    """A number typed by a person, with point or comma as decimal mark; None if it is none.
+
+    Spaces may part thousands (12 345), and nothing else: "5 5" is a slip, not 55.
+    """
+    cleaned = text.strip().replace(THIN_SPACE, " ").replace("\u00a0", " ")
+    cleaned = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", cleaned)
     if cleaned.count(",") == 1 and "." not in cleaned:
         cleaned = cleaned.replace(",", ".")
     try:
@@ -87,3 +100,22 @@ def parse_number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def parse_length(text: str) -> float | None:
+    """A length typed by a person, in µm: 5, 5,5 µm, 5um, 0.005 mm, 500 nm; None if it is none."""
+    number, factor = split_length(text)
+    value = parse_number(number)
+    if value is None or factor is None:
+        return None
+    return float(f"{value * factor:.12g}")  # 0.0133 mm are 13.3 µm, not 13.299999999999999
+
+
+def split_length(text: str) -> tuple[str, float | None]:
+    """The number of a typed length, and how many µm its unit is: 1 without one, None for a word
+    that is no unit of length."""
+    match = re.fullmatch(r"(.*?[\d.,])\s*([^\W\d_]*)\.?", text.strip())
+    if match is None:
+        return text, 1.0
+    unit = match[2].casefold().replace("\u03bc", "u")  # casefold makes one sign of both
+    return match[1], LENGTHS_IN_UM.get(unit)

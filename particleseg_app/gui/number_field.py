@@ -8,14 +8,18 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 
 from particleseg_app.errors import UserError
-from particleseg_app.gui.formats import parse_number
+from particleseg_app.gui.formats import parse_length, parse_number, split_length
 from particleseg_app.gui.style import label, row
 
 Check = Callable[[float], object]
+MICROMETRES = "µm"
 
 
 class NumberField(QWidget):
-    """`check` raises a `UserError` for a number that is not possible; its text is shown below."""
+    """`check` raises a `UserError` for a number that is not possible; its text is shown below.
+
+    A field in µm takes other units of length too and says beside itself what they come to.
+    """
 
     changed = Signal()
 
@@ -24,12 +28,15 @@ class NumberField(QWidget):
     ) -> None:
         super().__init__()
         self._check = check
+        self._unit = unit
+        self._parse = parse_length if unit == MICROMETRES else parse_number
         self.edit = QLineEdit()
         self.edit.setFixedWidth(width)
         self.edit.setAccessibleName(name)
         self._problem = label("", "error", wrap=True)
         self._problem.hide()
-        line = row(self.edit, label(unit, "muted"), None)
+        self._beside = label(unit, "muted")
+        line = row(self.edit, self._beside, None)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -52,16 +59,19 @@ class NumberField(QWidget):
     @property
     def value(self) -> float | None:
         """The number, or None while it is missing or not possible."""
-        return None if self.problem else parse_number(self.edit.text())
+        return None if self.problem else self._parse(self.edit.text())
 
     @property
     def problem(self) -> str:
         """Why the text is no answer; empty when it is one, and while nothing was entered."""
         if self.empty:
             return ""
-        number = parse_number(self.edit.text())
+        number = self._parse(self.edit.text())
         if number is None:
-            return f"“{self.edit.text().strip()}” is not a number."
+            text = self.edit.text().strip()
+            if self._unit == MICROMETRES:
+                return f"“{text}” is not a length. Enter a number of µm, such as 5.5."
+            return f"“{text}” is not a number."
         if self._check is not None:
             try:
                 self._check(number)
@@ -77,6 +87,16 @@ class NumberField(QWidget):
         problem = self.problem
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))
+        self._beside.setText(self._text_beside())
         self.edit.setProperty("invalid", bool(problem))
         self.edit.style().unpolish(self.edit)
         self.edit.style().polish(self.edit)
+
+    def _text_beside(self) -> str:
+        """The unit, or what a length typed with a unit of its own comes to."""
+        value = self.value
+        if self._unit == MICROMETRES and value is not None:
+            _, factor = split_length(self.edit.text())
+            if factor != 1:
+                return f"= {value:.6g} µm"
+        return self._unit

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
     QDoubleSpinBox,
     QFrame,
     QGridLayout,
@@ -16,7 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui.formats import format_measure
-from particleseg_app.gui.style import label
+from particleseg_app.gui.style import label, trim_number_box
 from particleseg_app.gui.viewers.phase_colours import phase_colour
 from particleseg_app.particles.interior_histogram import InteriorHistogram
 from particleseg_app.particles.phases import MOST_PHASES
@@ -64,7 +63,7 @@ class PhaseRows(QWidget):
         words = label("", "muted")
         words.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         box = QDoubleSpinBox()
-        box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        trim_number_box(box)
         box.setKeyboardTracking(False)
         box.setFixedWidth(96)
         box.setAccessibleName(f"Highest grey value of phase {number + 1}")

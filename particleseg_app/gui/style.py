@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
+    QAbstractSpinBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -100,12 +101,27 @@ QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{
     border-color: {colours.border}; background: {colours.raised}; }}
 QComboBox {{ background: {colours.panel}; color: {colours.text};
     border: 1px solid {colours.border}; border-radius: 5px; padding: 2px 8px; }}
+QAbstractSpinBox {{ background: {colours.panel}; color: {colours.text};
+    border: 1px solid {colours.border}; border-radius: 5px; padding: 1px 4px;
+    min-height: 23px; }}
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
+    subcontrol-origin: border; width: 0; border: none; }}
+QAbstractSpinBox:focus {{ border-color: {colours.accent}; }}
+QAbstractSpinBox:disabled {{ color: {colours.muted}; }}
+QAbstractSpinBox QLineEdit {{ background: transparent; border: none; padding: 0; }}
 QComboBox:hover, QComboBox:focus {{ border-color: {colours.accent}; }}
+QComboBox:disabled {{ background: {colours.raised}; color: {colours.muted}; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ background: {colours.panel}; border: 1px solid {colours.border};
     selection-background-color: {colours.selection}; selection-color: {colours.text}; }}
 """
+
+
+def trim_number_box(box: QAbstractSpinBox) -> None:
+    """Make a box for a number look like the fields for text: without arrows, with their margins."""
+    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    box.lineEdit().setTextMargins(5, 0, 5, 0)
 
 
 class Card(QFrame):

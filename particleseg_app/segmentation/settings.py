@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from particleseg_app.errors import InvalidValueError, NewRunError
-from particleseg_app.units import Shape, diameter_in_voxels
+from particleseg_app.units import Shape, check_diameter_fits, diameter_in_voxels
 
 METHODS = ("nnunet", "threshwater")
 PRESETS = ("fast", "standard", "best")
@@ -67,12 +67,7 @@ class RunSettings:
         """`check`, and that an average particle fits a scan of this shape (z, y, x)."""
         self.check()
         diameter = diameter_in_voxels(self.particle_diameter_um, self.voxel_size_um)
-        if diameter > max(shape):
-            raise InvalidValueError(
-                f"An average particle would be {diameter:.3g} voxels wide, wider than the whole "
-                f"scan of {shape[2]} × {shape[1]} × {shape[0]} voxels.",
-                "Check voxel size and particle diameter.",
-            )
+        check_diameter_fits(diameter, shape)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up_results import write_scan
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
@@ -77,7 +78,14 @@ def test_the_voxel_size_of_the_files_must_be_confirmed(wizard: SegmentationWizar
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("-4", "not possible"), ("0", "not possible"), ("ten", "not a number"), ("1e9", "between")],
+    [
+        ("-4", "not possible"),
+        ("0", "not possible"),
+        ("ten", "not a length"),
+        ("5 px", "not a length"),
+        ("5 5", "not a length"),
+        ("1e9", "between"),
+    ],
 )
 def test_impossible_voxel_sizes_say_why_and_keep_one_there(
     wizard: SegmentationWizard, text: str, reason: str
@@ -95,6 +103,27 @@ def test_a_decimal_comma_is_understood(wizard: SegmentationWizard) -> None:
     wizard.forward()
     wizard.voxel_size_page.field.edit.setText("13,15")
     assert wizard.answers.voxel_size_um == pytest.approx(13.15)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_um", "beside"),
+    [
+        ("5 µm", 5.0, "µm"),
+        ("5,5um", 5.5, "µm"),
+        ("5 \u03bcm", 5.0, "µm"),  # the Greek letter
+        ("0.0133 mm", 13.3, "= 13.3 µm"),
+        ("500 nm", 0.5, "= 0.5 µm"),
+    ],
+)
+def test_a_length_may_be_typed_with_its_unit(
+    wizard: SegmentationWizard, text: str, size_um: float, beside: str
+) -> None:
+    wizard.forward()
+    field = wizard.voxel_size_page.field
+    field.edit.setText(text)
+    assert wizard.answers.voxel_size_um == size_um
+    assert wizard.next_button.isEnabled()
+    assert beside in [shown.text() for shown in field.findChildren(QLabel)]
 
 
 def answer_voxel_size(wizard: SegmentationWizard) -> None:
@@ -135,6 +164,40 @@ def test_a_diameter_of_two_voxels_is_refused(wizard: SegmentationWizard) -> None
     wizard.diameter_page.field.edit.setText("20")
     assert "2 voxels" in wizard.diameter_page.field.problem
     assert not wizard.next_button.isEnabled()
+
+
+def test_a_particle_wider_than_the_scan_is_refused_where_it_is_typed(
+    wizard: SegmentationWizard, scan: Scan
+) -> None:
+    answer_voxel_size(wizard)
+    wizard.diameter_page.field.edit.setText(f"{10 * max(scan.shape) + 10}")
+    assert "wider than the whole scan" in wizard.diameter_page.field.problem
+    assert not wizard.next_button.isEnabled()
+
+
+def test_the_keyboard_leads_through_every_question(
+    wizard: SegmentationWizard, qtbot: QtBot
+) -> None:
+    wizard.activateWindow()
+    qtbot.waitUntil(wizard.isActiveWindow)
+    wizard.forward()
+    assert wizard.voxel_size_page.field.edit.hasFocus()
+    qtbot.keyClicks(wizard.voxel_size_page.field.edit, "10")
+    qtbot.keyClick(wizard.voxel_size_page.field.edit, Qt.Key.Key_Return)
+    assert wizard.diameter_page.field.edit.hasFocus()
+    qtbot.keyClicks(wizard.diameter_page.field.edit, "120")
+    qtbot.keyClick(wizard.diameter_page.field.edit, Qt.Key.Key_Return)
+    page = wizard.method_page
+    qtbot.waitUntil(lambda: page.models_known and wizard.next_button.isEnabled(), timeout=60_000)
+    assert page.network_button.hasFocus()
+    reached = []
+    while not wizard.next_button.hasFocus() and len(reached) < 12:
+        focused = wizard.focusWidget()
+        qtbot.keyClick(focused, Qt.Key.Key_Tab)
+        reached.append(wizard.focusWidget())
+    chooser = page.model_chooser
+    for wanted in (chooser.box, chooser.import_button, page.device_box, wizard.next_button):
+        assert wanted in reached
 
 
 def test_the_classical_method_gives_settings_and_a_cost(

@@ -7,7 +7,6 @@ import pyqtgraph as pg
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
@@ -18,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_count
+from particleseg_app.gui.style import trim_number_box
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 
 MOST_BINS = 320
@@ -211,7 +211,7 @@ def rebinned(
 
 def _value_box(name: str) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
-    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    trim_number_box(box)
     box.setAccessibleName(name)
     box.setKeyboardTracking(False)
     box.setGroupSeparatorShown(False)

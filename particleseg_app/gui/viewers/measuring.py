@@ -14,7 +14,7 @@ from particleseg_app.gui.viewers.canvas_painting import draw_tag
 from particleseg_app.gui.viewers.orthoslices import OrthosliceView
 from particleseg_app.gui.viewers.slice_geometry import Point
 from particleseg_app.gui.viewers.slice_view import SliceView
-from particleseg_app.units import format_micrometres
+from particleseg_app.units import format_micrometres, format_number
 
 Kind = Literal["line", "circle"]
 SMALLEST_VOXELS = 1.0
@@ -136,7 +136,9 @@ class MeasuringTool(QObject):
 
     def _length_text(self, voxels: float) -> str:
         size = self._view.voxel_size_um
-        return f"{voxels:.3g} voxels" if size is None else format_micrometres(voxels * size)
+        return (
+            f"{format_number(voxels)} voxels" if size is None else format_micrometres(voxels * size)
+        )
 
     # --- what a slice view tells its tool --------------------------------------------------------
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QGridLayout, QSpinBox
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.number_field import NumberField
-from particleseg_app.gui.style import Card, label
+from particleseg_app.gui.style import Card, label, trim_number_box
 from particleseg_app.gui.wizard.grey_histogram import GreyHistogram
 from particleseg_app.volumes import GreyStatistics
 
@@ -34,9 +34,13 @@ class ClassicalCard(Card):
         self.threshold = NumberField("grey value", inside, "Threshold")
         self.threshold.set_value(proposed)
         self.opening, self.erosion = QSpinBox(), QSpinBox()
-        for box, value in ((self.opening, 1), (self.erosion, 2)):
+        for box, value, what in (
+            (self.opening, 1, "Opening in voxels"),
+            (self.erosion, 2, "Erosion in voxels"),
+        ):
+            box.setAccessibleName(what)
             box.setRange(0, 50)
-            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            trim_number_box(box)
             box.setValue(value)
             box.setSuffix(" voxels" if value != 1 else " voxel")
             box.setFixedWidth(130)

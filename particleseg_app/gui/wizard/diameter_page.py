@@ -15,7 +15,12 @@ from particleseg_app.gui.theme import set_role
 from particleseg_app.gui.viewers import MeasuringPanel, MeasuringTool, OrthosliceView
 from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.units import diameter_in_voxels, format_micrometres
+from particleseg_app.units import (
+    check_diameter_fits,
+    diameter_in_voxels,
+    format_micrometres,
+    format_number,
+)
 
 if TYPE_CHECKING:
     from particleseg_app.volumes.granulometry import DiameterProposal
@@ -107,6 +112,7 @@ class DiameterPage(WizardPage):
             self._scan_shown = True
             self.view.set_scan(self._scan, voxel_size)
             self.tool.set_kind("line")
+        self.field.edit.setFocus()
         self._show_proposal()
         self.field.set_check(self._check)
         self._on_changed()
@@ -145,7 +151,7 @@ class DiameterPage(WizardPage):
         size = format_micrometres(proposal.diameter_voxels * voxel_size)
         low = format_micrometres(proposal.low * voxel_size)
         high = format_micrometres(proposal.high * voxel_size)
-        self._proposed.setText(f"{size}  ·  {proposal.diameter_voxels:.3g} voxels")
+        self._proposed.setText(f"{size}  ·  {format_number(proposal.diameter_voxels)} voxels")
         set_role(self._proposed, "heading")
         self._sureness.setText(f"{SURENESS.get(proposal.confidence, '')} Between {low} and {high}.")
         self._sureness.setToolTip(proposal.explanation)
@@ -188,14 +194,15 @@ class DiameterPage(WizardPage):
         voxel_size = self._answers.voxel_size_um
         if voxel_size is None:
             raise UserError("The voxel size is not known yet.", "Go back one page.")
-        diameter_in_voxels(diameter_um, voxel_size)
+        check_diameter_fits(diameter_in_voxels(diameter_um, voxel_size), self._scan.shape)
 
     def _on_changed(self) -> None:
         diameter = self.field.value
         self._answers.particle_diameter_um = diameter
         voxel_size = self._answers.voxel_size_um
         if diameter is not None and voxel_size is not None:
-            self._voxels.setText(f"= {diameter / voxel_size:.3g} voxels across")
+            across = format_number(diameter / voxel_size)
+            self._voxels.setText(f"= {across} voxels across")
         else:
             self._voxels.setText("")
         self._voxels.setVisible(bool(self._voxels.text()))

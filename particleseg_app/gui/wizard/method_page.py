@@ -90,6 +90,7 @@ class MethodPage(WizardPage):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what is in it scrolls it when focused
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
@@ -181,6 +182,7 @@ class MethodPage(WizardPage):
             self._looking.finished.connect(self._on_found)
             self._looking.failed.connect(self._on_not_found)
             self._looking.start()
+        (self.network_button if self.method == NETWORK else self.classical_button).setFocus()
         self._on_answer()
 
     def leave(self) -> None:

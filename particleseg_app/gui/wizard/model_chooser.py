@@ -70,7 +70,6 @@ class ModelChooser(QWidget):
         layout.addWidget(self._state)
         layout.addWidget(self._bar)
         layout.addWidget(self._problem)
-        self.setFocusProxy(self.box)
         self.box.currentIndexChanged.connect(lambda _number: self._on_choice())
 
     @property

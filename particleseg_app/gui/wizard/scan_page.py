@@ -38,13 +38,17 @@ class ScanPage(WizardPage):
         grid.setVerticalSpacing(8)
         z, y, x = scan.shape
         kind = np.dtype(scan.dtype)
+
+        def end(grey: float) -> str:
+            return f"{grey:g}" if kind.kind == "f" else format_count(int(grey))
+
         size = math.prod(scan.shape) * kind.itemsize
         lines = [
             ("Name", wizard_scan.name),
             ("Slices", format_count(z)),
             ("Size of a slice", f"{format_count(x)} × {format_count(y)} voxels"),
             ("Grey values", f"{kind.itemsize * 8} bit, {TYPE_NAMES.get(kind.kind, kind.name)}"),
-            ("Range", f"{scan.statistics.minimum:g} to {scan.statistics.maximum:g}"),
+            ("Range", f"{end(scan.statistics.minimum)} to {end(scan.statistics.maximum)}"),
             ("Size of the data", format_bytes(size)),
         ]
         for number, (name, value) in enumerate(lines):
