@@ -15,6 +15,7 @@ from particleseg_app.errors import InvalidValueError
 from particleseg_app.gui.panels.particle_table_model import ParticleTableModel
 from particleseg_app.gui.panels.table_filter import Condition, TableFilter, parse_conditions
 from particleseg_app.particles import COLUMNS
+from particleseg_app.particles.phases import with_phases
 
 
 def model_of(table: pd.DataFrame) -> ParticleTableModel:
@@ -88,6 +89,11 @@ def test_fifty_thousand_rows_are_arranged_without_a_python_loop_per_row() -> Non
         ("volume > 1000", (Condition("volume_um3", 1000, strict_minimum=True),)),
         ("Diameter>=1,5", (Condition("equivalent_diameter_um", 1.5),)),
         ("sphericity 0.5..0.8", (Condition("sphericity", 0.5, 0.8),)),
+        ("diameter > 0.2 mm", (Condition("equivalent_diameter_um", 200, strict_minimum=True),)),
+        ("diameter 0,1 to 0,2 mm", (Condition("equivalent_diameter_um", 100, 200),)),
+        ("volume >= 0.001 mm³", (Condition("volume_um3", 1e6),)),
+        ("voxels >= 20 voxels", (Condition("volume_voxels", 20),)),
+        ("edge = no", (Condition("touches_scan_edge", 0, 0),)),
         (
             "diameter > 150 µm, sphericity < 0.8",
             (
@@ -111,9 +117,22 @@ def test_filters_are_typed_as_people_say_them(text: str, conditions: tuple) -> N
         ("colour > 3", "no column “colour”"),
         ("volume", "“volume” is not a filter"),
         ("volume > big", "has no number"),
+        ("volume > 5 mm", "has another unit"),
+        ("sphericity < 0.8 mm", "has another unit"),
         ("box > 3", "could be"),
     ],
 )
 def test_a_filter_that_is_not_understood_says_which_part(text: str, part: str) -> None:
     with pytest.raises(InvalidValueError, match=part):
         parse_conditions(text, COLUMNS)
+
+
+def test_shares_of_all_phases_have_the_same_decimals(table: pd.DataFrame) -> None:
+    count = len(table)
+    first = np.linspace(0.0, 0.04, count)
+    first[0] = 0.5
+    shares = np.column_stack([first, 1 - first])
+    model = model_of(with_phases(table, shares, ("Pyrite", "Quartz")))
+    for name in ("Pyrite share", "Quartz share"):
+        column = next(n for n, c in enumerate(model.columns) if c.title == name)
+        assert {len(str(model.index(row, column).data())) for row in range(5)} == {len("0.500")}

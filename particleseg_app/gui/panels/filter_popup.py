@@ -9,7 +9,7 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QLineEdit, QVBoxLayout, QWidget
 
-from particleseg_app.gui.formats import parse_number
+from particleseg_app.gui.formats import parse_length, parse_number
 from particleseg_app.gui.panels.table_filter import Condition
 from particleseg_app.gui.style import button, label, row
 from particleseg_app.particles import Column
@@ -48,6 +48,7 @@ class FilterPopup(QFrame):
         self._grid.setHorizontalSpacing(10)
         self._grid.setVerticalSpacing(6)
         self._fields: dict[str, tuple[QLineEdit, QLineEdit]] = {}
+        self._lengths: set[str] = set()  # columns in µm, for which a unit may be typed
         self.phase_box: QComboBox | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 14, 16, 12)
@@ -63,7 +64,7 @@ class FilterPopup(QFrame):
             widget = item.widget()
             if widget is not None:
                 widget.deleteLater()
-        self._fields = {}
+        self._fields, self._lengths = {}, set()
         shown = [column for column in columns if column.name in FILTERED]
         shown.sort(key=lambda column: FILTERED.index(column.name))
         for number, column in enumerate(shown):
@@ -83,6 +84,8 @@ class FilterPopup(QFrame):
             self._grid.addWidget(high, number, 3)
             self._grid.addWidget(label(column.unit, "muted"), number, 4)
             self._fields[column.name] = (low, high)
+            if column.unit == "µm":
+                self._lengths.add(column.name)
         self.phase_box = None
         names = phase_names(table)
         if names:
@@ -101,8 +104,8 @@ class FilterPopup(QFrame):
         for name, (low, high) in self._fields.items():
             least = [c.minimum for c in conditions if c.column == name and c.minimum is not None]
             most = [c.maximum for c in conditions if c.column == name and c.maximum is not None]
-            low.setText(f"{max(least):g}" if least else "")
-            high.setText(f"{min(most):g}" if most else "")
+            low.setText(f"{max(least):.12g}" if least else "")
+            high.setText(f"{min(most):.12g}" if most else "")
         if self.phase_box is not None:
             names = [c.name for c in conditions if c.column == MAIN_PHASE]
             self.phase_box.setCurrentIndex(self.phase_box.findData(names[-1] if names else ""))
@@ -119,7 +122,7 @@ class FilterPopup(QFrame):
         """The limits as the text that the filter box would hold."""
         parts = []
         for name, (low_field, high_field) in self._fields.items():
-            low, high = parse_number(low_field.text()), parse_number(high_field.text())
+            low, high = self._limit(name, low_field), self._limit(name, high_field)
             word = WORDS.get(name, name)
             if low is not None and high is not None:
                 parts.append(f"{word} {low:.12g}..{high:.12g}")
@@ -130,6 +133,17 @@ class FilterPopup(QFrame):
         if self.phase_box is not None and self.phase_box.currentData():
             parts.append(f"phase = {self.phase_box.currentData()}")
         return ", ".join(parts)
+
+    def _limit(self, name: str, field: QLineEdit) -> float | None:
+        """What is typed into a field; a text that is no number is marked and does not count."""
+        typed = field.text().strip()
+        value = parse_length(typed) if name in self._lengths else parse_number(typed)
+        wrong = bool(typed) and value is None
+        if bool(field.property("invalid")) != wrong:
+            field.setProperty("invalid", wrong)
+            field.style().unpolish(field)
+            field.style().polish(field)
+        return value
 
     def _tell(self) -> None:
         self.text_changed.emit(self.text())

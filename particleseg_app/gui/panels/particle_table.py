@@ -204,15 +204,18 @@ class ParticleTablePanel(QWidget):
         self.apply_filter()
 
     def _copy(self) -> None:
-        """Copy the chosen particle as two tab-separated lines, for a spreadsheet."""
-        if self._label is None or self.model.table is None:
+        """Copy the marked rows, in the order shown, tab-separated under the columns' names."""
+        rows = sorted(index.row() for index in self.view.selectionModel().selectedRows())
+        if not rows or self.model.table is None:
             return
         columns = self.model.columns
+        labels = [self.model.label_of_row(row) for row in rows]
         table = self.model.table
-        line = table.iloc[int(np.searchsorted(table["label"].to_numpy(), self._label))]
-        head = "\t".join(column.heading for column in columns)
-        values = "\t".join(str(line[column.name]) for column in columns)
-        QGuiApplication.clipboard().setText(f"{head}\n{values}\n")
+        lines = table.iloc[np.searchsorted(table["label"].to_numpy(), labels)]
+        values = [lines[column.name].astype(str) for column in columns]
+        head = [column.heading for column in columns]
+        text = "\n".join("\t".join(cells) for cells in (head, *zip(*values, strict=True)))
+        QGuiApplication.clipboard().setText(f"{text}\n")
 
 
 def _make_view(model: ParticleTableModel) -> QTableView:

@@ -225,14 +225,20 @@ def _two_lines(column: Column) -> str:
 
 
 def _decimals(values: np.ndarray, column: Column) -> int:
-    """Decimals that show the median value with the column's digits, one number for all rows."""
+    """Decimals that show the median value with the column's digits, one number for all rows.
+
+    Shares of one get as many decimals as digits, whatever their median, so that those of several
+    phases are as exact as each other.
+    """
     if column.kind != "real" or not len(values):
         return 0
     with np.errstate(invalid="ignore"):
         median = float(np.nanmedian(np.abs(values)))
     if not math.isfinite(median) or median == 0:
         return max(0, column.digits - 1)
-    return max(0, column.digits - 1 - math.floor(math.log10(median)))
+    decimals = max(0, column.digits - 1 - math.floor(math.log10(median)))
+    least, largest = float(np.nanmin(values)), float(np.nanmax(values))
+    return min(decimals, column.digits) if least >= 0 and 0.1 < largest <= 1 else decimals
 
 
 def _text(value: Any, decimals: int) -> str:

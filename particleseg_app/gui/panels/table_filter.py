@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.errors import InvalidValueError
-from particleseg_app.gui.formats import parse_number
+from particleseg_app.gui.formats import parse_number, split_length
 from particleseg_app.particles import Column
 from particleseg_app.particles.phases import MAIN_PHASE
 
@@ -28,6 +28,7 @@ SPOKEN_NAMES = {
     "size": "equivalent_diameter_um",
     "surface": "surface_area_um2",
     "area": "surface_area_um2",
+    "edge": "touches_scan_edge",
     "grey": "grey_mean",
     "gray": "grey_mean",
     "z": "centroid_z_um",
@@ -35,8 +36,12 @@ SPOKEN_NAMES = {
     "x": "centroid_x_um",
 }
 
+YES_NO = {"yes": 1.0, "no": 0.0}
+
 _COMPARISON = re.compile(r"^(?P<name>.+?)\s*(?P<sign><=|>=|≤|≥|<|>|=)\s*(?P<value>.+)$")
-_RANGE = re.compile(r"^(?P<name>.+?)\s+(?P<low>[-+\d.]+)\s*(?:\.\.|…|–|to)\s*(?P<high>[-+\d.]+)$")
+_RANGE = re.compile(
+    r"^(?P<name>.+?)\s+(?P<low>[-+\d.,]+)\s*(?:\.\.|…|–|to)\s*(?P<high>[-+\d.,]+(?:\s*\D+)?)$"
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def _parse_condition(part: str, columns: Sequence[Column], phases: Sequence[str]
     if match:
         if _plain(match["name"]) in ("phase", "main phase"):
             return _of_phase(match["value"], phases)
-        name, value = _find_column(match["name"], columns), _value(match["value"], part)
+        column = _find_column(match["name"], columns)
+        name, value = column.name, _value(match["value"], part, column)
         sign = match["sign"]
         if sign == "=":
             return Condition(name, value, value)
@@ -115,8 +121,12 @@ def _parse_condition(part: str, columns: Sequence[Column], phases: Sequence[str]
         return Condition(name, maximum=value, strict_maximum=sign == "<")
     match = _RANGE.match(part)
     if match:
-        low, high = sorted((_value(match["low"], part), _value(match["high"], part)))
-        return Condition(_find_column(match["name"], columns), low, high)
+        column = _find_column(match["name"], columns)
+        unit = re.sub(r"^[-+\d.,]+", "", match["high"])  # said once, for both
+        low, high = sorted(
+            _value(text, part, column) for text in (match["low"] + unit, match["high"])
+        )
+        return Condition(column.name, low, high)
     raise InvalidValueError(
         f"“{part}” is not a filter.", "Write for example: diameter > 150, or sphericity 0.5..0.8"
     )
@@ -135,31 +145,49 @@ def _of_phase(text: str, phases: Sequence[str]) -> Condition:
     )
 
 
-def _value(text: str, part: str) -> float:
-    number = re.match(r"[-+\d.,\s]*(?:[eE][-+]?\d+)?", text)
-    value = parse_number(number.group()) if number else None
-    if value is None:
+def _value(text: str, part: str, column: Column) -> float:
+    """The number of a condition in the column's unit; lengths, areas and volumes may have
+    another: 0.2 mm, 0.01 mm³."""
+    if column.kind == "yes_no" and _plain(text) in YES_NO:
+        return YES_NO[_plain(text)]
+    unit = column.unit
+    plain = text.strip().replace("²", "2").replace("³", "3")
+    dimension = {"µm": 1, "µm²": 2, "µm³": 3}.get(unit, 0)
+    bare = parse_number(plain)
+    if bare is not None:
+        return bare
+    match = re.fullmatch(r"(.*?[\d.])\s*([^\W\d_]+|%)\s*\^?([23]?)", plain)
+    number = parse_number(match[1]) if match else None
+    if match is None or number is None:
         raise InvalidValueError(f"“{part}” has no number.", "Write for example: diameter > 150")
-    return value
+    _, factor = split_length(f"1 {match[2]}") if match[2] != "%" else ("", None)
+    if dimension and factor is not None and int(match[3] or 1) == dimension:
+        return number * factor**dimension
+    if unit and _plain(match[2] + match[3]) == _plain(unit):
+        return number
+    raise InvalidValueError(
+        f"“{part}” has another unit than the column.",
+        f"Write the number in {unit}." if unit else "Write the number without a unit.",
+    )
 
 
-def _find_column(name: str, columns: Sequence[Column]) -> str:
+def _find_column(name: str, columns: Sequence[Column]) -> Column:
     wanted = _plain(name)
-    names = [column.name for column in columns]
-    if wanted in SPOKEN_NAMES and SPOKEN_NAMES[wanted] in names:
-        return SPOKEN_NAMES[wanted]
+    by_name = {column.name: column for column in columns}
+    if SPOKEN_NAMES.get(wanted) in by_name:
+        return by_name[SPOKEN_NAMES[wanted]]
     for column in columns:
         if wanted in (_plain(column.title), _plain(column.name)):
-            return column.name
+            return column
     fitting = [
-        column.name
+        column
         for column in columns
         if _plain(column.title).startswith(wanted) or _plain(column.name).startswith(wanted)
     ]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        titles = [column.title for column in columns if column.name in fitting]
+        titles = [column.title for column in fitting]
         raise InvalidValueError(f"“{name}” could be {' or '.join(titles)}.", "Write more of it.")
     raise InvalidValueError(f"There is no column “{name}”.", "Try diameter, volume or sphericity.")
 
