@@ -23,6 +23,9 @@ SIMULATED_SLICES = "scan"  # the folder beside them
 _OTHER_IMAGES = (".bmp", ".jpg", ".jpeg", ".png", ".dcm", ".ima", ".raw", ".vol", ".gif")
 
 
+MOST_LOOKED_INTO = 100  # folders inside a folder without slices, to say where these lie
+
+
 @dataclass(frozen=True)
 class ScanSource:
     """A checked scan that can be imported. `shape` is (z, y, x), `dtype` as it will be stored.
@@ -73,6 +76,10 @@ def inspect_source(path: Path | str | Sequence[Path | str]) -> ScanSource:
         return inspect_source(files[0])
     if not files:
         raise ScanError("No file was chosen.", "Choose a TIFF stack or a folder of slices.")
+    if sum(file.is_dir() for file in files) > 1:
+        raise ScanError(
+            "These are several folders.", "Choose one scan, and so one folder, at a time."
+        )
     for file in files:
         if not file.is_file():
             raise ScanError(f"{file} is not a file.", "Choose files only, or one folder.")
@@ -119,7 +126,6 @@ def _tiffs_in(folder: Path) -> list[Path]:
     found = [p for p in visible if p.suffix.lower() in TIFF_SUFFIXES and not p.is_dir()]
     if found:
         return found
-    remedy = "Choose the folder that holds the TIFF slices themselves."
     others = Counter(p.suffix.lower() for p in visible if p.suffix.lower() in _OTHER_IMAGES)
     if others:
         suffix, count = others.most_common(1)[0]
@@ -127,7 +133,19 @@ def _tiffs_in(folder: Path) -> list[Path]:
             f"The folder {folder} holds no TIFF file, only {count} {suffix} files.",
             "Export or convert the scan as TIFF slices.",
         )
+    remedy = "Choose the folder that holds the TIFF slices themselves."
+    inner = [p.name for p in visible[:MOST_LOOKED_INTO] if p.is_dir() and _holds_tiffs(p)]
+    if inner:
+        one_of = "" if len(inner) == 1 else "one of its folders, such as "
+        remedy = f"Choose {one_of}{inner[0]} inside it."
     raise ScanError(f"The folder {folder} holds no TIFF file.", remedy)
+
+
+def _holds_tiffs(folder: Path) -> bool:
+    try:
+        return any(p.suffix.lower() in TIFF_SUFFIXES and p.is_file() for p in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _inspect_files(name: str, files: list[Path], where: str) -> ScanSource:

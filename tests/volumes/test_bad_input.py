@@ -105,6 +105,19 @@ def test_folder_without_tiff(tmp_path: Path) -> None:
     assert "convert" in error.remedy
 
 
+def test_a_folder_around_the_slices_is_told_where_they_lie(folder: Path) -> None:
+    outer = folder.parent / "sample 7"
+    outer.mkdir()
+    folder.rename(outer / "recon")
+    error = _refused(outer)
+    assert "no TIFF" in error.sentence
+    assert "recon" in error.remedy
+
+
+def test_several_folders_are_not_one_scan(folder: Path, tmp_path: Path) -> None:
+    assert "several folders" in _refused([folder, tmp_path]).sentence
+
+
 def test_rgb(tmp_path: Path) -> None:
     volume = np.zeros((9, 10, 12, 3), np.uint8)
     folder = write_slices(tmp_path / "rec", volume, photometric="rgb")
