@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QGridLayout,
+    QLabel,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
 
 from particleseg_app.gui.formats import plural
 from particleseg_app.gui.panels.size_plot import SizePlot
-from particleseg_app.gui.style import button, label, row
+from particleseg_app.gui.style import button, label, row, tool_button
 from particleseg_app.particles import SizeDistribution, size_distribution
 from particleseg_app.units import format_micrometres
 
@@ -71,10 +79,23 @@ class SizeDistributionPanel(QWidget):
             figures.addWidget(value, 1, column)
             figures.setColumnStretch(column, 1)
             self._figures[key] = value
+        self.copy_button = tool_button(
+            "copy", "Copy the distribution for a spreadsheet", self._copy
+        )
+        self.copy_button.setEnabled(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 10, 12, 10)
         layout.setSpacing(8)
-        layout.addLayout(row(label("Size distribution", "heading"), None, *buttons, spacing=2))
+        layout.addLayout(
+            row(
+                label("Size distribution", "heading"),
+                None,
+                *buttons,
+                4,
+                self.copy_button,
+                spacing=2,
+            )
+        )
         layout.addWidget(self.plot, 1)
         layout.addLayout(figures)
         layout.addWidget(self._count)
@@ -114,6 +135,7 @@ class SizeDistributionPanel(QWidget):
         if table is not None:
             self.distribution = size_distribution(table, self._weighting)  # type: ignore[arg-type]
         self.plot.set_distribution(self.distribution)
+        self.copy_button.setEnabled(self.distribution is not None)
         found = self.distribution
         for key, text in self._figures.items():
             text.setText(format_micrometres(getattr(found, key)) if found else "–")
@@ -123,6 +145,13 @@ class SizeDistributionPanel(QWidget):
         )
         self._mark()
 
+    def _copy(self) -> None:
+        """Copy figures and size classes as shown, tab-separated, for a spreadsheet."""
+        if self.distribution is not None:
+            QGuiApplication.clipboard().setText(distribution_text(self.distribution))
+            below = self.copy_button.mapToGlobal(self.copy_button.rect().bottomLeft())
+            QToolTip.showText(below, "Copied; paste it into a spreadsheet.", self.copy_button)
+
     def _mark(self) -> None:
         diameter = None
         if self._table is not None and self._selected is not None:
@@ -131,3 +160,19 @@ class SizeDistributionPanel(QWidget):
             if place < len(labels) and labels[place] == self._selected:
                 diameter = float(self._table["equivalent_diameter_um"].to_numpy()[place])
         self.plot.mark_particle(self._selected, diameter)
+
+
+def distribution_text(found: SizeDistribution) -> str:
+    """A size distribution as tab-separated lines: its figures, then its size classes.
+
+    A class holds its lower size but not its upper one; what is finer is read off at the upper one.
+    """
+    by = "volume" if found.weighting == "volume" else "number"
+    lines = [[name, f"{getattr(found, key):.6g}", "µm"] for name, key, _ in FIGURES]
+    lines += [["Particles", str(found.particle_count)], []]
+    lines.append(["From (µm)", "To (µm)", f"In class (% by {by})", f"Finer (% by {by})"])
+    edges, finer = found.bin_edges_um, 0.0
+    for low, high, share in zip(edges[:-1], edges[1:], found.bin_shares, strict=True):
+        finer += 100 * float(share)
+        lines.append([f"{low:.6g}", f"{high:.6g}", f"{100 * share:.4f}", f"{finer:.4f}"])
+    return "\n".join("\t".join(cells) for cells in lines) + "\n"

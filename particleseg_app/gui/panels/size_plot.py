@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.formats import format_count
 from particleseg_app.particles import SizeDistribution
 from particleseg_app.units import format_micrometres
 
@@ -24,6 +25,7 @@ TOP = 120.0  # room above 100 % for the name of the particle chosen
 # Sizes of a decade that get a figure where there is room, the more telling ones first.
 LABELLED_STEPS = ((1,), (2, 5), (3,), (1.5,), (4,), (7,))
 LABEL_PIXELS = 34.0
+CURVE_POINTS = 200
 
 
 class _SizeAxis(pg.AxisItem):
@@ -46,7 +48,8 @@ class _SizeAxis(pg.AxisItem):
     def tickStrings(self, values: list, scale: float, spacing: float) -> list[str]:  # noqa: N802
         if spacing < 0.5:
             return [""] * len(values)
-        return [f"{10**value:.3g}" if 10**value < 1e4 else f"{10**value:.0f}" for value in values]
+        sizes = (10**value for value in values)
+        return [f"{v:.6g}" if v < 9999.5 else format_count(round(v)) for v in sizes]
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
@@ -56,6 +59,20 @@ def _even_ticks(low: float, high: float) -> list[float]:
     step = next(s * decade for s in (1, 2, 5, 10) if s * decade >= rough)
     first = math.ceil(low / step)
     return [math.log10(n * step) for n in range(first, math.floor(high / step) + 1) if n > 0]
+
+
+def _curve_of(distribution: SizeDistribution) -> tuple[np.ndarray, np.ndarray]:
+    """The cumulative curve, sizes as logarithms and shares in per cent.
+
+    Linear between the particles' sizes, as D10 to D90 are read off it, and so bent where the axis
+    is logarithmic; where sizes lie far apart, points in between show that.
+    """
+    edges, sizes = distribution.bin_edges_um, distribution.diameters_um
+    between = np.geomspace(sizes[0], sizes[-1], CURVE_POINTS)[1:-1]
+    known = np.unique(np.concatenate([sizes, between]))
+    finer = np.interp(known, sizes, distribution.cumulative * 100)
+    xs = np.log10(np.concatenate([edges[:1], known, edges[-1:]]))
+    return xs, np.concatenate([[0.0], finer, [100.0]])
 
 
 class _ShareAxis(pg.AxisItem):
@@ -125,11 +142,7 @@ class SizePlot(pg.PlotWidget):
         shares = distribution.bin_shares * 100
         self._share_axis.units_per_percent = BAR_HEIGHT / max(1e-9, float(shares.max()))
         self._bars.setOpts(x0=edges[:-1], x1=edges[1:], height=shares * self._per_percent)
-        sizes = np.log10(distribution.diameters_um)
-        finer = distribution.cumulative * 100
-        self._curve.setData(
-            np.concatenate([[edges[0]], sizes, [edges[-1]]]), np.concatenate([[0], finer, [100]])
-        )
+        self._curve.setData(*_curve_of(distribution))
         marks = [
             math.log10(value)
             for value in (distribution.d10, distribution.d50, distribution.p80, distribution.d90)

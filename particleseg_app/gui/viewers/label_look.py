@@ -50,11 +50,12 @@ class ColourScale:
         if largest == 0 or not math.isfinite(largest):
             return "0", "0"
         decimals = max(0, self.digits - 1 - math.floor(math.log10(largest)))
-        if largest >= 1e6:
+        if largest >= 1e9:
             return f"{self.low:.3g}", f"{self.high:.3g}"
-        low, high = (
-            f"{value:,.{decimals}f}".replace(",", "\u202f") for value in (self.low, self.high)
-        )
+        ends = (self.low, self.high)
+        if largest >= 1e6:  # volumes in µm³: figures that are not known are zeros
+            ends = (float(f"{self.low:.3g}"), float(f"{self.high:.3g}"))
+        low, high = (f"{value:,.{decimals}f}".replace(",", "\u202f") for value in ends)
         return low, high
 
 
