@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from particleseg_app.gui.main_window import MainWindow
+    from particleseg_app.progress import CancelToken, Progress
 
-if TYPE_CHECKING:
-    from PySide6.QtWidgets import QApplication
 
-    from particleseg_app.gui.main_window import MainWindow
+NEEDED_SOON = ("particleseg_app.projects.segmentation_job", "vispy.scene")
+AHEAD_MS = 100  # after the window has been drawn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,16 +34,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from PySide6.QtCore import QTimer
 
-    from particleseg_app.gui.tasks import stop_all_tasks
+    from particleseg_app.gui.tasks import Task, stop_all_tasks
 
     app, window = make_window()
     window.show()
+    QTimer.singleShot(AHEAD_MS, window, lambda: Task("Getting ready", import_ahead).start())
     if arguments.path:
         paths = [path.absolute() for path in arguments.path]
         QTimer.singleShot(0, window, lambda: window.open_paths(paths))
     code = app.exec()
     stop_all_tasks()
     return code
+
+
+def import_ahead(progress: Progress, cancel: CancelToken) -> None:
+    """Import what the first project needs while the start page is looked at.
+
+    Done when it is needed, this would hold up the window for most of a second.
+    """
+    for package in NEEDED_SOON:
+        if not cancel.cancelled:
+            import_module(package)
 
 
 def make_window() -> tuple[QApplication, MainWindow]:

@@ -230,7 +230,8 @@ class QueuePanel(QWidget):
         for case in cases:
             state = states.get(case.id, "")
             names = " and ".join(format_count(particle) for particle in case.labels)
-            place = f"Particle {names}" if case.labels else "In the background"
+            one = "Particle" if len(case.labels) == 1 else "Particles"
+            place = f"{one} {names}" if case.labels else "In the background"
             remark = STATES.get(state, "") or place
             rows.append(
                 (

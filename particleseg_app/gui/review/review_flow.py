@@ -185,15 +185,26 @@ class ReviewFlow(QObject):
             self._page.set_diameters(_diameters(shown))
 
     def _show_estimate(self) -> None:
+        """Estimate the run's errors in the background: many possible truths are drawn for it."""
         controller, shown = self._page.controller, self._shown
-        text = ""
-        if controller is not None and controller.cases and shown is not None:
+        self._page.set_estimate("")
+        if controller is None or not controller.cases or shown is None or shown.table is None:
+            return
+        known, count = controller.cases, len(shown.table)
+        cases = list(known)
+
+        def work(_progress: Progress, _cancel: CancelToken) -> str:
             from particleseg_app.review.error_rates import estimated_error_rates
 
-            assert shown.table is not None
-            count = len(shown.table)
-            text = _guarded(lambda: estimate_text(estimated_error_rates(controller.cases, count)))
-        self._page.set_estimate(text)
+            return _guarded(lambda: estimate_text(estimated_error_rates(cases, count)))
+
+        def tell(text: str) -> None:
+            if self._page.controller is controller and controller.cases is known:
+                self._page.set_estimate(text)
+
+        task = Task("Estimating the errors of the run", work)
+        task.finished.connect(tell)
+        task.start()
 
 
 def _prepare(dtype: np.dtype[Any]) -> None:
