@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSizePolicy, QSlider, QToolBar, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QMainWindow,
+    QMenu,
+    QSizePolicy,
+    QSlider,
+    QToolBar,
+    QWidget,
+)
 
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.settings import settings
@@ -26,6 +34,8 @@ class Actions(QObject):
     close_project = Signal()
     new_run = Signal()
     export = Signal()
+    save_views = Signal()
+    save_sizes = Signal()
     review = Signal()
     mend = Signal()
     phases = Signal()
@@ -33,6 +43,7 @@ class Actions(QObject):
     show_all = Signal()
     filter_table = Signal()
     about = Signal()
+    keys = Signal()
     quit = Signal()
     opacity_changed = Signal(float)
     mode_changed = Signal(str)
@@ -53,6 +64,10 @@ class Actions(QObject):
         self.close_project_action = make("Close project", "close", "Ctrl+W", self.close_project)
         self.new_run_action = make("New run…", "new-run", "Ctrl+N", self.new_run)
         self.export_action = make("Export…", "export", "Ctrl+E", self.export)
+        self.save_views_action = make(
+            "Save picture of the views…", "scan", "Ctrl+Shift+S", self.save_views
+        )
+        self.save_sizes_action = make("Save picture of the sizes…", "chart", "", self.save_sizes)
         self.review_action = make("Review", "review", "Ctrl+R", self.review)
         self.review_action.setCheckable(True)
         self.mend_action = make("Mend this particle", "split", "Ctrl+M", self.mend)
@@ -61,6 +76,7 @@ class Actions(QObject):
         self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
         self.filter_action = make("Filter particles", "filter", "Ctrl+F", self.filter_table)
         self.about_action = make("About ParticleSeg", "info", "", self.about)
+        self.keys_action = make("Keys", "", "F1", self.keys)
         self.quit_action = make("Quit", "", Standard.Quit, self.quit)
         self.fill_action = make("Fill particles", "fill", "Ctrl+1", None)
         self.contours_action = make("Outline particles", "contours", "Ctrl+2", None)
@@ -111,6 +127,12 @@ class Actions(QObject):
         self.opacity.setValue(opacity)
         self.opacity_changed.emit(opacity / 100)
 
+    def with_keys(self) -> list[QAction]:
+        """The window's actions that have keys, in the order of its menus."""
+        menus = [top.menu() for top in self._window.menuBar().actions()]
+        inside = [a for menu in menus if isinstance(menu, QMenu) for a in menu.actions()]
+        return [action for action in inside if not action.shortcut().isEmpty()]
+
     def show_state(
         self,
         project: bool,
@@ -132,6 +154,8 @@ class Actions(QObject):
         self.close_project_action.setEnabled(project)
         self.new_run_action.setEnabled(scan and not read_only)
         self.export_action.setEnabled(result)
+        self.save_views_action.setEnabled(scan)
+        self.save_sizes_action.setEnabled(result and not reviewing)
         self.review_action.setEnabled(result)
         self.phases_action.setEnabled(result and not reviewing)
         self.filter_action.setEnabled(result and not reviewing)
@@ -180,7 +204,7 @@ class Actions(QObject):
         file = bar.addMenu("&File")
         file.addActions([self.open_folder_action, self.open_file_action, self.open_project_action])
         file.addSeparator()
-        file.addAction(self.export_action)
+        file.addActions([self.export_action, self.save_views_action, self.save_sizes_action])
         file.addSeparator()
         file.addActions([self.close_project_action, self.quit_action])
         run = bar.addMenu("&Run")
@@ -205,7 +229,7 @@ class Actions(QObject):
             action.setData(key)
             self._themes.addAction(action)
         self._themes.triggered.connect(lambda action: self._set_theme(str(action.data())))
-        bar.addMenu("&Help").addAction(self.about_action)
+        bar.addMenu("&Help").addActions([self.keys_action, self.about_action])
 
     def _fill_toolbar(self) -> None:
         self.toolbar = QToolBar("Main toolbar")
@@ -238,8 +262,6 @@ class Actions(QObject):
         self._window.addToolBar(self.toolbar)
 
     def _show_open_menu(self, button: QWidget) -> None:
-        from PySide6.QtWidgets import QMenu
-
         menu = QMenu(button)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addActions([self.open_folder_action, self.open_file_action, self.open_project_action])

@@ -72,6 +72,8 @@ class ExportDialog(QDialog):
         if not chosen.is_dir() or (project.read_only and chosen.is_relative_to(project.folder)):
             self.folder_edit.setText(str(usual))
         self.name_edit = QLineEdit(f"{scan.name}_{run.name}".replace(" ", "_"))
+        self.folder_edit.setAccessibleName("Folder for the files")
+        self.name_edit.setAccessibleName("Name of the files")
         form = QGridLayout()
         form.setHorizontalSpacing(12)
         form.setVerticalSpacing(10)

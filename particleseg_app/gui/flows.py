@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QInputDialog, QLineEdit, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.formats import plural
-from particleseg_app.gui.reveal import reveal_in_file_manager
+from particleseg_app.gui.new_project_dialog import folder_name
+from particleseg_app.gui.picture_saving import PNG, picture_task
+from particleseg_app.gui.reveal import file_manager_words, reveal_in_file_manager
 from particleseg_app.gui.run_items import run_findings
 from particleseg_app.gui.session import Session
+from particleseg_app.gui.settings import settings
 
 if TYPE_CHECKING:
     from particleseg_app.gui.export_dialog import ExportDialog
     from particleseg_app.gui.phases_dialog import PhasesDialog
     from particleseg_app.gui.wizard import SegmentationWizard
     from particleseg_app.volumes import Scan
+
+PICTURE_FOLDER = "last/picture_folder"
 
 
 class Flows(QObject):
@@ -34,6 +40,7 @@ class Flows(QObject):
         self.phases_dialog: PhasesDialog | None = None
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
+        session.run_cancelled.connect(self._on_run_cancelled)
         session.shown_changed.connect(self.close_phases)
 
     # --- runs ----------------------------------------------------------------------------------
@@ -102,6 +109,17 @@ class Flows(QObject):
                 action=lambda: session.show_run(run_id),
             )
 
+    def _on_run_cancelled(self, run_id: str) -> None:
+        project = self._session.project
+        if project is None:
+            return
+        self._banner.show_info(
+            f"{project.run(run_id).name} is stopped.",
+            "What it has finished is kept, so it can go on from there.",
+            action_text="Continue this run",
+            action=lambda: self._session.continue_run(run_id),
+        )
+
     def export(self, run_id: str) -> None:
         project = self._session.project
         if project is None or self.export_dialog is not None:
@@ -116,6 +134,34 @@ class Flows(QObject):
     def _close_export(self, dialog: ExportDialog) -> None:
         self.export_dialog = None
         dialog.deleteLater()
+
+    # --- pictures ------------------------------------------------------------------------------
+
+    def save_picture(self, widget: QWidget, what: str) -> None:
+        """Ask where to, and save a picture of a part of the window as it is now."""
+        shown = self._session.shown
+        if shown is None:
+            return
+        run = f"_{shown.run.name}" if shown.run is not None else ""
+        name = folder_name(f"{shown.entry.name}{run}_{what}".replace(" ", "_"))
+        folder = Path(str(settings().value(PICTURE_FOLDER, Path.home())))
+        chosen, _ = QFileDialog.getSaveFileName(
+            self._window, "Save a picture", str(folder / f"{name}{PNG}"), "Pictures (*.png)"
+        )
+        if not chosen:
+            return
+        settings().setValue(PICTURE_FOLDER, str(Path(chosen).parent))
+        task = picture_task(widget, Path(chosen))
+        task.finished.connect(
+            lambda path: self._banner.show_success(
+                "The picture is saved.",
+                str(path),
+                action_text=file_manager_words(),
+                action=lambda: reveal_in_file_manager(path),
+            )
+        )
+        task.failed.connect(self._session.failed)
+        task.start()
 
     def phases(self) -> None:
         """Show the phases of the run that is shown, beside its results."""

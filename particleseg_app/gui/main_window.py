@@ -120,6 +120,8 @@ class MainWindow(QMainWindow):
         actions.close_project.connect(opening.close_project)
         actions.new_run.connect(self._new_run)
         actions.export.connect(self._export)
+        actions.save_views.connect(self._save_views)
+        actions.save_sizes.connect(lambda: flows.save_picture(page.sizes, "sizes"))
         actions.review.connect(self._review)
         actions.mend.connect(self._mend)
         actions.phases.connect(flows.phases)
@@ -129,6 +131,7 @@ class MainWindow(QMainWindow):
         actions.show_all.connect(page.slices.show_all)
         actions.filter_table.connect(page.table.filter_box.setFocus)
         actions.about.connect(self._show_about)
+        actions.keys.connect(self._show_keys)
         actions.quit.connect(self.close)
         actions.opacity_changed.connect(page.slices.set_overlay_opacity)
         actions.mode_changed.connect(page.slices.set_overlay_mode)
@@ -162,7 +165,6 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(APPLICATION)
         self.read_only_line.show_reason(self.session.read_only)
         self.project_page.projects.set_read_only(READ_ONLY if self.session.read_only else "")
-        self._show_items()
         self._show_shown()
 
     def _show_items(self) -> None:
@@ -181,6 +183,7 @@ class MainWindow(QMainWindow):
         shown = self.session.shown
         if shown is not None and not self.review.active:
             self.project_page.show_mended(shown)
+            self._show_items()
 
     def _show_review(self, review: bool) -> None:
         if review:
@@ -189,6 +192,8 @@ class MainWindow(QMainWindow):
         shown = self.session.shown
         if not review and shown is not None and shown.table is not None:
             self.project_page.show_mended(shown)
+        if not review:
+            self._show_items()  # which say how many particles there are now
         self._show_actions()
 
     def _show_shown(self) -> None:
@@ -208,7 +213,7 @@ class MainWindow(QMainWindow):
             )
         else:
             self.project_page.show_nothing()
-        self._show_actions()
+        self._show_items()
 
     def _show_voxel_size(self) -> None:
         shown = self.session.shown
@@ -245,6 +250,8 @@ class MainWindow(QMainWindow):
 
     def _on_jobs_changed(self) -> None:
         self.progress.show_waiting(len(self.session.jobs.waiting))
+        if self.session.shown is None and not self.session.jobs.busy:
+            self._show_shown()  # an import that was cancelled or failed leaves nothing to wait for
         self._show_actions()
         if self._closing:
             self._close_when_still()
@@ -262,6 +269,10 @@ class MainWindow(QMainWindow):
         shown = self.session.shown
         if shown is not None and shown.run is not None:
             self.flows.export(shown.run.id)
+
+    def _save_views(self) -> None:
+        page = self.review_page if self.review.active else self.project_page
+        self.flows.save_picture(page.slices, "views")
 
     def _review(self) -> None:
         if self.review.active:
@@ -290,6 +301,11 @@ class MainWindow(QMainWindow):
         from particleseg_app.gui.about import AboutDialog
 
         AboutDialog(self).open()
+
+    def _show_keys(self) -> None:
+        from particleseg_app.gui.keys_dialog import KeysDialog
+
+        KeysDialog(self.actions_.with_keys(), self).open()
 
     def _set_theme(self, key: str) -> None:
         app = QApplication.instance()

@@ -45,6 +45,8 @@ class NewProjectDialog(QDialog):
         self.name_edit = QLineEdit(source.name)
         self.name_edit.setMaxLength(120)
         self.place_edit = QLineEdit(str(proposed_projects_folder()))
+        self.name_edit.setAccessibleName("Name of the project")
+        self.place_edit.setAccessibleName("Folder in which the project is made")
         change = button("Change…", self._choose)
         form = QGridLayout()
         form.setHorizontalSpacing(12)
@@ -101,6 +103,9 @@ class NewProjectDialog(QDialog):
         place = Path(self.place_edit.text().strip())
         if not place.is_absolute():
             return "Choose the folder in which the project is to be made."
+        above = next((p for p in (place, *place.parents) if p.exists()), place)
+        if not above.is_dir():
+            return f"{above} is a file. Choose a folder."
         folder = self.project_folder
         if is_project(folder):
             return f"There is a project in {folder} already. Choose another name."

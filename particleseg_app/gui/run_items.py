@@ -33,12 +33,16 @@ def run_findings(project: Project, run_id: str) -> str:
         return ""
 
 
-def scan_items(project: Project, working: Mapping[str, str]) -> list[ScanItem]:
-    """All scans with their runs; `working` holds the state of runs that work or wait."""
+def scan_items(
+    project: Project, working: Mapping[str, str], mended: Mapping[str, int] | None = None
+) -> list[ScanItem]:
+    """All scans with their runs; `working` holds the state of runs that work or wait, `mended` how
+    many particles runs have with their mends, where that is known."""
+    counts = mended or {}
     items = []
     for scan in project.scans:
         runs = tuple(
-            _run_item(project, run, working.get(run.id))
+            _run_item(project, run, working.get(run.id), counts.get(run.id))
             for run in project.runs
             if run.scan_id == scan.id
         )
@@ -61,7 +65,7 @@ def describe_settings(settings: Mapping[str, Any]) -> str:
     return f"{name} · voxel {voxel} · particle {diameter}"
 
 
-def _run_item(project: Project, run: RunEntry, working: str | None) -> RunItem:
+def _run_item(project: Project, run: RunEntry, working: str | None, mended: int | None) -> RunItem:
     tip = f"{describe_settings(run.settings)}\nstarted {_moment(run.created_at)}"
     if working is not None:
         return RunItem(
@@ -71,6 +75,9 @@ def _run_item(project: Project, run: RunEntry, working: str | None) -> RunItem:
     if status == "finished":
         if message:
             tip += f"\n\n{message}"
+        if mended is not None and mended != count:
+            tip += f"\n\n{plural(count, 'particle')} before the mends"
+            count = mended
         return RunItem(run.id, run.name, status, plural(count, "particle"), tip)
     if status == "failed":
         return RunItem(run.id, run.name, status, "failed", f"{message}\n{tip}".strip())

@@ -44,6 +44,7 @@ class Session(QObject):
     scan_imported = Signal(str)
     answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
+    run_cancelled = Signal(str)  # before its end; it can be continued
     recent_changed = Signal()
     failed = Signal(object)  # UserError, or an exception that is a bug
     locked = Signal(object, object)  # folder and error: it can be opened for reading only
@@ -138,7 +139,10 @@ class Session(QObject):
             run_id: "working" if task is working else "waiting"
             for run_id, task in self._run_tasks.items()
         }
-        return scan_items(self.project, states)
+        shown, counts = self.shown, {}
+        if shown is not None and shown.run is not None and shown.table is not None:
+            counts[shown.run.id] = len(shown.table)
+        return scan_items(self.project, states, counts)
 
     def run_status(self, run_id: str) -> str:
         if run_id in self._run_tasks:
@@ -184,6 +188,7 @@ class Session(QObject):
         self._run_tasks[run_id] = task
         task.finished.connect(lambda _result: self._on_run_finished(run_id))
         task.failed.connect(self.failed)
+        task.cancelled.connect(lambda: self._on_run_cancelled(run_id))
         task.ended.connect(lambda: self._run_tasks.pop(run_id, None))
         self.jobs.add(task)
         self.items_changed.emit()
@@ -300,6 +305,11 @@ class Session(QObject):
         if self.project is not None:
             self.items_changed.emit()
             self.run_finished.emit(run_id)
+
+    def _on_run_cancelled(self, run_id: str) -> None:
+        self._run_tasks.pop(run_id, None)
+        if self.project is not None:
+            self.run_cancelled.emit(run_id)
 
     def _open(self) -> Project:
         if self.project is None:

@@ -93,6 +93,7 @@ class StartPage(QWidget):
         while (item := self._rows.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()  # it may be drawn once more before it goes
                 widget.deleteLater()
         for project in projects:
             line = _RecentRow(project)

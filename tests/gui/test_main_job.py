@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pytest
 import tifffile
 from made_up_results import write_scan
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 from window_driver import Driver
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.keys_dialog import KeysDialog, keys_of
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.settings import settings
+from particleseg_app.progress import CancelToken
+from particleseg_app.projects import Project
 
 NewDriver = Callable[[str], Driver]
 
@@ -147,6 +152,88 @@ def test_a_run_stopped_by_closing_can_be_continued(
         again.picture("unfinished")
         again.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
         again.wait_for_result()
+
+
+def test_a_cancelled_run_offers_to_go_on(new_driver: NewDriver, tmp_path: Path) -> None:
+    driver = new_driver("cancelled")
+    window, session = driver.window, driver.window.session
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.answer_wizard()
+    window.progress.cancel_button.click()
+    driver.wait(lambda: not session.jobs.busy)
+    if session.items()[0].runs[0].status == "finished":
+        pytest.skip("the run was finished before it could be cancelled")
+    assert "Run 1 is stopped" in window.banner.text
+    driver.picture("stopped")
+    window.banner.action_button.click()
+    driver.wait_for_result()
+    assert "Run 1 is finished" in window.banner.text
+
+
+def test_a_cancelled_import_leaves_an_empty_project_that_says_so(
+    new_driver: NewDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = new_driver("import_cancelled")
+    window, session = driver.window, driver.window.session
+    begun = threading.Event()
+
+    def wait_to_be_cancelled(_project: Project, _source: object, _p: object, cancel: CancelToken):
+        begun.set()
+        while True:
+            cancel.check()
+
+    monkeypatch.setattr(Project, "add_scan", wait_to_be_cancelled)
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.wait(begun.is_set)
+    page = window.project_page
+    assert "being copied" in page._empty_title.text()
+    window.progress.cancel_button.click()
+    driver.wait(lambda: not session.jobs.busy)
+    assert "no scan yet" in page._empty_title.text()
+
+
+def test_all_keys_stand_on_one_page(new_driver: NewDriver) -> None:
+    driver = new_driver("keys")
+    actions = driver.window.actions_
+    keys = dict(keys_of(actions.with_keys()))
+    assert keys["Ctrl + E"] == "export"
+    assert keys["F1"] == "keys"
+    listed = {action.shortcut().toString() for action in actions.with_keys()}
+    own = {action.shortcut().toString() for action in driver.window.actions()}
+    assert own - {""} <= listed
+    actions.keys_action.trigger()
+    dialog = driver.window.findChild(KeysDialog)
+    assert dialog is not None
+    driver.picture("keys", dialog)
+    dialog.accept()
+
+
+def test_pictures_are_saved_for_a_report(
+    new_driver: NewDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = new_driver("pictures")
+    window = driver.window
+    assert not window.actions_.save_views_action.isEnabled()
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.answer_wizard()
+    driver.wait_for_result()
+    proposed: list[str] = []
+
+    def choose(_parent: object, _title: str, place: str, _kinds: str) -> tuple[str, str]:
+        proposed.append(Path(place).name)
+        return str(tmp_path / f"figure{len(proposed)}"), ""
+
+    monkeypatch.setattr("particleseg_app.gui.flows.QFileDialog.getSaveFileName", choose)
+    for action, part in (
+        (window.actions_.save_views_action, window.project_page.slices),
+        (window.actions_.save_sizes_action, window.project_page.sizes),
+    ):
+        action.trigger()
+        path = tmp_path / f"figure{len(proposed)}.png"
+        driver.wait(path.exists)
+        assert QImage(str(path)).width() == part.width()
+        driver.wait(lambda path=path: path.name in window.banner.text)
+    assert proposed == ["ore_Run_1_views.png", "ore_Run_1_sizes.png"]
 
 
 def test_a_drop_on_an_open_project_adds_the_scan(new_driver: NewDriver, tmp_path: Path) -> None:

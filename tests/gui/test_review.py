@@ -37,6 +37,24 @@ def test_three_answers_by_key_mend_everything(reviewer: Reviewer) -> None:
     assert not reviewer.controller.has_next
 
 
+def test_the_project_panel_counts_the_particles_with_their_mends(reviewer: Reviewer) -> None:
+    session, page = reviewer.window.session, reviewer.window.project_page
+    reviewer.start()
+    assert session.shown is not None and session.shown.table is not None
+    before = len(session.shown.table)
+    reviewer.wait(lambda: "Of 100 particles" in reviewer.page.queue._estimate.text())
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    reviewer.wait(lambda: session.shown is not None and len(session.shown.table) != before)
+    reviewer.window.review.leave()
+    (run_shown,) = session.items()[0].runs
+    assert run_shown.detail == f"{len(session.shown.table)} particles"
+    assert f"{before} particles before the mends" in run_shown.tip
+    scan = page.projects.tree.topLevelItem(0)
+    assert scan is not None and scan.child(0).text(1) == run_shown.detail
+
+
 def test_a_missed_particle_is_added_with_a_key(reviewer: Reviewer, tmp_path: Path) -> None:
     there = run.ball((24, 24, 66), 6)
     box = Box((18, 18, 60), (31, 31, 73))

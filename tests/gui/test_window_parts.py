@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_up_results import column_of, made_up_table, write_scan
@@ -26,6 +28,7 @@ from particleseg_app.gui.new_project_dialog import NewProjectDialog, folder_name
 from particleseg_app.gui.panels.particle_table import ParticleTablePanel
 from particleseg_app.gui.panels.project_panel import ProjectPanel, RunItem, ScanItem
 from particleseg_app.gui.panels.size_distribution import SizeDistributionPanel
+from particleseg_app.gui.panels.size_plot import _SizeAxis as SizeAxis
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.start_page import StartPage
 from particleseg_app.user_folders import log_file
@@ -73,6 +76,8 @@ def test_a_new_project_needs_a_free_place(qtbot: QtBot, tmp_path: Path) -> None:
     dialog.name_edit.setText("new")
     dialog.place_edit.setText("somewhere")
     assert not dialog.create_button.isEnabled()
+    dialog.place_edit.setText(str(tmp_path / "ore" / "notes.txt"))
+    assert "is a file" in dialog.problem()
 
 
 @pytest.mark.parametrize(
@@ -174,6 +179,53 @@ def test_the_project_panel_offers_what_fits_the_state(qtbot: QtBot) -> None:
     with qtbot.waitSignal(panel.run_continued) as signal:
         panel.continue_button.click()
     assert signal.args == ["r2"]
+    assert "ore" in scan.toolTip(0) and "64 × 64 × 48" in scan.toolTip(0)  # where it is shortened
+
+
+def test_the_project_panel_renames_and_removes_by_keys(qtbot: QtBot) -> None:
+    panel = ProjectPanel()
+    qtbot.addWidget(panel)
+    runs = (
+        RunItem("r1", "Run 1", "finished", "340 particles"),
+        RunItem("r3", "Run 3", "working", "running"),
+    )
+    panel.set_project("Ore", [ScanItem("s1", "ore", "64 × 64 × 48", runs)])
+    panel.show()
+    panel.activateWindow()
+    panel.tree.setFocus()
+    qtbot.waitUntil(panel.tree.hasFocus)
+    panel.choose("run", "r1")
+    with qtbot.waitSignal(panel.rename_wanted) as renamed:
+        qtbot.keyClick(panel.tree, Qt.Key.Key_F2)
+    assert renamed.args == ["run", "r1"]
+    with qtbot.waitSignal(panel.remove_run_wanted) as removed:
+        qtbot.keyClick(panel.tree, Qt.Key.Key_Delete)
+    assert removed.args == ["r1"]
+    panel.choose("run", "r3")
+    with qtbot.assertNotEmitted(panel.remove_run_wanted, wait=50):  # it is at work
+        qtbot.keyClick(panel.tree, Qt.Key.Key_Delete)
+    panel.choose("run", "r1")
+    panel.set_read_only("Open for reading only.")
+    with qtbot.assertNotEmitted(panel.rename_wanted, wait=50):
+        qtbot.keyClick(panel.tree, Qt.Key.Key_F2)
+
+
+def test_marked_rows_are_copied_in_the_order_shown(qtbot: QtBot, table: pd.DataFrame) -> None:
+    panel = ParticleTablePanel()
+    qtbot.addWidget(panel)
+    panel.set_table(table)
+    panel.show()
+    panel.sort_by(column_of(panel.model, "volume_um3"))
+    panel.view.setFocus()
+    panel.view.selectAll()
+    panel.activateWindow()
+    qtbot.waitUntil(panel.view.hasFocus)
+    qtbot.keyClick(panel.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    head, *lines = QGuiApplication.clipboard().text().splitlines()
+    assert head.split("\t")[0] == "Particle"
+    assert len(lines) == len(table)
+    largest = table.label[table.volume_um3.sort_values(ascending=False).index].iloc[0]
+    assert lines[0].split("\t")[0] == str(largest)
 
 
 def test_the_table_keeps_its_particle_through_sorting_and_filtering(
@@ -213,6 +265,14 @@ def test_the_filter_form_and_the_filter_text_say_the_same(
     qtbot.keyClicks(low, "150")
     assert panel.filter_box.text() == "diameter >= 150"
     assert panel.model.shown_count == int((table.equivalent_diameter_um >= 150).sum())
+    low.clear()
+    panel.show()
+    panel.popup_button.click()
+    qtbot.keyClicks(low, "0.15 mm")
+    assert panel.filter_box.text() == "diameter >= 150"
+    qtbot.keyClicks(low, "!")
+    assert low.property("invalid") and panel.filter_box.text() == ""
+    panel._popup.hide()
 
 
 def test_the_size_distribution_follows_weighting_and_filter(qtbot: QtBot) -> None:
@@ -231,7 +291,46 @@ def test_the_size_distribution_follows_weighting_and_filter(qtbot: QtBot) -> Non
     panel.select_label(1)
     panel.set_table(table.iloc[:0])
     assert panel.distribution is None
+    assert not panel.copy_button.isEnabled()
     assert panel.grab().width() > 0
+
+
+def test_the_size_distribution_is_copied_for_a_spreadsheet(qtbot: QtBot) -> None:
+    panel = SizeDistributionPanel()
+    qtbot.addWidget(panel)
+    panel.set_table(made_up_table(340))
+    panel.show()
+    found = panel.distribution
+    assert found is not None
+    qtbot.mouseClick(panel.copy_button, Qt.MouseButton.LeftButton)
+    lines = [line.split("\t") for line in QGuiApplication.clipboard().text().splitlines()]
+    assert lines[1] == ["D50", f"{found.d50:.6g}", "µm"]
+    assert ["Particles", "340"] in lines
+    classes = [line for line in lines if len(line) == 4][1:]
+    assert len(classes) == len(found.bin_shares)
+    assert sum(float(line[2]) for line in classes) == pytest.approx(100, abs=0.01)
+    assert float(classes[-1][3]) == pytest.approx(100, abs=0.01)
+
+
+@pytest.mark.parametrize("factor", [1.0, 30.0])
+def test_d50_lies_on_the_curve_however_few_particles_there_are(qtbot: QtBot, factor: float) -> None:
+    table = made_up_table(3)
+    table["volume_um3"] = [1e3, 1e4 * factor**3, 1e5 * factor**3]
+    plot = SizeDistributionPanel()
+    qtbot.addWidget(plot)
+    plot.set_table(table)
+    assert plot.distribution is not None
+    xs, shares = plot.plot._curve.getData()
+    shown = 10 ** np.interp(50, shares, xs)
+    assert shown == pytest.approx(plot.distribution.d50, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("size_um", "text"), [(0.5, "0.5"), (150, "150"), (1500, "1500"), (20_000, "20\u202f000")]
+)
+def test_sizes_on_the_axis_are_plain_numbers(size_um: float, text: str) -> None:
+    axis = SizeAxis("bottom")
+    assert axis.tickStrings([math.log10(size_um)], 1.0, 0.5) == [text]
 
 
 def test_every_icon_can_be_drawn(qtbot: QtBot) -> None:
@@ -254,6 +353,8 @@ def test_durations_for_people(seconds: float, text: str) -> None:
 def test_numbers_for_people() -> None:
     assert format_bytes(2_140_000_000) == "2.1 GB"
     assert parse_number("1 234,5") == 1234.5
+    assert parse_number("12 345") == 12345
+    assert parse_number("5 5") is None
     assert parse_number("nan") is None
 
 

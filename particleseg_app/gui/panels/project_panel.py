@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QFont
+from PySide6.QtGui import QAction, QFont, QKeySequence, QShortcut
 from PySide6.QtWidgets import QHeaderView, QMenu, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
@@ -17,6 +17,9 @@ from particleseg_app.gui.style import button, label, row, tool_button
 ID_ROLE = Qt.ItemDataRole.UserRole
 KIND_ROLE = Qt.ItemDataRole.UserRole + 1
 STATUS_ROLE = Qt.ItemDataRole.UserRole + 2
+
+RENAME_KEY, REMOVE_KEY = "F2", "Del"
+AT_WORK = ("working", "waiting")
 
 STATUS_ICONS = {
     "finished": "done",
@@ -80,6 +83,10 @@ class ProjectPanel(QWidget):
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._show_menu)
         self.tree.currentItemChanged.connect(self._on_current)
+        for keys, act in ((RENAME_KEY, self._rename_chosen), (REMOVE_KEY, self._remove_chosen)):
+            shortcut = QShortcut(QKeySequence(keys), self.tree)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(act)
         self.new_run_button = button("New run…", self._new_run, icon_name="new-run")
         self.add_button = button("Add scan…", self.add_scan_wanted.emit, icon_name="add-scan")
         self.continue_button = button("Continue this run", self._continue, primary=True)
@@ -121,6 +128,8 @@ class ProjectPanel(QWidget):
             top.setIcon(0, icon("scan"))
             top.setFont(0, bold)
             _fill(top, "scan", scan.id, "")
+            for column in (0, 1):
+                top.setToolTip(column, f"{scan.name}\n{scan.detail} voxels")
             self.tree.addTopLevelItem(top)
             again = top if chosen == ("scan", scan.id) else again
             for run in scan.runs:
@@ -205,6 +214,21 @@ class ProjectPanel(QWidget):
         self.continue_button.setVisible(can)
         self.new_run_button.setEnabled(self.chosen_scan() is not None and not self._read_only)
 
+    def _rename_chosen(self) -> None:
+        chosen = self._chosen()
+        if chosen is not None and not self._read_only:
+            self.rename_wanted.emit(*chosen)
+
+    def _remove_chosen(self) -> None:
+        item = self.tree.currentItem()
+        if item is None or self._read_only:
+            return
+        key = str(item.data(0, ID_ROLE))
+        if item.data(0, KIND_ROLE) == "scan":
+            self.remove_scan_wanted.emit(key)
+        elif item.data(0, STATUS_ROLE) not in AT_WORK:
+            self.remove_run_wanted.emit(key)
+
     def _continue(self) -> None:
         chosen = self._chosen()
         if chosen is not None:
@@ -237,6 +261,8 @@ class ProjectPanel(QWidget):
             remove = menu.addAction(
                 icon("remove"), "Remove this scan…", lambda: self.remove_scan_wanted.emit(key)
             )
+            _show_key(rename, RENAME_KEY)
+            _show_key(remove, REMOVE_KEY)
             self._refuse(new, rename, remove)
             return menu
         if status in ("unfinished", "failed"):
@@ -246,7 +272,7 @@ class ProjectPanel(QWidget):
             self._refuse(go_on)
         if status == "finished":
             menu.addAction(icon("export"), "Export…", lambda: self.run_exported.emit(key))
-        if status in ("working", "waiting"):
+        if status in AT_WORK:
             menu.addAction(icon("close"), "Stop", lambda: self.run_stopped.emit(key))
         menu.addSeparator()
         rename = menu.addAction(
@@ -258,7 +284,9 @@ class ProjectPanel(QWidget):
         remove = menu.addAction(
             icon("remove"), "Remove this run…", lambda: self.remove_run_wanted.emit(key)
         )
-        remove.setEnabled(status not in ("working", "waiting"))
+        _show_key(rename, RENAME_KEY)
+        _show_key(remove, REMOVE_KEY)
+        remove.setEnabled(status not in AT_WORK)
         self._refuse(rename, remove)
         return menu
 
@@ -292,6 +320,13 @@ class ProjectPanel(QWidget):
         menu.addAction(icon("close"), "Close project", self.close_wanted.emit)
         self._refuse(rename)
         return menu
+
+
+def _show_key(action: QAction, key: str) -> None:
+    """Name a key of the tree beside an action of its menu, which does not listen to it itself."""
+    action.setShortcut(QKeySequence(key))
+    action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+    action.setShortcutVisibleInContextMenu(True)
 
 
 def _fill(item: QTreeWidgetItem, kind: str, key: str, status: str) -> None:
