@@ -8,6 +8,7 @@ network parts known by name are built.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
 from particleseg_app.models.known_networks import check_architecture, total_stride
-from particleseg_app.models.model_card import CLASSES, ModelCard, read_card, read_small_json
+from particleseg_app.models.model_card import (
+    CARD_NAME,
+    CLASSES,
+    ModelCard,
+    read_card,
+    read_small_json,
+)
 from particleseg_app.models.safe_loading import load_checkpoint, plain_weights
 from particleseg_app.user_folders import data_folder
 
@@ -26,6 +33,14 @@ DEFAULT_MODEL = "default"
 # The smaller network beside it. Not called “fast”: that is a preset.
 LIGHT_MODEL = "light"
 CHECKPOINT_NAME = "checkpoint_final.pth"
+# What a card says that a prediction, or the way from it to particles, depends on.
+DECIDING_FACTS = (
+    "target_diameter_voxels",
+    "border_thickness_voxels",
+    "normalisation",
+    "patch_shape",
+    "least_contrast_to_noise",
+)
 MAX_CHECKPOINT_BYTES = 4 * 1024**3
 
 
@@ -42,10 +57,15 @@ class ModelEntry:
         return sorted(self.folder.glob(f"fold_*/{CHECKPOINT_NAME}"))
 
     def fingerprint(self) -> str:
-        """SHA-256 over card, plans and weights: two models with the same one predict the same."""
-        digest = hashlib.sha256()
-        for path in [self.folder / "model_card.json", self.folder / "plans.json"]:
-            digest.update(path.read_bytes())
+        """SHA-256 over weights, plans and the part of the card that decides on predictions.
+
+        Two models with the same one predict the same. What a card only tells its reader is left
+        out: figures, for one, are measured when the model is there already.
+        """
+        card = read_small_json(self.folder / CARD_NAME)
+        deciding = {name: card.get(name) for name in DECIDING_FACTS}
+        digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode())
+        digest.update((self.folder / "plans.json").read_bytes())
         for path in self.checkpoints():
             with path.open("rb") as file:
                 while block := file.read(1 << 20):

@@ -231,6 +231,24 @@ def test_fingerprints_tell_weights_apart(tmp_path):
     assert one.fingerprint() == same.fingerprint() != other.fingerprint()
 
 
+@pytest.mark.parametrize(
+    ("fact", "value", "counts"),
+    [
+        ("figures", {"f1": 0.9}, False),
+        ("limits", "Not for glass.", False),
+        ("target_diameter_voxels", 30.0, True),
+        ("normalisation", {"scheme": "fixed", "mean": 5.0, "std": 2.0}, True),
+        ("least_contrast_to_noise", 1.5, True),
+    ],
+)
+def test_a_fingerprint_counts_what_decides_and_not_what_is_told(tmp_path, fact, value, counts):
+    model = write_tiny_model(tmp_path / "model")
+    before = model.fingerprint()
+    card = model.folder / "model_card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {fact: value}))
+    assert (model.fingerprint() != before) == counts
+
+
 def test_clipped_normalisation_uses_the_whole_scan_and_ignores_outliers():
     scaling = Normalisation("scan_clipped", 10, 90).for_scan(Statistics())
     clipped = np.clip(np.arange(100), 9.9, 89.1)
