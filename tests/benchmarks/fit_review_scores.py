@@ -1,6 +1,6 @@
 """Fits the weights of the review scores on segmented simulated scans: resources/review_scores.json.
 
-    python -m tests.benchmarks.fit_review_scores FOLDER [--scans 130] [--only-there]
+    python -m tests.benchmarks.fit_review_scores FOLDER [--scans 160] [--only-there]
 
 Scans of the training generator with seeds that trained nothing are segmented with the default
 model (and by ThreshWater), once, into FOLDER; the evidence of every particle and contact is
@@ -22,6 +22,7 @@ from particleseg_app.models import find_model
 from particleseg_app.review.candidates import Evidence
 from particleseg_app.review.cases import KINDS
 from particleseg_app.review.scoring import SCORES_FILE, LogisticModel, Scores, terms
+from particleseg_app.training import PRESETS
 from tests.benchmarks.review_scans import RESOURCES, SegmentedScan, simulated, simulated_there
 from tests.benchmarks.review_truth import Truth
 
@@ -287,7 +288,7 @@ def write_scores(path: Path, scores: Scores, scans: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scans", type=int, default=130, help="ten of each preset")
+    parser.add_argument("--scans", type=int, default=10 * len(PRESETS), help="ten of each preset")
     parser.add_argument("--only-there", action="store_true")
     options = parser.parse_args()
     scans: list[SegmentedScan] = []
