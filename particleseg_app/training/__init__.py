@@ -1,7 +1,7 @@
 """Training room: simulated scans with perfect labels, and the network that learns from them."""
 
 from particleseg_app.training.calibration import calibrate
-from particleseg_app.training.export import ModelFacts, export_checked, export_model
+from particleseg_app.training.export import ModelFacts, export_checked
 from particleseg_app.training.lab_source import LabPatchSource
 from particleseg_app.training.model_training import train_model
 from particleseg_app.training.patches import PatchSource
@@ -22,7 +22,6 @@ __all__ = [
     "TrainingSettings",
     "calibrate",
     "export_checked",
-    "export_model",
     "fill_pool",
     "sample_scan",
     "simulate_scan",

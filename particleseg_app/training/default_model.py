@@ -17,13 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Timer
 
-from particleseg_app.errors import Cancelled
+from particleseg_app.errors import Cancelled, InvalidValueError
 from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.training.augmentation import vary_grey_values
-from particleseg_app.training.base_model import base_model
+from particleseg_app.training.base_model import BaseModel, base_model
 from particleseg_app.training.device_scenes import DeviceScenes
-from particleseg_app.training.export import LEAST_CONTRAST_TO_NOISE, ModelFacts, export_model
+from particleseg_app.training.export import (
+    LEAST_CONTRAST_TO_NOISE,
+    ModelFacts,
+    TrainedNetwork,
+    export_network,
+    trained_network,
+)
 from particleseg_app.training.fresh_scenes import Stream
 from particleseg_app.training.scenes import PRESETS as SCENE_PRESETS
 from particleseg_app.training.trainer import Trainer, TrainingSettings
@@ -43,7 +49,10 @@ FEATURES = (32, 64, 128, 256, 256)
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     if options.export is not None:
-        export_model(options.work / CHECKPOINT, options.export, ModelFacts())
+        trained = trained_network(options.work / CHECKPOINT)
+        if options.average_with is not None:
+            trained = mean_with(trained, base_model(find_model(options.average_with)))
+        export_network(trained, options.export, ModelFacts())
         return
     base = base_model(find_model(options.base))
     network, weights = widened(base.architecture, base.weights, tuple(options.features))
@@ -95,6 +104,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"{trainer.step} steps, {source.scene_count} scenes\n")
 
 
+def mean_with(trained: TrainedNetwork, other: BaseModel) -> TrainedNetwork:
+    """The network whose weights are the mean of a trained one's and of those it began with.
+
+    A short training forgets some of what its scenes do not have; half way back most of that is
+    there again and most of what was learnt still is (WiSE-FT, Wortsman et al. 2022). Raises
+    `InvalidValueError` where the two are not the same kind of network.
+    """
+    weights = trained.network.state_dict()
+    if {name: value.shape for name, value in weights.items()} != {
+        name: value.shape for name, value in other.weights.items()
+    }:
+        raise InvalidValueError(
+            "The two networks have different layers, so their weights have no mean.",
+            "Name the model that the training began with.",
+        )
+    mean = {name: (value + other.weights[name].to(value)) / 2 for name, value in weights.items()}
+    trained.network.load_state_dict(mean)
+    return trained
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Train the default model.",
@@ -126,6 +155,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--first-seed", type=int, default=FIRST_SEED, help="of the scenes")
     add("--seed", type=int, default=1)
     add("--export", type=Path, default=None, help="write the model of WORK to this folder")
+    add("--average-with", default=None, metavar="MODEL",
+        help="with --export: the mean of its weights and those of the model it began with"
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     options.presets = dict(options.presets)
     return options

@@ -130,14 +130,6 @@ def trained_network(checkpoint: Path) -> TrainedNetwork:
     return TrainedNetwork(network, shipped, float(settings["border_thickness"]), training)
 
 
-def export_model(checkpoint: Path, folder: Path, facts: ModelFacts) -> None:
-    """Write the averaged network of a training `checkpoint` as a model folder.
-
-    Each file appears whole; the card comes last. Raises `ModelError` for an unusable checkpoint.
-    """
-    export_network(trained_network(checkpoint), folder, facts)
-
-
 def export_network(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> None:
     """Write a trained network as a model folder; each file appears whole, the card last."""
     import torch

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from particleseg_app.models import open_model
+from particleseg_app.errors import InvalidValueError
+from particleseg_app.models import find_model, open_model
+from particleseg_app.training.base_model import base_model
 from particleseg_app.training.default_model import main
 
 TINY = ["--batch", "1", "--edge", "32", "--scene-edge", "48", "--features", "16", "32", "64", "128",
@@ -30,6 +32,19 @@ def test_stopped_gone_on_with_and_exported(
     main(options)  # nothing is left to do
     main([work, "--export", str(tmp_path / "model")])
     assert open_model(tmp_path / "model").card.border_thickness_voxels == 2
+    main([work, "--export", str(tmp_path / "mean"), "--average-with", "light"])
+    trained, mean, begun = (
+        base_model(entry).weights
+        for entry in (
+            *map(open_model, (tmp_path / "model", tmp_path / "mean")),
+            find_model("light"),
+        )
+    )
+    assert any(not torch.equal(trained[name], begun[name]) for name in begun)
+    for name, weights in mean.items():
+        torch.testing.assert_close(weights, (trained[name] + begun[name]) / 2, atol=2e-3, rtol=2e-3)
+    with pytest.raises(InvalidValueError, match="different layers"):
+        main([work, "--export", str(tmp_path / "none"), "--average-with", "default"])
 
 
 @pytest.mark.parametrize("presets", ["sandcastle=1", "varied", "varied=much", "varied=-1"])
