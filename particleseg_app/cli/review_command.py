@@ -38,12 +38,16 @@ def review_queue(
         read_review_queue,
     )
 
-    with Project.open(project) as opened, long_work() as (progress, cancel):
-        run_id = finished_run(opened, run)
-        if has_review_queue(opened, run_id) and not again:
-            queue = read_review_queue(opened, run_id)
-        else:
-            queue = make_review_queue(opened, run_id, progress, cancel)
+    queue = None
+    if not again:
+        # Reading is possible while the window has the project open, and where nothing can be kept.
+        with Project.open(project, read_only=True) as opened:
+            run_id = finished_run(opened, run)
+            if has_review_queue(opened, run_id):
+                queue = read_review_queue(opened, run_id)
+    if queue is None:
+        with Project.open(project) as opened, long_work() as (progress, cancel):
+            queue = make_review_queue(opened, finished_run(opened, run), progress, cancel)
     _show(queue, most)
 
 

@@ -53,6 +53,16 @@ def test_it_prints_cases_and_rates_and_keeps_the_queue(project, capsys):
     assert path.stat().st_mtime_ns != made
 
 
+def test_a_queue_is_printed_while_the_window_has_the_project_open(project, capsys):
+    assert main(["review-queue", str(project)]) == 0
+    with Project.open(project):
+        capsys.readouterr()
+        assert main(["review-queue", str(project), "--most", "1"]) == 0
+        assert "2 particles" in capsys.readouterr().out
+        assert main(["review-queue", str(project), "--again"]) == 1
+        assert "open" in capsys.readouterr().err
+
+
 def test_a_damaged_queue_is_told_and_made_again(project, capsys):
     with Project.open(project, read_only=True) as opened:
         opened.review_paths("run-001").cases.write_bytes(b"nothing")
