@@ -110,7 +110,7 @@ def _note_of_other_model(settings: RunSettings, scores: Scores, progress: Progre
     except UserError:
         return  # told by the second look
     of_run = f"{card.name} {card.version}"
-    if scores.fitted_on and of_run != scores.fitted_on:
+    if not scores.known_for(of_run):
         progress.note(
             f"The probabilities were measured with the model {scores.fitted_on}; "
             f"for runs of {of_run} they are rougher."

@@ -109,12 +109,18 @@ class Scores:
 
     `spread` is, for each "method/kind", the standard deviation of the error in the ln odds from
     scan to scan: a new scan's errors may all be a little more or less probable than the model says.
-    `fitted_on` names the network and its version whose runs they were measured on.
+    `fitted_on` names the network and its version whose runs they were fitted on, `measured_with`
+    others for which it was measured how well they do (docs/review.md).
     """
 
     models: dict[str, LogisticModel]
     spread: dict[str, float]
     fitted_on: str = ""
+    measured_with: tuple[str, ...] = ()
+
+    def known_for(self, model: str) -> bool:
+        """Whether how well they do is known for a network, named with its version."""
+        return not self.fitted_on or model in (self.fitted_on, *self.measured_with)
 
     def knows(self, method: str, kind: str) -> bool:
         """Whether there was any error of this kind to learn from."""
@@ -136,7 +142,8 @@ def _read(path: Path) -> Scores:
     raw = json.loads(path.read_text(encoding="utf-8"))
     models = {name: LogisticModel.from_dict(model) for name, model in raw["models"].items()}
     spread = {name: float(value) for name, value in raw["spread"].items()}
-    return Scores(models, spread, str(raw.get("model", "")))
+    measured_with = tuple(str(name) for name in raw.get("measured_with", ()))
+    return Scores(models, spread, str(raw.get("model", "")), measured_with)
 
 
 def _short(values: np.ndarray) -> list[float]:

@@ -288,7 +288,12 @@ def write_scores(path: Path, scores: Scores, scans: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scans", type=int, default=10 * len(PRESETS), help="ten of each preset")
+    parser.add_argument(
+        "--scans",
+        type=int,
+        default=10 * len(PRESETS),
+        help="ten of each preset, but those of the harder presets are left out",
+    )
     parser.add_argument("--only-there", action="store_true")
     options = parser.parse_args()
     scans: list[SegmentedScan] = []

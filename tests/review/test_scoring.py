@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from particleseg_app.models import find_model
 from particleseg_app.review.cases import KINDS
 from particleseg_app.review.network_evidence import PAIR_NAMES, PARTICLE_NAMES
 from particleseg_app.review.scoring import LogisticModel, load_scores, terms
@@ -83,3 +84,9 @@ def test_every_figure_of_every_model_has_words():
         for name in model.names:
             text = in_words("merger", {name: 0.5}, {name: 1.0})
             assert "little speaks" not in text, name
+
+
+def test_how_sure_the_scores_are_is_known_for_the_model_that_comes_with_the_program():
+    card = find_model("default").card
+    assert SCORES.known_for(f"{card.name} {card.version}")
+    assert not SCORES.known_for("default 0.0.1")
