@@ -33,6 +33,9 @@ WINDOW = 15
 LEAST_UNEVEN = 0.08
 # And only where that stands out by as much from what the scan's noise makes of it.
 LEAST_OVER_CHANCE = 3.0
+# Flicker changes from each slice to the next, particles or foils that lie in layers change over
+# several. So at least this share of the deviation must be between a slice and its two neighbours.
+LEAST_ABRUPT = 0.5
 # Fewer slices show no flicker, and fewer voxels tell nothing of a slice.
 FEWEST_SLICES, FEWEST_VOXELS = 8, 400
 # Of the noise of neighbouring voxels so many are independent of each other.
@@ -116,7 +119,11 @@ def evening_for(scan: ScanWithStatistics, cancel: CancelToken) -> Evening | None
         return None
     level = np.concatenate([[0.0], np.cumsum(steps)])
     offsets = level - median_filter(level, WINDOW, mode="nearest")
-    deviation = 1.4826 * float(np.median(np.abs(offsets)))
+    deviation = _deviation(offsets)
+    # Of independent offsets, the difference from the mean of two others varies by √1.5 as much.
+    abrupt = _deviation(level[1:-1] - (level[:-2] + level[2:]) / 2) / math.sqrt(1.5)
+    if abrupt < LEAST_ABRUPT * deviation:
+        return None
     told = used > 0
     chance = float(np.median(spread[told] / np.sqrt(_INDEPENDENT * used[told])))
     even = np.concatenate(
@@ -132,6 +139,11 @@ def evening_for(scan: ScanWithStatistics, cancel: CancelToken) -> Evening | None
     if contrast <= 0 or deviation < max(LEAST_UNEVEN * contrast, LEAST_OVER_CHANCE * chance):
         return None
     return Evening(tuple(float(n) for n in offsets), deviation / contrast)
+
+
+def _deviation(values: np.ndarray) -> float:
+    """The standard deviation from 0 of most of the values, whatever the others are."""
+    return 1.4826 * float(np.median(np.abs(values)))
 
 
 def evening_note(evening: Evening) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from particleseg_app.evaluation import Score, evaluate
 from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.border_core import border_core_to_particles
+from particleseg_app.training.precision import training_precision
 from particleseg_app.training.scene_pool import normalise_scan
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ def scene_logits(network: torch.nn.Module, grey: np.ndarray) -> np.ndarray:
     import torch
 
     image = torch.from_numpy(normalise_scan(grey).astype(np.float32))[None, None]
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    precision = training_precision(image.device)
+    with (
+        torch.inference_mode(),
+        torch.autocast("cpu", precision, enabled=precision is not None),
+    ):
         logits = network(image.contiguous(memory_format=torch.channels_last_3d))
     return logits.float()[0].numpy()
 

@@ -14,6 +14,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from particleseg_app.errors import Cancelled, RunError
 from particleseg_app.evaluation import evaluate
@@ -79,14 +80,32 @@ def test_padding_around_a_cylinder_does_not_hide_it(even: np.ndarray) -> None:
     assert np.corrcoef(found.offsets, added)[0, 1] > 0.9
 
 
+def in_layers(period: int) -> np.ndarray:
+    """Balls on a lattice, a little out of place: many at some heights, few between them."""
+    random = np.random.default_rng(11)
+    places = np.stack(
+        np.meshgrid(*(np.arange(period / 2, n, period) for n in SHAPE), indexing="ij"), -1
+    ).reshape(-1, 3)
+    places += random.uniform(-period / 8, period / 8, places.shape)
+    where = np.stack(np.indices(SHAPE), -1).reshape(-1, 3)
+    distance, _ = cKDTree(places).query(where)
+    inside = (distance < 0.48 * period).reshape(SHAPE)
+    return ndimage.gaussian_filter(DARK + CONTRAST * inside, 0.6)
+
+
 def scans_that_are_even(even: np.ndarray) -> dict[str, np.ndarray]:
     z = np.arange(SHAPE[0])[:, None, None]
     floor, plate, blank = even.copy(), even.copy(), even.copy()
     floor[:15] = 2000 + even[:15] / 10
     plate[30:33] += 2 * CONTRAST
     blank[[10, 40]] = 0
+    layers = [in_layers(period) for period in (8, 14, 20)]
+    foils = [DARK + CONTRAST * (z // thickness % 2) + 0 * even for thickness in (4, 7)]
+    speckles = np.random.default_rng(10).normal(0, NOISE, SHAPE)
     return {
         "as it is": even,
+        **{f"particles in layers {n}": grey + speckles for n, grey in enumerate(layers)},
+        **{f"flat foils {n}": grey + speckles for n, grey in enumerate(foils)},
         "brighter upwards": even + 2 * CONTRAST * z / SHAPE[0],
         "noise as strong as the contrast": even
         + np.random.default_rng(8).normal(0, CONTRAST, SHAPE),
