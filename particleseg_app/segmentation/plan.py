@@ -12,8 +12,9 @@ from particleseg_app.segmentation.tiles import Chunk, plan_chunks, tile_shape_fo
 from particleseg_app.segmentation.working_scale import working_shape
 from particleseg_app.units import Shape, scale_factor
 
-# Presets differ only in how much tiles overlap and whether they are mirrored.
-OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.5}
+# Presets differ only in how much tiles overlap and whether they are mirrored. A tile and its seven
+# mirrored copies leave nothing to gain from tiles that overlap by half, at 3.4 times the work.
+OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.25}
 MIRRORING = {"fast": False, "standard": False, "best": True}
 # Along each axis. More mean fewer seams, but a chunk's sums and grey values lie in memory.
 MOST_TILES_PER_CHUNK = 4

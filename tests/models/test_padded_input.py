@@ -61,7 +61,8 @@ def test_zeros_change_no_sum(precision, stride):
         stride=stride,
         padding=1,
     )
-    rounding = 8 * torch.finfo(precision).eps
+    # Of 27 products, which a processor adds up in whatever order suits it.
+    rounding = 27 * torch.finfo(precision).eps
     torch.testing.assert_close(padded, plain, atol=rounding, rtol=rounding)
 
 
@@ -144,7 +145,7 @@ def test_cancelling_is_not_taken_for_a_failure(tmp_path):
 
 def test_on_a_processor_nothing_is_padded(tmp_path):
     entry = write_tiny_model(tmp_path / "m")
-    assert not Predictor(entry, "cpu", False, CancelToken()).padded
+    assert not Predictor(entry, "cpu", 0, CancelToken()).padded
 
 
 @pytest.mark.gpu

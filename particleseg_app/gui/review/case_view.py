@@ -14,6 +14,7 @@ from particleseg_app.gui.review.focus_look import focus_look
 from particleseg_app.gui.review.mending_work import Changes, shown_with
 from particleseg_app.gui.review.neighbourhood import CropLabels, CropScan, Neighbourhood
 from particleseg_app.gui.viewers import OrthosliceView
+from particleseg_app.gui.viewers.clear_view import clearest_direction
 from particleseg_app.gui.viewers.label_look import LabelColouring, LabelLook
 from particleseg_app.units import Shape
 
@@ -154,11 +155,13 @@ class CaseView(QWidget):
         beside = found.touching(wanted)
         if base is not None and base is not found:
             beside |= base.touching(particles)  # a particle that goes leaves its neighbours
+        drawn = found.only(wanted | beside)
         if self._in_3d is None or self._in_3d is not found.grey:
             self._in_3d = found.grey
+            view.look_from(clearest_direction(drawn, wanted))
             view.set_scan(CropScan(found.grey, self._statistics), self._voxel_size_um)
         view.set_look(self._look)
-        view.set_labels(CropLabels(found.only(wanted | beside)))
+        view.set_labels(CropLabels(drawn))
 
     def _make_3d(self) -> None:
         if self.particles_3d is not None or self._no_3d:

@@ -10,6 +10,7 @@ from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.viewers.clear_view import USUAL, Direction
 from particleseg_app.gui.viewers.clip_bar import ClipBar
 from particleseg_app.gui.viewers.label_look import LabelLook
 from particleseg_app.gui.viewers.opengl import find_opengl
@@ -49,6 +50,7 @@ class Particles3DView(QWidget):
         self._voxel_size_um: float | None = None
         self._scene: SceneCanvas | None = None
         self._markers: list[tuple[float, float, float]] = []
+        self._direction = USUAL
         self.highlights_clicked = True
         self._preparation = ScenePreparation(self)
         self._preparation.changed.connect(self._show_state)
@@ -165,6 +167,13 @@ class Particles3DView(QWidget):
         if self._scene is not None:
             self._scene.set_markers(self._markers)
 
+    def look_from(self, direction: Direction) -> None:
+        """Look out of another direction, now and whenever a view begins."""
+        self._direction = direction
+        if self._scene is not None:
+            self._scene.direction = direction
+            self.reset_view()
+
     def reset_view(self) -> None:
         if self._scene is not None:
             self._scene.reset_view()
@@ -228,6 +237,7 @@ class Particles3DView(QWidget):
             budget.triangles_in_motion,
             software=opengl.software,
         )
+        self._scene.direction = self._direction
         self._scene.particles.set_look(self._preparation.look)
         self._scene.set_markers(self._markers)
         self._stage.hold(self._scene.canvas.native)

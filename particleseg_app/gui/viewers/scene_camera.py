@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from vispy.scene.cameras import TurntableCamera
 
+from particleseg_app.gui.viewers.clear_view import USUAL, Direction
 from particleseg_app.gui.viewers.label_look import LabelVisibility
 from particleseg_app.gui.viewers.seen_particles import Viewpoint
 from particleseg_app.units import Shape
 
 FIELD_OF_VIEW = 32.0
-AZIMUTH, ELEVATION = -38.0, 28.0
 ROOM = 1.18  # so that the box's diagonal and the texts beside it fit, whichever way it is turned
 
 
@@ -30,17 +30,18 @@ class SceneCamera:
     def __init__(self, view: Any) -> None:
         self._view = view
         self.turntable = _Turntable(
-            fov=FIELD_OF_VIEW, elevation=ELEVATION, azimuth=AZIMUTH, up="-z"
+            fov=FIELD_OF_VIEW, azimuth=USUAL[0], elevation=USUAL[1], up="-z"
         )
         view.camera = self.turntable
         # The default wastes the depth buffer on great distances.
         self.turntable.depth_value = 1e3
 
-    def reset(self, shape: Shape) -> None:
-        """Look at a volume of `shape` (z, y, x) from the start."""
+    def reset(self, shape: Shape, direction: Direction = USUAL) -> None:
+        """Look at a volume of `shape` (z, y, x) from the start, out of a direction."""
         z, y, x = shape
         camera = self.turntable
-        camera.azimuth, camera.elevation, camera.roll = AZIMUTH, ELEVATION, 0.0
+        camera.azimuth, camera.elevation = direction
+        camera.roll = 0.0
         camera.center = (x / 2, y / 2, z / 2)
         camera.scale_factor = ROOM * float(np.sqrt(x * x + y * y + z * z))
 

@@ -13,6 +13,7 @@ from vispy import scene
 from vispy.gloo import gl
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.viewers.clear_view import USUAL
 from particleseg_app.gui.viewers.drawing_pace import FULL, OF_PARTICLES, OF_SCAN, DrawingPace
 from particleseg_app.gui.viewers.label_colours import marker_colour
 from particleseg_app.gui.viewers.label_look import LabelVisibility
@@ -67,6 +68,7 @@ class SceneCanvas:
         self.camera = SceneCamera(self._view)
         self._clicked, self._drawn, self._moving = clicked, drawn, moving
         self._shape: Shape = (1, 1, 1)
+        self.direction = USUAL  # that a view begins with
         self.particles = SceneParticles(self._view.scene, triangles_in_motion, front_only=software)
         self._scan: Any = None
         self._box: scene.visuals.Line | None = None
@@ -218,7 +220,7 @@ class SceneCanvas:
     # --- where it looks from -------------------------------------------------------------------
 
     def reset_view(self) -> None:
-        self.camera.reset(self._shape)
+        self.camera.reset(self._shape, self.direction)
         self.canvas.update()
 
     def selected_circle(self) -> tuple[float, float, float] | None:
