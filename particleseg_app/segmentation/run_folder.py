@@ -111,7 +111,7 @@ def claim(folder: Path, settings: RunSettings, origin: dict[str, Any]) -> None:
     if (folder / ORIGIN).exists():
         if read_run_json(folder / ORIGIN) != origin:
             raise NewRunError(
-                "The scan or the model has changed since this run was started.",
+                "The scan, the program or the model has changed since this run was started.",
                 "Start a new run.",
             )
     else:

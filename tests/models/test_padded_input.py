@@ -145,7 +145,7 @@ def test_cancelling_is_not_taken_for_a_failure(tmp_path):
 
 def test_on_a_processor_nothing_is_padded(tmp_path):
     entry = write_tiny_model(tmp_path / "m")
-    assert not Predictor(entry, "cpu", 0, CancelToken()).padded
+    assert not Predictor(entry, "cpu", False, CancelToken()).padded
 
 
 @pytest.mark.gpu

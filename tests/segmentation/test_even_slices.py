@@ -100,7 +100,7 @@ def scans_that_are_even(even: np.ndarray) -> dict[str, np.ndarray]:
     plate[30:33] += 2 * CONTRAST
     blank[[10, 40]] = 0
     layers = [in_layers(period) for period in (8, 14, 20)]
-    foils = [DARK + CONTRAST * (z // thickness % 2) + 0 * even for thickness in (4, 7)]
+    foils = [DARK + CONTRAST * (z // thickness % 2) for thickness in (4, 7)]
     speckles = np.random.default_rng(10).normal(0, NOISE, SHAPE)
     return {
         "as it is": even,

@@ -20,6 +20,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import (
     RunSettings,
     estimate_cost,
+    plan,
     run_inference,
     run_state,
     segment,
@@ -197,6 +198,20 @@ def test_a_changed_model_does_not_continue_a_run(tmp_path, scan_path):
         run(tmp_path / "run", scan_path, settings, tiles_per_chunk=1)
     assert run_state(tmp_path / "run").status == "failed"
     assert "model has changed" in run_state(tmp_path / "run").message
+
+
+def test_tiles_that_overlap_otherwise_do_not_continue_a_run(
+    tmp_path, scan_path, tiny_model, monkeypatch
+):
+    settings = network_settings(tiny_model)
+    progress, cancel = Progress(), CancelToken()
+    progress.advance = lambda steps=1: cancel.cancel()
+    with open_scan(scan_path) as scan, pytest.raises(Cancelled):
+        segment(tmp_path / "run", scan, settings, progress, cancel, tiles_per_chunk=1)
+    # As a version of the program with other presets would.
+    monkeypatch.setitem(plan.OVERLAP, settings.preset, 0.1)
+    with pytest.raises(RunError, match="the program or the model has changed"):
+        run(tmp_path / "run", scan_path, settings, tiles_per_chunk=1)
 
 
 def test_a_full_disk_is_told_and_the_run_can_go_on(tmp_path, scan_path, monkeypatch):

@@ -19,7 +19,8 @@ AZIMUTHS = tuple(USUAL[0] + 45 * turn for turn in range(8))
 ELEVATIONS = (USUAL[1], 62.0)
 # One always looks from the same side unless another one shows much more.
 WORTH_TURNING = 1.15
-MOST_VOXELS = 48**3
+# Labels are thinned to about so many: this is done before a case is painted.
+MOST_VOXELS = 32**3
 
 
 def towards_viewer(direction: Direction) -> np.ndarray:
@@ -36,7 +37,7 @@ def clearest_direction(labels: np.ndarray, asked: Iterable[int]) -> Direction:
     one, or nothing to see.
     """
     step = max(1, math.ceil((labels.size / MOST_VOXELS) ** (1 / 3)))
-    thinned = labels[::step, ::step, ::step]
+    thinned = np.ascontiguousarray(labels[::step, ::step, ::step])
     places = np.argwhere(thinned)[:, ::-1].astype(np.float32)  # (x, y, z)
     wanted = np.isin(thinned[thinned > 0], list(asked))
     if not wanted.any() or wanted.all():
