@@ -63,14 +63,17 @@ def size_distribution(
     volumes = table["volume_um3"].to_numpy(dtype=np.float64)
     if volumes.size == 0:
         return None
-    # From the volumes, so that particles of equal volume have exactly equal diameters.
-    volumes, members = np.unique(volumes, return_counts=True)
-    diameters = equivalent_diameter(volumes)
-    weights = members * (volumes if weighting == "volume" else 1.0)
+    # Each volume's diameter is computed once: equal volumes have exactly equal diameters. Volumes
+    # that differ by rounding alone can have one diameter, too, and are then one point.
+    distinct, members = np.unique(volumes, return_counts=True)
+    diameters, of_diameter = np.unique(equivalent_diameter(distinct), return_inverse=True)
+    weights = np.bincount(
+        of_diameter, members * (distinct if weighting == "volume" else 1.0), diameters.size
+    )
     shares = weights / weights.sum()
     cumulative = np.cumsum(shares)
     cumulative /= cumulative[-1]
-    edges = _bin_edges(diameters, int(members.sum()))
+    edges = _bin_edges(diameters, int(volumes.size))
     bins = np.searchsorted(edges, diameters, side="right") - 1
     bin_shares = np.zeros(edges.size - 1)
     np.add.at(bin_shares, bins, shares)
@@ -79,7 +82,7 @@ def size_distribution(
     )
     return SizeDistribution(
         weighting=weighting,
-        particle_count=int(members.sum()),
+        particle_count=int(volumes.size),
         diameters_um=diameters,
         cumulative=cumulative,
         d10=d10,
