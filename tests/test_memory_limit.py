@@ -23,7 +23,7 @@ from particleseg_app.memory_limit import (
         ("4", 4e9),
         ("4GB", 4e9),
         (" 2.5 gb ", 2.5e9),
-        ("1500MB", 1.5e9),
+        ("2500MB", 2.5e9),
         ("4GiB", 4 * 2**30),
         ("3G", 3e9),
         ("2048 MiB", 2048 * 2**20),
@@ -39,9 +39,9 @@ def test_other_words_are_refused(text):
         parse_memory(text)
 
 
-@pytest.mark.parametrize("text", ["0", "0.3", "900MB"])
-def test_a_limit_below_the_program_itself_is_refused(text):
-    with pytest.raises(InvalidValueError, match=r"Allow at least 1\.2 GB"):
+@pytest.mark.parametrize("text", ["0", "0.3", "900MB", "2000MB"])
+def test_a_limit_below_the_program_and_a_network_is_refused(text):
+    with pytest.raises(InvalidValueError, match=r"Allow at least 2\.1 GB"):
         parse_memory(text)
 
 

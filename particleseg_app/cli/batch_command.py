@@ -82,7 +82,7 @@ def batch(
         ),
     ] = False,
     max_memory: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
+        str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 2500MB.")
     ] = "4GB",
     cluster: ClusterAddress = None,
     verbose: Verbose = False,

@@ -79,7 +79,7 @@ def segment(
         ),
     ] = False,
     max_memory: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 1500MB.")
+        str, typer.Option(metavar="AMOUNT", help="Memory the program may take: 4GB, 2500MB.")
     ] = "4GB",
     new_run: Annotated[
         bool,

@@ -21,6 +21,9 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 # Particles that are less than a hundredth of a scan count as so much of it for the grey scale.
 SHARE_OF_SPARSE = 0.1
 CLASSES = ("background", "core", "border")
+# Edges of patches and tiles, in voxels.
+LONGEST_EDGE = 512
+TILE_STEP = 16
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class ModelCard:
     `purpose` says in a plain sentence what the model is for, beside the others in the list.
     Scans with less contrast to noise (`segmentation.noise`) than `least_contrast_to_noise` are
     denoised for it; 0 for a model that takes every scan as it is.
+
+    A run predicts tiles of `patch_shape`. Where the network has no normalisation layer, what it
+    says of a voxel does not depend on the size of the tile; then tiles may have edges of up to
+    `longest_tile_edge` voxels, a multiple of 16, and 0 elsewhere.
     """
 
     name: str
@@ -92,6 +99,7 @@ class ModelCard:
     purpose: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     least_contrast_to_noise: float = 0.0
+    longest_tile_edge: int = 0
 
 
 def read_small_json(path: Path) -> dict[str, Any]:
@@ -138,6 +146,7 @@ def read_card(folder: Path) -> ModelCard:
             purpose=str(raw.get("purpose", "")),
             figures=dict(raw.get("figures", {})),
             least_contrast_to_noise=float(raw.get("least_contrast_to_noise", 0.0)),
+            longest_tile_edge=int(raw.get("longest_tile_edge", 0)),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(
@@ -146,7 +155,7 @@ def read_card(folder: Path) -> ModelCard:
     normalisation = card.normalisation
     possible = (
         len(patch) == 3
-        and all(16 <= n <= 512 for n in patch)
+        and all(16 <= n <= LONGEST_EDGE for n in patch)
         and 4 <= card.target_diameter_voxels <= 500
         and 0.5 <= card.border_thickness_voxels <= 50
         and normalisation.scheme in ("fixed", "scan_clipped")
@@ -155,6 +164,9 @@ def read_card(folder: Path) -> ModelCard:
         and math.isfinite(normalisation.std)
         and normalisation.std > 0
         and 0 <= card.least_contrast_to_noise <= 100
+        and 0 <= card.longest_tile_edge <= LONGEST_EDGE
+        and card.longest_tile_edge % TILE_STEP == 0
+        and (card.longest_tile_edge == 0 or all(n % TILE_STEP == 0 for n in patch))
     )
     if not possible:
         raise ModelError(f"{path} holds values that are not possible.", "Copy the model anew.")

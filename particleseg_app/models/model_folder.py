@@ -19,6 +19,7 @@ from particleseg_app.models.known_networks import check_architecture, total_stri
 from particleseg_app.models.model_card import (
     CARD_NAME,
     CLASSES,
+    TILE_STEP,
     ModelCard,
     read_card,
     read_small_json,
@@ -39,6 +40,7 @@ DECIDING_FACTS = (
     "border_thickness_voxels",
     "normalisation",
     "patch_shape",
+    "longest_tile_edge",
     "least_contrast_to_noise",
 )
 MAX_CHECKPOINT_BYTES = 4 * 1024**3
@@ -217,7 +219,8 @@ def checked_architecture(entry: ModelEntry) -> dict[str, Any]:
         ) from error
     check_architecture(architecture, plans_path)
     stride = total_stride(architecture)
-    if any(n % s for n, s in zip(entry.card.patch_shape, stride, strict=True)):
+    uneven = any(n % s for n, s in zip(entry.card.patch_shape, stride, strict=True))
+    if uneven or (entry.card.longest_tile_edge and any(TILE_STEP % s for s in stride)):
         raise ModelError(
             f"The patch shape on the model card in {entry.folder} does not fit its network.",
             "Copy the model anew.",

@@ -186,4 +186,4 @@ def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> l
             if moved <= start and moved + tile >= stop and 0 <= moved <= max(0, length - tile):
                 return [moved]
         return [first]
-    return [start - shift + offset for offset in tile_starts(stop - start + shift, tile, 0.25)]
+    return [start - shift + offset for offset in tile_starts(stop - start + shift, tile, tile // 4)]

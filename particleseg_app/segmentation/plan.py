@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, bytes_for_pieces
 from particleseg_app.models import Device, ModelCard
 from particleseg_app.segmentation.settings import RunSettings
-from particleseg_app.segmentation.tiles import Chunk, plan_chunks, tile_shape_for
+from particleseg_app.segmentation.tiles import (
+    Chunk,
+    free_tile_shape,
+    plan_chunks,
+    tile_shape_for,
+)
 from particleseg_app.segmentation.working_scale import working_shape
 from particleseg_app.units import Shape, scale_factor
 
-# Presets differ only in how much tiles overlap and whether they are mirrored. A tile and its seven
-# mirrored copies leave nothing to gain from tiles that overlap by half, at 3.4 times the work.
-OVERLAP = {"fast": 0.25, "standard": 0.5, "best": 0.25}
+# Presets differ only in how much tiles overlap and whether they are mirrored. By how many voxels
+# two neighbours overlap at least: what a network says of a voxel hardly depends any more on what
+# lies beyond half of that (docs/network_stage.md).
+OVERLAP_VOXELS = {"fast": 16, "standard": 32, "best": 32}
+# Where the network normalises each tile by itself, it does depend on the whole tile, so that more
+# of them are averaged: shares of a tile. Mirrored copies leave nothing to gain from half.
+OVERLAP_SHARE = {"fast": 0.25, "standard": 0.5, "best": 0.25}
 MIRRORING = {"fast": False, "standard": False, "best": True}
 # Along each axis. More mean fewer seams, but a chunk's sums and grey values lie in memory.
 MOST_TILES_PER_CHUNK = 4
@@ -25,14 +34,15 @@ _SHARE_OF_CARD = 0.25
 # Grey values (4) and sums (12) of the chunk the network works on, grey values of the next one,
 # sums of the one before while it is written, and its classes.
 _BYTES_PER_CHUNK_VOXEL = 36
-# What a network of 32 channels at full resolution holds while it predicts one tile.
-_BYTES_PER_TILE_VOXEL = 512
+# What a network of 32 channels at full resolution holds while it predicts one tile, in float32.
+_BYTES_PER_TILE_VOXEL = 560
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
     """How the network goes over a scan. Shapes (z, y, x) in voxels at working scale.
 
+    `overlap`: by how many voxels two neighbouring tiles overlap at least, along each axis.
     `reading_bytes`: what reading the scan takes beside what is read (see `NetworkInput`).
     """
 
@@ -40,7 +50,7 @@ class NetworkPlan:
     scan_shape: Shape
     working_shape: Shape
     tile_shape: Shape
-    overlap: float
+    overlap: Shape
     mirroring: bool
     chunks: tuple[Chunk, ...]
     tiles_per_chunk: int = MOST_TILES_PER_CHUNK
@@ -69,8 +79,7 @@ def plan_network_run(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
     )
     volume = working_shape(scan_shape, factor)
-    tile = tile_shape_for(volume, card.patch_shape)
-    overlap = OVERLAP[settings.preset]
+    tile, overlap = _tiles_of_run(volume, card, settings.preset)
     if tiles_per_chunk is None:
         card_bytes = device.memory_bytes if device and device.id.startswith("cuda") else None
         tiles_per_chunk = _tiles_that_fit(
@@ -89,6 +98,19 @@ def plan_network_run(
     )
 
 
+def _tiles_of_run(volume: Shape, card: ModelCard, preset: str) -> tuple[Shape, Shape]:
+    """Shape and overlap of the tiles; never a question of memory, which changes no result."""
+    if not card.longest_tile_edge:
+        tile = tile_shape_for(volume, card.patch_shape)
+        z, y, x = (int(OVERLAP_SHARE[preset] * edge) for edge in tile)
+        return tile, (z, y, x)
+    shared = OVERLAP_VOXELS[preset]
+    tile = free_tile_shape(volume, card.patch_shape, card.longest_tile_edge, shared)
+    # Only of an axis with several tiles, and such edges are at least as long as the patch.
+    z, y, x = (min(shared, edge // 2) for edge in tile)
+    return tile, (z, y, x)
+
+
 def network_bytes(plan: NetworkPlan) -> int:
     """The most memory that the network stage takes at one time, beside the program itself."""
     chunk_voxels = max(chunk.reach.size for chunk in plan.chunks)
@@ -101,7 +123,7 @@ def network_bytes(plan: NetworkPlan) -> int:
 
 
 def _tiles_that_fit(
-    tile: Shape, overlap: float, memory_limit_bytes: int, card_bytes: int | None
+    tile: Shape, overlap: Shape, memory_limit_bytes: int, card_bytes: int | None
 ) -> int:
     """Tiles of a chunk along each axis, so that working on it stays within the limits."""
     room: float = bytes_for_pieces(memory_limit_bytes) - math.prod(tile) * _BYTES_PER_TILE_VOXEL
@@ -110,7 +132,9 @@ def _tiles_that_fit(
         room = min(room, _SHARE_OF_CARD * card_bytes)
         most = MOST_TILES_PER_CHUNK_ON_CARD
     for tiles in range(most, 1, -1):
-        reach = [edge * (1 + (tiles - 1) * (1 - overlap)) for edge in tile]
+        reach = [
+            edge + (tiles - 1) * (edge - shared) for edge, shared in zip(tile, overlap, strict=True)
+        ]
         if math.prod(reach) * _BYTES_PER_CHUNK_VOXEL <= room:
             return tiles
     return 1

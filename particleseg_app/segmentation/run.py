@@ -167,7 +167,7 @@ def _segment(
             "scan_shape": list(scan.shape),
             "model_fingerprint": entry.fingerprint(),
             "tiles_per_chunk": plan.tiles_per_chunk,
-            "overlap": plan.overlap,
+            "overlap": list(plan.overlap),
         }
         inference = None
         if make_predictor is None:

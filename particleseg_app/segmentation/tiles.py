@@ -38,21 +38,48 @@ def tile_shape_for(volume: Shape, patch_shape: Shape) -> Shape:
     return z, y, x
 
 
-def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Evenly spaced starts of tiles that cover [0, length) and overlap by at least `overlap`."""
+def free_tile_shape(volume: Shape, patch_shape: Shape, longest: int, overlap: int) -> Shape:
+    """The tile with which the network has least to do, for one that takes tiles of any size.
+
+    Each edge has between the model's patch and `longest` voxels, fewer where the volume is
+    thinner; of equal work the longer edge, which has fewer seams. So a small volume is one tile.
+    """
+    z, y, x = (
+        _cheapest_edge(n, patch, max(patch, longest), overlap)
+        for n, patch in zip(volume, patch_shape, strict=True)
+    )
+    return z, y, x
+
+
+def _cheapest_edge(length: int, shortest: int, longest: int, overlap: int) -> int:
+    whole = max(SMALLEST_TILE_STEP, math.ceil(length / SMALLEST_TILE_STEP) * SMALLEST_TILE_STEP)
+    if whole <= longest:
+        return whole
+    edges = range(longest, shortest - 1, -SMALLEST_TILE_STEP)
+    return min(edges, key=lambda edge: edge * len(tile_starts(length, edge, overlap)))
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Evenly spaced starts of tiles that cover [0, length); at least `overlap` voxels overlap.
+
+    `overlap` is smaller than the tile.
+    """
     if length <= tile:
         return [0]
-    steps = math.ceil((length - tile) / (tile * (1 - overlap)))
+    steps = math.ceil((length - tile) / (tile - overlap))
     return [round(i * (length - tile) / steps) for i in range(steps + 1)]
 
 
 def plan_chunks(
-    volume: Shape, tile: Shape, overlap: float, tiles_per_chunk: int
+    volume: Shape, tile: Shape, overlap: Shape, tiles_per_chunk: int
 ) -> tuple[Chunk, ...]:
-    """All chunks in raster order, each of at most `tiles_per_chunk` tiles along each axis."""
+    """All chunks in raster order, each of at most `tiles_per_chunk` tiles along each axis.
+
+    `overlap` as in `tile_starts`, for each axis.
+    """
     groups = []
-    for length, edge in zip(volume, tile, strict=True):
-        starts = tile_starts(length, edge, overlap)
+    for length, edge, shared in zip(volume, tile, overlap, strict=True):
+        starts = tile_starts(length, edge, shared)
         cuts = [starts[i : i + tiles_per_chunk] for i in range(0, len(starts), tiles_per_chunk)]
         groups.append(
             [

@@ -95,13 +95,18 @@ def try_network(
     settings: RunSettings,
     cancel: CancelToken,
 ) -> tuple[NetworkTrial, np.ndarray]:
-    """Predict a few tiles; also their classes, uint8 (z, y, x) at working scale."""
+    """Predict a few tiles; also their classes, uint8 (z, y, x) at working scale.
+
+    On the processor none is larger than the model's patch, because the user waits for them, and a
+    voxel of a larger one takes the same time.
+    """
+    on_card = device_id.startswith("cuda")
+    tried = plan if on_card else _with_small_tiles(plan, entry.card.patch_shape)
     inference = choose_inference(entry, device_id, settings.inference, cancel).inference
     started = time.perf_counter()
     predictor = open_predictor(entry, device_id, plan.mirroring, cancel, inference)
     chunks = ChunkPredictor(plan, shown.volume, shown.scaling, predictor, shown.background)
-    first_tile = _one_tile_chunk(plan, plan.chunks[0].tiles[0])
-    grey = chunks.read(first_tile)
+    grey = chunks.read(_one_tile_chunk(tried, plan.chunks[0].tiles[0]))
     predictor.predict(grey[None, None]).amax().item()
     warmed = time.perf_counter()
     cancel.check()
@@ -110,11 +115,11 @@ def try_network(
     to_begin = max(0.0, warmed - started - second)
     empty_share, per_look, pick = _look_for_empty_tiles(chunks, cancel)
     most = max(1, min(MOST_TILES, int(NETWORK_S / max(second, 1e-3))))
-    chunk = _row_of_tiles(plan, pick, most)
-    chunks = ChunkPredictor(plan, shown.volume, shown.scaling, predictor)
+    chunk = _row_of_tiles(tried, pick, most)
+    chunks = ChunkPredictor(tried, shown.volume, shown.scaling, predictor)
     with _trial_folder() as folder:
-        files = ChunkSums(folder, replace(plan, chunks=(chunk,)))
-        if device_id.startswith("cuda"):
+        files = ChunkSums(folder, replace(tried, chunks=(chunk,)))
+        if on_card:
             # A card prepares itself for every new number of tiles: once in a run, not each time.
             warming = time.perf_counter()
             chunks.sums(chunk, chunks.read(chunk), Progress(), cancel)[0].amax().item()
@@ -129,12 +134,13 @@ def try_network(
         ended = time.perf_counter()
         classes = np.load(files.pieces.path(0), allow_pickle=False)
     beside = (was_read - began) + (ended - was_predicted)
-    if device_id.startswith("cuda"):
+    if on_card:
         # Reading and writing go on beside a graphics card; they count where they are the slower.
         beside = max(0.0, beside - (was_predicted - was_read))
+    as_large = math.prod(plan.tile_shape) / math.prod(tried.tile_shape)
     trial = NetworkTrial(
         to_begin=to_begin,
-        per_tile=(was_predicted - was_read) / len(chunk.tiles),
+        per_tile=as_large * (was_predicted - was_read) / len(chunk.tiles),
         per_look=per_look,
         per_reach_voxel=beside / chunk.reach.size,
         empty_share=empty_share,
@@ -263,6 +269,12 @@ def _look_for_empty_tiles(
     if filled:
         pick = filled[len(filled) // 2][1]
     return empty / looked, spent / looked, pick
+
+
+def _with_small_tiles(plan: NetworkPlan, patch_shape: Shape) -> NetworkPlan:
+    """The plan with tiles of at most the model's patch, at the same places."""
+    z, y, x = (min(n, patch) for n, patch in zip(plan.tile_shape, patch_shape, strict=True))
+    return replace(plan, tile_shape=(z, y, x))
 
 
 def _one_tile_chunk(plan: NetworkPlan, tile: Shape) -> Chunk:

@@ -78,11 +78,14 @@ def resampling_taps(scan_length: int, working_length: int, start: int, stop: int
     """Taps for working voxels [start, stop) along one axis.
 
     Linear interpolation when enlarging; when reducing, a triangle as wide as the reduction, so
-    that fine noise does not alias. Positions beyond the working volume repeat its edge.
+    that fine noise does not alias. Beyond the working volume lies its mirror image, in which noise
+    looks like noise: a network takes an edge that is only repeated for streaks and particles.
     """
     ratio = scan_length / working_length
     support = max(1.0, ratio)
-    positions = np.clip(np.arange(start, stop), 0, working_length - 1)
+    period = max(1, 2 * (working_length - 1))
+    positions = np.arange(start, stop) % period
+    positions = np.minimum(positions, period - positions) if working_length > 1 else 0 * positions
     centres = (positions + 0.5) * ratio - 0.5
     reach = math.ceil(support)
     nearest = np.floor(centres).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)
@@ -99,8 +102,8 @@ def read_at_working_scale(
 ) -> torch.Tensor:
     """Normalised grey values of a box at working scale, float32 (z, y, x) on `device`.
 
-    `shape` is the whole working volume; a box that reaches beyond it is filled by repeating the
-    edge. The scan is read in pieces of bounded size however strongly it is reduced.
+    `shape` is the whole working volume; a box that reaches beyond it is filled with its
+    mirror image. The scan is read in pieces of bounded size however strongly it is reduced.
     """
     import torch
 

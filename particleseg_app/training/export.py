@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from particleseg_app.durable_files import PART_SUFFIX, part_file, write_json
 from particleseg_app.errors import ModelError
 from particleseg_app.models import Normalisation
+from particleseg_app.models.model_card import TILE_STEP
 from particleseg_app.training.network import architecture, folded_network
 from particleseg_app.training.scene_pool import SCAN_CLIPPED
 from particleseg_app.training.trainer import averaged_network
@@ -25,6 +26,9 @@ PLANS_NAME = "ParticleSegPlans"
 
 
 LEAST_CONTRAST_TO_NOISE = 2.5
+# Of the tiles of a run with a network without normalisation. Longer ones share less of their work
+# with their neighbours, but the memory for one goes with the third power (docs/network_stage.md).
+LONGEST_TILE_EDGE = 128
 
 
 @dataclass(frozen=True)
@@ -164,10 +168,19 @@ def export_network(trained: TrainedNetwork, folder: Path, facts: ModelFacts) -> 
         border_thickness_voxels=trained.border_thickness,
         normalisation={k: v for k, v in normalisation.items() if not k.startswith(unused)},
         patch_shape=list(facts.patch_shape),
+        longest_tile_edge=_longest_tile_edge(trained.architecture, facts.patch_shape),
         classes=CLASSES,
         training={**trained.training, "scenes": scenes, "class_offsets": list(offsets)},
     )
     write_json(folder / "model_card.json", card)
+
+
+def _longest_tile_edge(architecture: dict[str, Any], patch_shape: Shape) -> int:
+    """0 where the answer of a normalisation layer depends on the tile."""
+    normalised = architecture["arch_kwargs"].get("norm_op") is not None
+    if normalised or any(n % TILE_STEP for n in patch_shape):
+        return 0
+    return max(LONGEST_TILE_EDGE, *patch_shape)
 
 
 def half_precision(weights: dict[str, Any]) -> dict[str, Any]:

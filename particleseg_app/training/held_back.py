@@ -25,7 +25,7 @@ CANDIDATES: tuple[Offsets, ...] = tuple(
 )
 ENOUGH_PARTICLES = 100  # to choose class offsets by
 LARGEST_EDGE = 256  # of a held-back volume at working scale; larger ones are cut around the middle
-OVERLAP = 0.5
+OVERLAP_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ def tiled_logits(
         np.float32
     )
     precision = training_precision(device)
-    starts = [tile_starts(n, t, OVERLAP) for n, t in zip(padded.shape, tile, strict=True)]
+    starts = [
+        tile_starts(n, t, int(OVERLAP_SHARE * t)) for n, t in zip(padded.shape, tile, strict=True)
+    ]
     for corner in itertools.product(*starts):
         cancel.check()
         window = tuple(slice(c, c + t) for c, t in zip(corner, tile, strict=True))

@@ -128,7 +128,8 @@ def version_of(name: str, preset: str = "standard") -> str | None:
         sources = sorted((Path(__file__).parent / "slice_network").glob("*.py"))
         return code_version((*NETWORK_RULES, *sources), name, RULE_VALUES)
     try:
-        passes = f"{plan.OVERLAP[preset]} {plan.MIRRORING[preset]}"
+        overlap = f"{plan.OVERLAP_VOXELS[preset]} {plan.OVERLAP_SHARE[preset]}"
+        passes = f"{overlap} {plan.MIRRORING[preset]}"
         return code_version(NETWORK_RULES, find_model(name).fingerprint(), passes, RULE_VALUES)
     except ModelError:
         return None

@@ -66,7 +66,7 @@ def per_million(
     """Processor seconds of the network per million voxels of a scan, from the plan."""
     plan = plan_network_run(shape, settings_for(diameter, preset), entry.card)
     patch = math.prod(entry.card.patch_shape)
-    # A scan thinner than the patch has smaller tiles.
+    # The time goes with the voxels of a tile, which may be larger or smaller than the patch.
     share = math.prod(plan.tile_shape) / patch
     passes = 8 if MIRRORING[preset] else 1
     return plan.tile_count * share * passes * tile / (math.prod(shape) / 1e6)

@@ -18,7 +18,7 @@ from particleseg_app.segmentation.plan import NetworkPlan, plan_network_run
 from particleseg_app.segmentation.tiles import plan_chunks
 
 from ..models.tiny_model import write_tiny_model
-from .test_network_stage import SCALING, classes_of, scan
+from .test_network_stage import SCALING, classes_of, half, scan
 from .volumes import ArrayVolume
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -39,9 +39,9 @@ def stage(
         scan_shape=SHAPE,
         working_shape=SHAPE,
         tile_shape=TILE,
-        overlap=0.5,
+        overlap=half(TILE),
         mirroring=False,
-        chunks=plan_chunks(SHAPE, TILE, 0.5, tiles_per_chunk),
+        chunks=plan_chunks(SHAPE, TILE, half(TILE), tiles_per_chunk),
     )
     predictor = Predictor(model, device, False, CancelToken())
     return NetworkStage(plan, volume, SCALING, predictor, folder, background)

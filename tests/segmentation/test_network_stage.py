@@ -17,7 +17,7 @@ from particleseg_app.segmentation.network_stage import NetworkStage, gaussian_we
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import plan_chunks, tile_shape_for
 from particleseg_app.segmentation.working_scale import working_shape
-from particleseg_app.units import Box
+from particleseg_app.units import Box, Shape
 
 from .volumes import ArrayVolume
 
@@ -51,6 +51,12 @@ class SmallNetwork:
         return torch.stack(shares)
 
 
+def half(tile: Shape) -> Shape:
+    """By how many voxels tiles overlap that overlap by half."""
+    z, y, x = tile
+    return z // 2, y // 2, x // 2
+
+
 def make_stage(folder, volume, network, tiles_per_chunk, factor=1.0):
     shape = working_shape(volume.shape, factor)
     tile = tile_shape_for(shape, (16, 16, 32))
@@ -59,9 +65,9 @@ def make_stage(folder, volume, network, tiles_per_chunk, factor=1.0):
         scan_shape=volume.shape,
         working_shape=shape,
         tile_shape=tile,
-        overlap=0.5,
+        overlap=half(tile),
         mirroring=False,
-        chunks=plan_chunks(shape, tile, 0.5, tiles_per_chunk),
+        chunks=plan_chunks(shape, tile, half(tile), tiles_per_chunk),
     )
     return NetworkStage(plan, volume, SCALING, network, folder)
 

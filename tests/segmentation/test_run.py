@@ -209,7 +209,7 @@ def test_tiles_that_overlap_otherwise_do_not_continue_a_run(
     with open_scan(scan_path) as scan, pytest.raises(Cancelled):
         segment(tmp_path / "run", scan, settings, progress, cancel, tiles_per_chunk=1)
     # As a version of the program with other presets would.
-    monkeypatch.setitem(plan.OVERLAP, settings.preset, 0.1)
+    monkeypatch.setitem(plan.OVERLAP_SHARE, settings.preset, 0.1)
     with pytest.raises(RunError, match="the program or the model has changed"):
         run(tmp_path / "run", scan_path, settings, tiles_per_chunk=1)
 

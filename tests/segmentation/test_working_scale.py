@@ -56,12 +56,21 @@ def test_a_ramp_stays_a_ramp_in_place(factor):
     np.testing.assert_allclose(result[inner, 0, 0], centres[inner], atol=1e-3)
 
 
-def test_beyond_the_volume_the_edge_is_repeated():
+def test_beyond_the_volume_lies_its_mirror_image():
     volume = ArrayVolume(np.random.default_rng(2).normal(size=(10, 12, 14)).astype(np.float32))
     wide = read_at_working_scale(volume, (10, 12, 14), Box((0, 0, 0), (16, 12, 14)), AS_IT_IS, CPU)
-    for index in range(10, 16):
-        assert torch.equal(wide[index], wide[9])
+    for beyond in range(1, 7):
+        assert torch.equal(wide[9 + beyond], wide[9 - beyond])
     np.testing.assert_array_equal(wide[:10].numpy(), volume.array)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_a_volume_much_thinner_than_a_tile_is_mirrored_again_and_again(depth):
+    volume = ArrayVolume(np.random.default_rng(2).normal(size=(depth, 4, 4)).astype(np.float32))
+    box = Box((0, 0, 0), (16, 4, 4))
+    wide = read_at_working_scale(volume, (depth, 4, 4), box, AS_IT_IS, CPU).numpy()
+    expected = np.pad(volume.array, [(0, 16 - depth), (0, 0), (0, 0)], mode="reflect")
+    np.testing.assert_array_equal(wide, expected)
 
 
 def test_reducing_averages_noise_away():
