@@ -6,8 +6,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from particleseg_app.user_folders import CACHE_VARIABLE, DATA_VARIABLE
+
+# The same examples each time, so that the suite says of the same code what it said before.
+# `--hypothesis-profile exploring` draws others, to look for what nobody thought of.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("exploring", print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
