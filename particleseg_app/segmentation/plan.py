@@ -126,9 +126,11 @@ def _tiles_that_fit(
     tile: Shape, overlap: Shape, memory_limit_bytes: int, card_bytes: int | None
 ) -> int:
     """Tiles of a chunk along each axis, so that working on it stays within the limits."""
-    room: float = bytes_for_pieces(memory_limit_bytes) - math.prod(tile) * _BYTES_PER_TILE_VOXEL
+    room: float = bytes_for_pieces(memory_limit_bytes)
     most = MOST_TILES_PER_CHUNK
-    if card_bytes is not None:
+    if card_bytes is None:
+        room -= math.prod(tile) * _BYTES_PER_TILE_VOXEL
+    else:  # tiles take memory of the card only
         room = min(room, _SHARE_OF_CARD * card_bytes)
         most = MOST_TILES_PER_CHUNK_ON_CARD
     for tiles in range(most, 1, -1):

@@ -1,11 +1,12 @@
 """What overlapping tiles and mirrored copies are worth, and what they cost.
 
-    python -m tests.benchmarks.presets [--model NAME] [--edges-only]
+    python -m tests.benchmarks.presets [--model NAME] [--edges-only | --best]
 
 First table: how often a network decides otherwise on core near the edge of a tile than it does with
 more of the scan around it, by the distance from that edge. Second table: the presets on a scan of
 hundreds of pressed fragments, many tiles wide, beside tiles of the model's patch that overlap by
-half, as every run had until November 2026. Takes a quarter of an hour on two cores.
+half, as every run had until November 2026. Takes some ten minutes on two cores, with `--best`, the
+preset best as well, half an hour.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ def edge_lines(place: Workplace, entry: ModelEntry) -> list[str]:
     return lines
 
 
-def preset_lines(place: Workplace, entry: ModelEntry) -> list[str]:
+def preset_lines(place: Workplace, entry: ModelEntry, presets: tuple[str, ...]) -> list[str]:
     lines = [
         "| tiles | F1_match | F1_instance | mergers | splitters | passes over a voxel | s |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in ("fast", "standard", "best", "half"):
+    for name in (*presets, "half"):
         settings = place.settings(model=entry.name, preset="standard" if name == "half" else name)
         as_before = replace(entry, card=replace(entry.card, longest_tile_edge=0))
         chosen = as_before if name == "half" else entry
@@ -116,13 +117,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What overlap and mirroring are worth.")
     parser.add_argument("--model", default="default")
     parser.add_argument("--edges-only", action="store_true")
+    parser.add_argument("--best", action="store_true")
     options = parser.parse_args()
+    presets = ("fast", "standard", *(["best"] if options.best else []))
     entry = find_model(options.model)
     with tempfile.TemporaryDirectory() as folder:
         place = Workplace(dense_scan(), Path(folder))
         print("\n".join(edge_lines(place, entry)), flush=True)
         if not options.edges_only:
-            print("\n" + "\n".join(preset_lines(place, entry)))
+            print("\n" + "\n".join(preset_lines(place, entry, presets)))
 
 
 if __name__ == "__main__":
