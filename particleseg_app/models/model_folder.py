@@ -219,8 +219,15 @@ def checked_architecture(entry: ModelEntry) -> dict[str, Any]:
         ) from error
     check_architecture(architecture, plans_path)
     stride = total_stride(architecture)
-    uneven = any(n % s for n, s in zip(entry.card.patch_shape, stride, strict=True))
-    if uneven or (entry.card.longest_tile_edge and any(TILE_STEP % s for s in stride)):
+    if entry.card.longest_tile_edge and (
+        architecture["arch_kwargs"].get("norm_op") is not None or any(TILE_STEP % s for s in stride)
+    ):
+        raise ModelError(
+            f"The model card in {entry.folder} allows tiles larger than its patch, which its "
+            "network does not.",
+            "Copy the model anew.",
+        )
+    if any(n % s for n, s in zip(entry.card.patch_shape, stride, strict=True)):
         raise ModelError(
             f"The patch shape on the model card in {entry.folder} does not fit its network.",
             "Copy the model anew.",

@@ -55,7 +55,8 @@ def _cheapest_edge(length: int, shortest: int, longest: int, overlap: int) -> in
     whole = max(SMALLEST_TILE_STEP, math.ceil(length / SMALLEST_TILE_STEP) * SMALLEST_TILE_STEP)
     if whole <= longest:
         return whole
-    edges = range(longest, shortest - 1, -SMALLEST_TILE_STEP)
+    shortest = max(shortest, 2 * overlap)  # or a voxel would lie in more than two of them
+    edges = range(max(longest, shortest), shortest - 1, -SMALLEST_TILE_STEP)
     return min(edges, key=lambda edge: edge * len(tile_starts(length, edge, overlap)))
 
 

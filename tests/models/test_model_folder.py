@@ -177,6 +177,12 @@ def test_a_model_with_other_classes_is_refused(tmp_path):
         {"least_contrast_to_noise": "little"},
         {"least_contrast_to_noise": None},
         {"patch_shape": [float("inf"), 32, 32]},
+        {"longest_tile_edge": -16},
+        {"longest_tile_edge": 100},
+        {"longest_tile_edge": 100_000},
+        {"longest_tile_edge": float("inf")},
+        {"longest_tile_edge": "long"},
+        {"longest_tile_edge": 128, "patch_shape": [40, 32, 32]},
         {"normalisation": {"scheme": "fixed", "mean": float("nan")}},
         {"normalisation": {"scheme": "scan_clipped", "low_percentile": float("nan")}},
     ],
@@ -193,6 +199,13 @@ def test_a_card_says_how_much_noise_the_model_takes(tmp_path):
     assert careful.card.least_contrast_to_noise == 3
     for bundled in ("default", "light"):
         assert find_model(bundled).card.least_contrast_to_noise == 2.5
+
+
+def test_a_network_that_normalises_its_tiles_may_not_have_others(tmp_path):
+    with pytest.raises(ModelError, match="tiles larger than its patch"):
+        write_tiny_model(tmp_path / "m", card_changes={"longest_tile_edge": 128})
+    for bundled in ("default", "light"):
+        assert find_model(bundled).card.longest_tile_edge == 128
 
 
 def test_an_unknown_model_is_told_with_those_there_are(tmp_path, monkeypatch):

@@ -55,6 +55,14 @@ def test_a_thin_volume_gets_a_thin_tile():
     assert tile_shape_for((15, 300, 500), (96, 96, 96)) == (16, 96, 96)
 
 
+@given(st.integers(1, 3000), st.sampled_from([16, 32]), st.sampled_from([16, 32, 96, 160]))
+def test_free_tiles_never_overlap_by_more_than_half(length, overlap, patch):
+    edge = free_tile_shape((length, 1, 1), (patch, 16, 16), 128, overlap)[0]
+    starts = tile_starts(length, edge, overlap)
+    assert len(starts) == 1 or edge >= 2 * overlap
+    assert edge % 16 == 0 and starts[-1] + edge >= length
+
+
 @given(st.integers(1, 3000), st.sampled_from([16, 32]))
 def test_no_other_edge_of_a_free_tile_is_less_work(length, overlap):
     edge = free_tile_shape((length, 1, 1), (96, 96, 96), 128, overlap)[0]
