@@ -16,7 +16,7 @@ DEFAULT_MEMORY_LIMIT_BYTES = 4 * 10**9
 PROGRAM_BYTES = 800 * 10**6
 # The default model at work on one tile, in float32 (docs/network_stage.md), and what is read for
 # it. Tiles are never smaller for want of memory, because they would say something else.
-NETWORK_BYTES = 1300 * 10**6
+NETWORK_BYTES = 1500 * 10**6
 SMALLEST_LIMIT_BYTES = PROGRAM_BYTES + NETWORK_BYTES
 # Memory that is free on the machine is not taken to the last byte.
 _SHARE_OF_FREE = 0.8
