@@ -26,7 +26,7 @@ from particleseg_app.memory_limit import (
         ("2500MB", 2.5e9),
         ("4GiB", 4 * 2**30),
         ("3G", 3e9),
-        ("2048 MiB", 2048 * 2**20),
+        ("2560 MiB", 2560 * 2**20),
     ],
 )
 def test_amounts_of_memory_are_understood(text, expected):
