@@ -106,7 +106,7 @@ def _tiles_of_run(volume: Shape, card: ModelCard, preset: str) -> tuple[Shape, S
         return tile, (z, y, x)
     shared = OVERLAP_VOXELS[preset]
     tile = free_tile_shape(volume, card.patch_shape, card.longest_tile_edge, shared)
-    # Only of an axis with several tiles, and such edges are at least as long as the patch.
+    # Where an axis has several tiles, each is at least twice as long as what they share.
     z, y, x = (min(shared, edge // 2) for edge in tile)
     return tile, (z, y, x)
 

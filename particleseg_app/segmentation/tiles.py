@@ -10,9 +10,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
+from particleseg_app.models.model_card import TILE_STEP
 from particleseg_app.units import Box, Shape
-
-SMALLEST_TILE_STEP = 16
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Chunk:
 def tile_shape_for(volume: Shape, patch_shape: Shape) -> Shape:
     """The model's patch, shortened along axes where the whole volume is thinner."""
     z, y, x = (
-        min(patch, max(SMALLEST_TILE_STEP, math.ceil(n / SMALLEST_TILE_STEP) * SMALLEST_TILE_STEP))
+        min(patch, max(TILE_STEP, math.ceil(n / TILE_STEP) * TILE_STEP))
         for n, patch in zip(volume, patch_shape, strict=True)
     )
     return z, y, x
@@ -52,11 +51,11 @@ def free_tile_shape(volume: Shape, patch_shape: Shape, longest: int, overlap: in
 
 
 def _cheapest_edge(length: int, shortest: int, longest: int, overlap: int) -> int:
-    whole = max(SMALLEST_TILE_STEP, math.ceil(length / SMALLEST_TILE_STEP) * SMALLEST_TILE_STEP)
+    whole = max(TILE_STEP, math.ceil(length / TILE_STEP) * TILE_STEP)
     if whole <= longest:
         return whole
     shortest = max(shortest, 2 * overlap)  # or a voxel would lie in more than two of them
-    edges = range(max(longest, shortest), shortest - 1, -SMALLEST_TILE_STEP)
+    edges = range(max(longest, shortest), shortest - 1, -TILE_STEP)
     return min(edges, key=lambda edge: edge * len(tile_starts(length, edge, overlap)))
 
 

@@ -5,8 +5,8 @@
 First table: how often a network decides otherwise on core near the edge of a tile than it does with
 more of the scan around it, by the distance from that edge. Second table: the presets on a scan of
 hundreds of pressed fragments, many tiles wide, beside tiles of the model's patch that overlap by
-half, as every run had until November 2026. Takes some ten minutes on two cores, with `--best`, the
-preset best as well, half an hour.
+half, as every run had until November 2026; with `--best` the preset best, too, which takes eight
+times as long as standard.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from tests.segmentation.whole_runs import labels_of, run
 SHAPE = (44, 50, 56)
 DIAMETER = 13.0
 # Particles stand out by as many standard deviations of the noise.
-TRUE_CONTRAST = 1.0
+TRUE_CONTRAST = 0.9
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_more_particles_are_right_and_the_run_says_so(
     result = run(scan_path, tmp_path / "denoised", asked)
     as_it_is = run(scan_path, tmp_path / "kept", replace(asked, denoise=False))
     better, worse = (evaluate(true, labels_of(each)) for each in (result, as_it_is))
-    assert better.f1_match > worse.f1_match + 0.02
+    assert better.f1_match > worse.f1_match + 0.05
     assert better.f1_instance > worse.f1_instance + 0.08
     assert better.f1_match > 0.85
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from particleseg_app.errors import Cancelled, InvalidValueError, RunError
 from particleseg_app.evaluation import evaluate
@@ -24,6 +25,7 @@ from particleseg_app.segmentation import (
     run_inference,
     run_state,
     segment,
+    trial,
 )
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
@@ -277,6 +279,33 @@ def test_cost_is_that_of_the_run(tmp_path, scan_path, tiny_model, method):
         assert cost.tiles == result.summary["tiles"]
         assert list(cost.working_shape) == result.summary["working_shape"]
         assert cost.empty_tiles == 0 == result.summary["tiles_skipped"]
+
+
+def test_a_trial_keeps_to_the_patch_where_a_run_has_larger_tiles(tmp_path, monkeypatch):
+    shape = (20, 30, 128)
+    tifffile.imwrite(
+        tmp_path / "wide.tif",
+        np.random.default_rng(0).normal(20000, 3000, shape).astype(np.uint16),
+    )
+    import_scan(
+        inspect_source(tmp_path / "wide.tif"), tmp_path / "wide.h5", Progress(), CancelToken()
+    )
+    seen = []
+
+    class Recording:
+        device, passes = torch.device("cpu"), 1
+
+        def predict(self, tiles):
+            seen.append(tuple(tiles.shape[2:]))
+            return torch.softmax(torch.cat([tiles, -tiles, 0 * tiles], dim=1), dim=1)
+
+    monkeypatch.setattr(trial, "open_predictor", lambda *_: Recording())
+    settings = RunSettings(10, 260, model="light", device="cpu", inference="torch", denoise=False)
+    with open_scan(tmp_path / "wide.h5") as scan:
+        cost = estimate_cost(shape, settings, CancelToken(), scan)
+    assert cost.tiles == 1  # of 32 × 32 × 128 voxels
+    assert set(seen) == {(32, 32, 96)}
+    assert cost.seconds > 0
 
 
 def test_a_trial_can_be_cancelled(scan_path, tiny_model):
