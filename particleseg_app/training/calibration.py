@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.evaluation import Score, evaluate
+from particleseg_app.models.predictor import reduced_precision
 from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.border_core import border_core_to_particles
-from particleseg_app.training.precision import training_precision
 from particleseg_app.training.scene_pool import normalise_scan
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def scene_logits(network: torch.nn.Module, grey: np.ndarray) -> np.ndarray:
     import torch
 
     image = torch.from_numpy(normalise_scan(grey).astype(np.float32))[None, None]
-    precision = training_precision(image.device)
+    precision = reduced_precision(image.device)
     with (
         torch.inference_mode(),
         torch.autocast("cpu", precision, enabled=precision is not None),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particleseg_app.evaluation import Score
+from particleseg_app.models.predictor import reduced_precision
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.tiles import tile_shape_for, tile_starts
 from particleseg_app.training.calibration import Offsets, score_scene
-from particleseg_app.training.precision import training_precision
 from particleseg_app.units import Shape
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def tiled_logits(
     bell = np.maximum(bells[0][:, None, None] * bells[1][:, None] * bells[2], 1e-4).astype(
         np.float32
     )
-    precision = training_precision(device)
+    precision = reduced_precision(device)
     starts = [
         tile_starts(n, t, int(OVERLAP_SHARE * t)) for n, t in zip(padded.shape, tile, strict=True)
     ]

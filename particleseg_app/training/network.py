@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ def network_of(network: dict[str, Any], deep_supervision: bool = False) -> torch
         output_channels=CLASS_COUNT,
         deep_supervision=deep_supervision,
     )
+
+
+def coarsest_edge(network: torch.nn.Module, edge: int) -> int:
+    """How many voxels the coarsest grid of `network` has, at least, across `edge` voxels."""
+    import torch
+
+    strides = [layer.stride for layer in network.modules() if isinstance(layer, torch.nn.Conv3d)]
+    return edge // max(map(math.prod, zip((1, 1, 1), *strides, strict=True)))
 
 
 def freeze_statistics(network: torch.nn.Module) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from particleseg_app.training.losses import deep_supervision_loss
-from particleseg_app.training.network import freeze_statistics
+from particleseg_app.training.network import coarsest_edge, freeze_statistics
 from particleseg_app.training.precision import training_precision
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Replicas:
         """
         import torch
 
-        precision = training_precision(grey.device)
+        coarsest = coarsest_edge(self._networks[0], min(grey.shape[2:]))
+        precision = training_precision(grey.device, coarsest)
 
         def one(part: int) -> tuple[torch.Tensor, torch.Tensor | None]:
             if grey.device.type == "cpu":

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from particleseg_app.durable_files import part_file
 from particleseg_app.errors import ModelError
+from particleseg_app.models.predictor import reduced_precision
 from particleseg_app.training.augmentation import Augmentation, vary_patches
 from particleseg_app.training.hard_places import wrong_cells
 from particleseg_app.training.network import architecture, network_of
 from particleseg_app.training.patches import HeldBackPatches
-from particleseg_app.training.precision import training_precision
 from particleseg_app.training.replicas import Replicas
 from particleseg_app.training.scene_pool import CONTACT_BIT
 from particleseg_app.training.training_log import TrainingLog
@@ -94,8 +94,8 @@ class Trainer(TrainingLoop):
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self._precision = training_precision(self.device)
-        self.scaler = torch.GradScaler(self.device.type, enabled=self._precision is torch.float16)
+        self._precision = reduced_precision(self.device)
+        self.scaler = _scaler(self.device, self._precision)
         self._update_average(0.0)
         if (folder / CHECKPOINT).exists():
             self._resume(folder / CHECKPOINT)
@@ -233,6 +233,18 @@ class Trainer(TrainingLoop):
             buffers = zip(self.average.buffers(), self.network.buffers(), strict=True)
             for kept, latest in buffers:
                 kept.copy_(latest)
+
+
+def _scaler(device: torch.device, precision: torch.dtype | None) -> torch.GradScaler:
+    """Scales the gradients of float16; on a processor it only leaves out steps that are no numbers.
+
+    On a card with bfloat16 it does nothing, because it would wait for the card at every step.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return torch.GradScaler("cpu", init_scale=1.0, growth_interval=1_000_000_000)
+    return torch.GradScaler(device.type, enabled=precision is torch.float16)
 
 
 def averaged_network(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint_latest.pth"
 BEST = "checkpoint_best.pth"  # the averaged weights that did best on held-back data
+ASTRAY_AFTER = 5  # steps in a row whose loss is no number
 Volumes = Any  # a tensor or an array
 
 
@@ -75,7 +77,8 @@ class TrainingLoop:
     ) -> None:
         """Train until the plan is done; raises `Cancelled` after saving a checkpoint.
 
-        Raises `RunError` where a batch does not fit on the graphics card.
+        Raises `RunError` where a batch does not fit on the graphics card, and where the loss is no
+        number any more; the last checkpoint is then left as it is.
         """
         import torch
 
@@ -88,6 +91,7 @@ class TrainingLoop:
         shown = self.step if by_steps else int(self.elapsed_s)
         progress.start("Training", planned, "steps" if by_steps else "seconds", done=shown)
         losses: list[float | torch.Tensor] = []
+        latest: float | torch.Tensor = 0.0
         log_line(
             self.folder, f"Goes on after step {self.step}." if self.step else "Begins.", date=True
         )
@@ -100,20 +104,21 @@ class TrainingLoop:
                     if self.device.type != "cpu" and source.prefetched:
                         grey, target = self.varied(self.step, grey, target)
                 with clock.part("training"):
-                    losses.append(self.learn(grey, target))
+                    latest = self.learn(grey, target)
+                losses.append(latest)
                 self.elapsed_s += time.monotonic() - began
                 now = self.step if by_steps else int(self.elapsed_s)
                 progress.advance(now - shown)
                 shown = now
                 if self.step % self.log_every == 0 or self.done >= 1:
-                    loss = float(sum(losses) / len(losses))
+                    loss = _mean_loss(losses, self.step)
                     self._note(loss, source.scene_count, clock.means())
                     losses = []
                 due = self.step % self.validate_every == 0 or self.done >= 1
                 if validation is not None and due:
                     score = self.measure(validation)
                     self.log.validation(self.step, score, self.elapsed_s / 60)
-                if self.step % self.checkpoint_every == 0:
+                if self.step % self.checkpoint_every == 0 and math.isfinite(latest):
                     self.save()
         except Cancelled:
             self.log.line(f"Stopped after step {self.step}; the same command goes on.")
@@ -126,7 +131,8 @@ class TrainingLoop:
             ) from error
         finally:
             batches.close()
-            if self.step:  # before the first step its settings may still be corrected
+            # Before the first step its settings may still be corrected.
+            if self.step and math.isfinite(latest):
                 self.save()
 
     def _batches(self, source: BatchSource) -> Prefetcher:
@@ -169,3 +175,14 @@ class TrainingLoop:
             f"scenes {scenes}  minutes {minutes:.1f}  {times}"
         )
         self.log.loss(self.step, loss, self.rate(), minutes)
+
+
+def _mean_loss(losses: list[float | torch.Tensor], step: int) -> float:
+    """Over the steps whose loss is a number; raises `RunError` where the last ones have none."""
+    numbers = [loss for loss in map(float, losses) if math.isfinite(loss)]
+    if not any(map(math.isfinite, losses[-ASTRAY_AFTER:])):
+        raise RunError(
+            f"The training went astray before step {step}: its loss is no number any more.",
+            "Begin a new one in another folder, with larger patches or more of them.",
+        )
+    return sum(numbers) / len(numbers)
