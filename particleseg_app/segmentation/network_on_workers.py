@@ -138,9 +138,10 @@ class _WorkerChunks:
         predictor = self._predictor()
         grey = predictor.read(chunk)
         with self.computing:
-            sums, skipped = predictor.sums(chunk, grey, self.progress, self.cancel)
-        self.files.note_background(chunk, skipped)
-        self.files.keep(chunk, sums.cpu().numpy())
+            answer = predictor.sums(chunk, grey, self.progress, self.cancel)
+        answer.check()
+        self.files.note_background(chunk, answer.background)
+        self.files.keep(chunk, answer.sums.cpu().numpy())
 
     def _predictor(self) -> ChunkPredictor:
         with self.loading:

@@ -55,6 +55,33 @@ def gaussian_weights(tile_shape: Shape) -> np.ndarray:
     return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class ChunkAnswer:
+    """What a network says of a chunk, on its device, which may still be computing.
+
+    `sums`: weighted probabilities, int32 (class, z, y, x) over the chunk's reach. `background`:
+    how many tiles were not predicted. `numbers`: bool (), whether every probability was a number.
+    """
+
+    sums: torch.Tensor
+    background: int
+    numbers: torch.Tensor
+
+    def check(self) -> None:
+        """Raise `RunError` where a probability was none; waits for the device.
+
+        Half precision that overflows or a faulty card would else leave holes that nobody sees.
+        """
+        if bool(self.numbers):
+            return
+        raise RunError(
+            "The network’s answer was no number in a part of the scan.",
+            "Continue the run on the processor: the graphics card or its driver may be faulty."
+            if self.sums.is_cuda
+            else "Choose another model, and PyTorch instead of OpenVINO.",
+        )
+
+
 class ChunkPredictor:
     """A model over the tiles of single chunks; knows nothing of files and of other chunks.
 
@@ -98,11 +125,9 @@ class ChunkPredictor:
 
     def sums(
         self, chunk: Chunk, grey: torch.Tensor, progress: Progress, cancel: CancelToken
-    ) -> tuple[torch.Tensor, int]:
-        """What the chunk's tiles say, and how many of them were background.
+    ) -> ChunkAnswer:
+        """What the chunk's tiles say; `progress` advances by each tile.
 
-        The former are weighted probabilities, int32 (class, z, y, x) over its reach, on the
-        device, which may still be computing the last of them. `progress` advances by each tile.
         Raises `Cancelled`, and `RunError` without enough memory for a single tile.
         """
         import torch
@@ -116,6 +141,7 @@ class ChunkPredictor:
             sums[(0, *box.within(chunk.reach))] += certainly
         progress.advance(len(background))
         pace = Pace(self.predictor.device, progress)
+        numbers = torch.ones((), dtype=torch.bool, device=self.predictor.device)
         first = 0
         while first < len(boxes):
             cancel.check()
@@ -126,12 +152,14 @@ class ChunkPredictor:
             except torch.OutOfMemoryError:
                 self._take_smaller_batch(progress)
                 continue
+            # Of one class: where one is no number, none is.
+            numbers &= torch.isfinite(shares[:, 0]).all()
             for box, share in zip(some, shares, strict=True):
                 self._add(share, sums[(slice(None), *box.within(chunk.reach))])
             first += len(some)
             pace.given(len(some))
         pace.end()
-        return sums, len(background)
+        return ChunkAnswer(sums, len(background), numbers)
 
     def _parted(
         self, chunk: Chunk, grey: torch.Tensor, cancel: CancelToken
@@ -241,13 +269,13 @@ class NetworkStage:
                 upcoming = (
                     reader.submit(self.chunks.read, missing[position + 1]) if following else None
                 )
-                sums, background = self.chunks.sums(chunk, grey, progress, cancel)
+                answer = self.chunks.sums(chunk, grey, progress, cancel)
                 predicted = mark(self.predictor.device)
                 if written is not None:
                     written.result()
                 # In order, so that every earlier chunk is predicted and this one can be closed.
-                written = writer.submit(self._finish, chunk, sums, background, predicted)
-                del grey, sums
+                written = writer.submit(self._finish, chunk, answer, predicted)
+                del grey, answer
             if written is not None:
                 written.result()
         # What workers of a cluster had predicted before the run was continued here.
@@ -257,16 +285,13 @@ class NetworkStage:
         return self.files.pieces
 
     def _finish(
-        self,
-        chunk: Chunk,
-        sums: torch.Tensor,
-        background: int,
-        predicted: torch.cuda.Event | None,
+        self, chunk: Chunk, answer: ChunkAnswer, predicted: torch.cuda.Event | None
     ) -> None:
-        self.files.note_background(chunk, background)
         with self._closing.work(after=predicted):
-            self.files.hand_on(chunk, sums)
-            self.files.close(chunk, sums)
+            answer.check()
+            self.files.note_background(chunk, answer.background)
+            self.files.hand_on(chunk, answer.sums)
+            self.files.close(chunk, answer.sums)
 
 
 def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:

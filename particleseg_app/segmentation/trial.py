@@ -122,12 +122,12 @@ def try_network(
         if on_card:
             # A card prepares itself for every new number of tiles: once in a run, not each time.
             warming = time.perf_counter()
-            chunks.sums(chunk, chunks.read(chunk), Progress(), cancel)[0].amax().item()
+            chunks.sums(chunk, chunks.read(chunk), Progress(), cancel).sums.amax().item()
             to_begin += time.perf_counter() - warming
         began = time.perf_counter()
         grey = chunks.read(chunk)
         was_read = time.perf_counter()
-        sums, _ = chunks.sums(chunk, grey, Progress(), cancel)
+        sums = chunks.sums(chunk, grey, Progress(), cancel).sums
         int(sums[0, 0, 0, 0])
         was_predicted = time.perf_counter()
         files.close(chunk, sums)

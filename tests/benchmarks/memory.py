@@ -162,6 +162,7 @@ def run(folder: Path, limit: int) -> None:
 
 def measure(folder: Path, shape: Shape, limit: int) -> dict[str, Any]:
     needed = math.prod(shape) * _BYTES_PER_VOXEL
+    folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < 1.2 * needed:
         raise SystemExit(f"{folder} needs {1.2 * needed / 1e9:.0f} GB of free space.")
     with tempfile.TemporaryDirectory(dir=folder) as name:

@@ -73,3 +73,19 @@ def write_tiny_model(folder: Path, seed: int = 0, folds: int = 1, card_changes=N
             folder / f"fold_{fold}" / "checkpoint_final.pth",
         )
     return open_model(folder)
+
+
+def write_overflowing_model(folder: Path) -> ModelEntry:
+    """A model whose weights are numbers and whose answers are none."""
+    entry = write_tiny_model(folder)
+    described = plans()
+    arguments = described["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    arguments.update(norm_op=None, norm_op_kwargs={})
+    (folder / "plans.json").write_text(json.dumps(described))
+    weights = build_network(entry).state_dict()
+    content = {
+        "network_weights": {name: torch.full_like(w, 3e38) for name, w in weights.items()},
+        "trainer_name": "test",
+    }
+    torch.save(content, folder / "fold_0" / "checkpoint_final.pth")
+    return open_model(folder)

@@ -21,7 +21,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings, segment
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
-from tests.models.tiny_model import write_tiny_model
+from tests.models.tiny_model import write_overflowing_model, write_tiny_model
 
 pytest.importorskip("distributed")
 from particleseg_app.segmentation.cluster import check_address, connect
@@ -114,6 +114,18 @@ def test_a_cluster_finds_the_same_particles(tmp_path, cluster, scan_path, settin
     np.testing.assert_array_equal(found, expected)
     assert not list(tmp_path.glob("**/.cluster*"))
     assert not list(tmp_path.glob("**/*.part"))
+
+
+def test_an_answer_that_is_no_number_ends_the_run_here_and_on_a_cluster(
+    tmp_path, cluster, scan_path
+):
+    model = write_overflowing_model(tmp_path / "model").folder
+    settings = RunSettings(10, 120, model=str(model), device="cpu", inference="torch")
+    cluster.shared_folder = tmp_path
+    for name, options in (("here", {}), ("cluster", {"workers": cluster})):
+        with pytest.raises(RunError, match="no number"):
+            run(tmp_path / name, scan_path, settings, **options)
+        assert not list((tmp_path / name).glob("**/classes_*.npy"))
 
 
 def test_threshwater_on_a_cluster(tmp_path, cluster, scan_path):

@@ -129,6 +129,27 @@ def test_an_interrupted_stage_goes_on_to_the_same_result(tmp_path, stop_after):
     assert not list((tmp_path / "cut").glob("seam_*"))
 
 
+def test_an_answer_that_is_no_number_ends_the_stage_and_is_asked_for_again(tmp_path):
+    volume = scan()
+    whole = make_stage(tmp_path / "whole", volume, SmallNetwork(), 1)
+    expected = classes_of(whole.run(Progress(), CancelToken()))
+
+    class Faulty(SmallNetwork):
+        def predict(self, tiles):
+            shares = super().predict(tiles)
+            if sum(self.batches) == 5:
+                shares[:, :, 3, 4, 5] = torch.nan
+            return shares
+
+    with pytest.raises(RunError, match="no number") as caught:
+        make_stage(tmp_path / "cut", volume, Faulty(), 1).run(Progress(), CancelToken())
+    assert "another model" in caught.value.remedy
+    again = SmallNetwork()
+    stage = make_stage(tmp_path / "cut", volume, again, 1)
+    np.testing.assert_array_equal(classes_of(stage.run(Progress(), CancelToken())), expected)
+    assert sum(again.batches) == stage.plan.tile_count - 4  # the fifth was not kept
+
+
 def test_too_little_graphics_memory_means_smaller_batches_and_the_same_result(tmp_path):
     volume = scan()
     expected = classes_of(
