@@ -40,6 +40,10 @@ class RunError(UserError):
     """A segmentation run that cannot start or go on."""
 
 
+class CardError(RunError):
+    """A run that a graphics card failed; it can go on where it is, on the processor."""
+
+
 class NewRunError(RunError):
     """A run that cannot go on as it is, while a new one with the same settings can."""
 

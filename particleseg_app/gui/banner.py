@@ -57,8 +57,13 @@ class Banner(QWidget):
         """What is shown now, empty while nothing is."""
         return "" if self.isHidden() else f"{self._sentence.text()} {self._remedy.text()}".strip()
 
-    def show_error(self, error: UserError) -> None:
-        self._show("error", error.sentence, error.remedy)
+    def show_error(
+        self,
+        error: UserError,
+        action_text: str = "",
+        action: Callable[[], object] | None = None,
+    ) -> None:
+        self._show("error", error.sentence, error.remedy, action_text, action)
 
     def show_success(
         self,

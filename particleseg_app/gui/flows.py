@@ -41,6 +41,7 @@ class Flows(QObject):
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
         session.run_cancelled.connect(self._on_run_cancelled)
+        session.card_failed.connect(self._on_card_failed)
         session.shown_changed.connect(self.close_phases)
 
     # --- runs ----------------------------------------------------------------------------------
@@ -108,6 +109,13 @@ class Flows(QObject):
                 action_text="Show",
                 action=lambda: session.show_run(run_id),
             )
+
+    def _on_card_failed(self, run_id: str, error: UserError) -> None:
+        self._banner.show_error(
+            error,
+            action_text="Continue on the processor",
+            action=lambda: self._session.continue_run(run_id, device="cpu"),
+        )
 
     def _on_run_cancelled(self, run_id: str) -> None:
         project = self._session.project

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from particleseg_app.errors import ProjectError, UserError
+from particleseg_app.errors import CardError, ProjectError, UserError
 from particleseg_app.gui.mended_table import MendedTable
 from particleseg_app.gui.panels.project_panel import ScanItem
 from particleseg_app.gui.read_only import why_read_only
@@ -45,6 +45,7 @@ class Session(QObject):
     answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
     run_cancelled = Signal(str)  # before its end; it can be continued
+    card_failed = Signal(str, object)  # a run, and the `CardError` that ended it
     recent_changed = Signal()
     failed = Signal(object)  # UserError, or an exception that is a bug
     locked = Signal(object, object)  # folder and error: it can be opened for reading only
@@ -178,16 +179,21 @@ class Session(QObject):
         self.continue_run(run.id)
         return run.id
 
-    def continue_run(self, run_id: str) -> None:
-        """Put a new or unfinished run to work; what it has finished already is kept."""
+    def continue_run(self, run_id: str, device: str | None = None) -> None:
+        """Put a new or unfinished run to work; what it has finished already is kept.
+
+        `device`: where it works from now on, None to leave it where it was.
+        """
         project = self._open()
         if run_id in self._run_tasks:
+            return
+        if device is not None and not self._try(lambda: project.set_run_device(run_id, device)):
             return
         run = project.run(run_id)
         task = Task(f"{run.name} of {project.scan(run.scan_id).name}", _segmenting(project, run_id))
         self._run_tasks[run_id] = task
         task.finished.connect(lambda _result: self._on_run_finished(run_id))
-        task.failed.connect(self.failed)
+        task.failed.connect(lambda error: self._on_run_failed(run_id, error))
         task.cancelled.connect(lambda: self._on_run_cancelled(run_id))
         task.ended.connect(lambda: self._run_tasks.pop(run_id, None))
         self.jobs.add(task)
@@ -305,6 +311,12 @@ class Session(QObject):
         if self.project is not None:
             self.items_changed.emit()
             self.run_finished.emit(run_id)
+
+    def _on_run_failed(self, run_id: str, error: Exception) -> None:
+        if self.project is not None and isinstance(error, CardError):
+            self.card_failed.emit(run_id, error)
+        else:
+            self.failed.emit(error)
 
     def _on_run_cancelled(self, run_id: str) -> None:
         self._run_tasks.pop(run_id, None)

@@ -279,6 +279,15 @@ class Project:
             self._save(replace(self._content, runs=runs))
             return entry
 
+    def set_run_device(self, run_id: str, device: str) -> RunEntry:
+        """Let a run go on on another device, which its particles do not depend on."""
+        with self._changing:
+            run = self.run(run_id)
+            entry = replace(run, settings={**run.settings, "device": device})
+            runs = tuple(entry if r.id == run_id else r for r in self.runs)
+            self._save(replace(self._content, runs=runs))
+            return entry
+
     def record_file_suffix(self, run_id: str, suffix: str) -> None:
         """Note what the names of a run's files in the project's folder end in."""
         with self._changing:

@@ -51,6 +51,8 @@ def segment_into_project(
             run = project.new_run(entry.id, settings.as_dict())
         else:
             progress.note(_how_it_stands(project, run))
+            if not is_complete(project, run.id) and run.settings.get("device") != settings.device:
+                project.set_run_device(run.id, settings.device)
         if cluster is not None:
             cluster.shared_folder = project.run_folder(run.id)
         result = run_segmentation_job(

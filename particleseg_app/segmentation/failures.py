@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from particleseg_app.durable_files import disk_is_full
-from particleseg_app.errors import RunError
+from particleseg_app.errors import CardError, RunError
 
 _CONTINUE = "continue the run; it goes on where it stopped."
 # What a drive says that was pulled out, switched off or lost with the network.
@@ -38,9 +38,9 @@ def in_words(error: Exception, folder: Path) -> RunError | None:
         )
     if isinstance(error, RuntimeError) and _is_of_card(error, text):
         first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else "no details"
-        return RunError(
+        return CardError(
             f"The graphics card reported an error ({first_line}).",
-            f"Start the program anew and {_CONTINUE} If that does not help, choose the processor.",
+            "Start the program anew and continue the run, or continue it on the processor.",
         )
     if not isinstance(error, OSError | RuntimeError):
         return None

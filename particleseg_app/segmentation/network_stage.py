@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.durable_files import make_folder
-from particleseg_app.errors import RunError
+from particleseg_app.errors import CardError, RunError
 from particleseg_app.models import GreyScaling, TilePredictor
 from particleseg_app.models.devices import CardMemory
 from particleseg_app.progress import CancelToken, Progress
@@ -74,12 +74,11 @@ class ChunkAnswer:
         """
         if bool(self.numbers):
             return
-        raise RunError(
-            "The network’s answer was no number in a part of the scan.",
-            "Continue the run on the processor: the graphics card or its driver may be faulty."
-            if self.sums.is_cuda
-            else "Choose another model, and PyTorch instead of OpenVINO.",
-        )
+        sentence = "The network’s answer was no number in a part of the scan."
+        if self.sums.is_cuda:
+            remedy = "The graphics card or its driver may be faulty: continue on the processor."
+            raise CardError(sentence, remedy)
+        raise RunError(sentence, "Choose another model, and PyTorch instead of OpenVINO.")
 
 
 class ChunkPredictor:
@@ -220,9 +219,10 @@ class ChunkPredictor:
         import torch
 
         if self.batch is None or self.batch == 1:
-            raise RunError(
+            raise CardError(
                 "The graphics card has too little free memory for this model.",
-                "Close other programs that use it, or choose the processor as device.",
+                "Close other programs that use it and continue the run, or continue it on the "
+                "processor.",
             )
         self.batch //= 2
         torch.cuda.empty_cache()

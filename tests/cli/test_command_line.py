@@ -18,12 +18,15 @@ import tifffile
 
 from particleseg_app import __version__
 from particleseg_app.cli import main
-from particleseg_app.errors import Cancelled
+from particleseg_app.errors import Cancelled, CardError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects import Project
 from particleseg_app.projects.segmentation_job import run_segmentation_job
+from particleseg_app.segmentation.network_stage import ChunkPredictor
 from particleseg_app.units import Box
 from particleseg_app.volumes import open_labels
+
+from ..models.tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = ["--voxel-size-um", "5", "--particle-diameter-um", "60", "--method", "threshwater"]
@@ -293,6 +296,30 @@ def test_a_cancelled_run_is_continued_and_gives_the_same(finished, project, scan
     assert "Continuing" in capsys.readouterr().err
     assert np.array_equal(labels_of(project, run.id), labels_of(finished))
     assert (project / "particles.csv").read_bytes() == (finished / "particles.csv").read_bytes()
+
+
+def test_a_run_that_the_graphics_card_failed_goes_on_on_the_processor(
+    tmp_path, scan, capsys, monkeypatch
+):
+    model = write_tiny_model(tmp_path / "tiny").folder
+    command = ["segment", str(scan), *SETTINGS[:4], "--model", str(model)]
+    command += ["--inference", "torch", "--out", str(tmp_path / "project")]
+
+    def failing(*_: object) -> None:
+        raise CardError("The graphics card reported an error.", "Continue on the processor.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChunkPredictor, "sums", failing)
+        assert main(command) == 1
+    assert "Continue on the processor (--device cpu)." in capsys.readouterr().err
+    assert main([*command, "--device", "cpu"]) == 0
+    assert "Continuing the run that ended with: The graphics card" in capsys.readouterr().err
+    with Project.open(tmp_path / "project") as opened:
+        assert [run.settings["device"] for run in opened.runs] == ["cpu"]
+    # A finished run keeps the device that it was done on.
+    assert main([*command, "--device", "auto"]) == 0
+    with Project.open(tmp_path / "project") as opened:
+        assert [run.settings["device"] for run in opened.runs] == ["cpu"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="interrupts are sent differently there")

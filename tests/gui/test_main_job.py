@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 from window_driver import Driver
 
+from particleseg_app import segmentation
+from particleseg_app.errors import CardError
 from particleseg_app.gui import theme
 from particleseg_app.gui.keys_dialog import KeysDialog, keys_of
 from particleseg_app.gui.main_window import MainWindow
@@ -168,6 +171,35 @@ def test_a_cancelled_run_offers_to_go_on(new_driver: NewDriver, tmp_path: Path) 
     window.banner.action_button.click()
     driver.wait_for_result()
     assert "Run 1 is finished" in window.banner.text
+
+
+def test_a_run_that_the_graphics_card_failed_goes_on_on_the_processor(
+    new_driver: NewDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = new_driver("card_failed")
+    window, session = driver.window, driver.window.session
+    segment, calls = segmentation.segment, []
+
+    def failing_once(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise CardError(
+                "The graphics card reported an error (CUDA error: launch failed).",
+                "Start the program anew and continue the run, or continue it on the processor.",
+            )
+        return segment(*arguments, **options)
+
+    monkeypatch.setattr(segmentation, "segment", failing_once)
+    driver.make_project(write_scan(tmp_path / "ore"), "Ore")
+    driver.answer_wizard()
+    driver.wait(lambda: bool(calls) and not session.jobs.busy)
+    assert "graphics card reported an error" in window.banner.text
+    assert window.banner.action_button.text() == "Continue on the processor"
+    driver.picture("card_failed")
+    window.banner.action_button.click()
+    driver.wait_for_result()
+    assert session.project is not None
+    assert [run.settings["device"] for run in session.project.runs] == ["cpu"]
 
 
 def test_a_cancelled_import_leaves_an_empty_project_that_says_so(
