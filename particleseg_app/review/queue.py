@@ -137,7 +137,8 @@ def second_look(
     try:
         entry = find_model(settings.model)
         device = choose_device(settings.device)
-        predictor = (make_predictor or _fastest)(entry, device.id, False, cancel)
+        make = make_predictor or _fastest
+        predictor = make(entry, device.id, False, cancel)
     except UserError as error:
         progress.note(f"The scores rest on shape and grey values alone: {error.sentence}")
         return
@@ -148,7 +149,12 @@ def second_look(
     shape = working_shape(scan.shape, factor)
     shown = network_input(scan, card, settings, progress, cancel, origin)
     tile = tile_shape_for(shape, card.patch_shape)
-    look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor)
+
+    def on_processor() -> TilePredictor:
+        progress.note("The graphics card failed, so the network looks again on the processor.")
+        return make(entry, "cpu", False, cancel)
+
+    look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor, on_processor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.
     edges = [max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES]

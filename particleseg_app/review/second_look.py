@@ -7,6 +7,7 @@ predicted again: once mirrored along all axes, once shifted by a few voxels.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point
 from particleseg_app.segmentation.border_core import BORDER, CORE, small_cores
 from particleseg_app.segmentation.connected_regions import connected_regions
+from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
 from particleseg_app.segmentation.tiles import tile_starts
 from particleseg_app.segmentation.working_scale import read_at_working_scale
@@ -59,10 +61,13 @@ class SecondLook:
         tile: Shape,
         scaling: GreyScaling,
         predictor: TilePredictor,
+        on_processor: Callable[[], TilePredictor] | None = None,
     ) -> None:
+        """`on_processor` makes the predictor that takes over where a graphics card fails."""
         self.scan, self.labels = scan, labels
         self.working_shape, self.tile = working_shape, tile
         self.scaling, self.predictor = scaling, predictor
+        self._on_processor = on_processor
 
     def to_working(self, box: Box) -> Box:
         """The box at working scale that holds a box of the scan."""
@@ -97,6 +102,15 @@ class SecondLook:
 
     def window(self, box: Box) -> Window:
         """Predict `box`, at working scale; memory goes with its size."""
+        try:
+            return self._window(box)
+        except RuntimeError as error:
+            if self._on_processor is None or not is_of_card(error):
+                raise
+            self.predictor, self._on_processor = self._on_processor(), None
+            return self._window(box)
+
+    def _window(self, box: Box) -> Window:
         shares = np.stack([self._predict(box, False), self._predict(box, True)])
         classes = shares.argmax(axis=1).astype(np.uint8)
         parts = np.stack([_particles(c) for c in classes])

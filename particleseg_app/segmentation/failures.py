@@ -36,7 +36,7 @@ def in_words(error: Exception, folder: Path) -> RunError | None:
             "The computer has too little free memory for the run.",
             f"Close other programs, or allow the run less memory, and {_CONTINUE}",
         )
-    if isinstance(error, RuntimeError) and _is_of_card(error, text):
+    if is_of_card(error):
         first_line = text.strip().splitlines()[0].rstrip(".") if text.strip() else "no details"
         return CardError(
             f"The graphics card reported an error ({first_line}).",
@@ -77,11 +77,13 @@ def failures_in_words(folder: Path) -> Iterator[None]:
         raise problem from error
 
 
-def _is_of_card(error: RuntimeError, text: str) -> bool:
+def is_of_card(error: Exception) -> bool:
+    """Whether torch raised it because of the graphics card."""
     import torch
 
-    kinds = (torch.OutOfMemoryError, torch.AcceleratorError)
-    return isinstance(error, kinds) or any(part in text for part in _CARD_TEXTS)
+    if isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in _CARD_TEXTS)
 
 
 def _hardly_free(folder: Path) -> bool:

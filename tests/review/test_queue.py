@@ -103,26 +103,62 @@ def test_each_case_says_where_it_is_and_why(run):
     assert splitter.centre == pytest.approx((24, 52, 65.5), abs=1)
 
 
+class Certain:
+    """Sure of a border wherever the grey value is low, of core elsewhere."""
+
+    device = torch.device("cpu")
+
+    def predict(self, tiles):
+        high = torch.sigmoid(20 * tiles)
+        return torch.cat([1 - high, high * 0.9, high * 0.1], dim=1)
+
+
+def test_where_the_graphics_card_fails_the_processor_looks_on(run, tmp_path):
+    scan, labels, table = run
+    model = write_tiny_model(tmp_path / "model")
+    asked = settings(model=str(model.folder), device="cpu")
+
+    class Failing(Certain):
+        left = 1
+
+        def predict(self, tiles):
+            self.left -= 1
+            if self.left < 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().predict(tiles)
+
+    made = []
+
+    def make(_entry, device, *_):
+        made.append(device)
+        return Certain() if len(made) > 1 else Failing()
+
+    def cases_by(make_predictor):
+        progress = Progress()
+        found = find_cases(
+            scan, labels, table, asked, progress, CancelToken(), make_predictor=make_predictor
+        )
+        return found, progress.snapshot().messages
+
+    found, messages = cases_by(make)
+    expected, _ = cases_by(lambda *_: Certain())
+    assert found == expected and any("core_saddle" in case.evidence for case in found)
+    assert len(made) == 2 and made[1] == "cpu"
+    assert "on the processor" in messages[-1]
+
+
 def test_a_model_looks_again_at_doubtful_particles(run, tmp_path):
     scan, labels, table = run
     model = write_tiny_model(tmp_path / "model")
     asked = settings(model=str(model.folder), device="cpu")
     calls = []
 
-    class Certain:
-        """Sure of a border wherever the grey value is low, of core elsewhere."""
-
-        device = torch.device("cpu")
-
-        def __init__(self, *arguments):
-            calls.append(arguments)
-
-        def predict(self, tiles):
-            high = torch.sigmoid(20 * tiles)
-            return torch.cat([1 - high, high * 0.9, high * 0.1], dim=1)
+    def make(*arguments):
+        calls.append(arguments)
+        return Certain()
 
     progress = Progress()
-    cases = find_cases(scan, labels, table, asked, progress, CancelToken(), make_predictor=Certain)
+    cases = find_cases(scan, labels, table, asked, progress, CancelToken(), make_predictor=make)
     assert len(calls) == 1
     looked = [case for case in cases if "core_saddle" in case.evidence and case.kind == "merger"]
     assert {case.labels[0] for case in looked} >= {7}
