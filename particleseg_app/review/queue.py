@@ -45,6 +45,7 @@ from particleseg_app.review.second_look import SHIFT, SecondLook, Window
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
 from particleseg_app.segmentation.network_input import network_input
+from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import tile_shape_for
@@ -134,14 +135,23 @@ def second_look(
     """
     if not doubtful:
         return
+    make = make_predictor or _fastest
+
+    def on_processor() -> TilePredictor:
+        progress.note("The graphics card failed, so the network looks again on the processor.")
+        return make(entry, "cpu", False, cancel)
+
     try:
         entry = find_model(settings.model)
         device = choose_device(settings.device)
-        make = make_predictor or _fastest
         predictor = make(entry, device.id, False, cancel)
     except UserError as error:
         progress.note(f"The scores rest on shape and grey values alone: {error.sentence}")
         return
+    except RuntimeError as error:
+        if not is_of_card(error):
+            raise
+        predictor = on_processor()
     card = entry.card
     factor = scale_factor(
         card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
@@ -149,11 +159,6 @@ def second_look(
     shape = working_shape(scan.shape, factor)
     shown = network_input(scan, card, settings, progress, cancel, origin)
     tile = tile_shape_for(shape, card.patch_shape)
-
-    def on_processor() -> TilePredictor:
-        progress.note("The graphics card failed, so the network looks again on the processor.")
-        return make(entry, "cpu", False, cancel)
-
     look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor, on_processor)
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.

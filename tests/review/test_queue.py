@@ -113,13 +113,15 @@ class Certain:
         return torch.cat([1 - high, high * 0.9, high * 0.1], dim=1)
 
 
-def test_where_the_graphics_card_fails_the_processor_looks_on(run, tmp_path):
+@pytest.mark.parametrize("after", [None, 1], ids=["loading", "predicting"])
+def test_where_the_graphics_card_fails_the_processor_looks_on(run, tmp_path, after):
     scan, labels, table = run
     model = write_tiny_model(tmp_path / "model")
     asked = settings(model=str(model.folder), device="cpu")
 
     class Failing(Certain):
-        left = 1
+        def __init__(self, left):
+            self.left = left
 
         def predict(self, tiles):
             self.left -= 1
@@ -131,7 +133,11 @@ def test_where_the_graphics_card_fails_the_processor_looks_on(run, tmp_path):
 
     def make(_entry, device, *_):
         made.append(device)
-        return Certain() if len(made) > 1 else Failing()
+        if len(made) > 1:
+            return Certain()
+        if after is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Failing(after)
 
     def cases_by(make_predictor):
         progress = Progress()
