@@ -44,8 +44,8 @@ from particleseg_app.review.scoring import Scores, load_scores
 from particleseg_app.review.second_look import SHIFT, SecondLook, Window
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
-from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.failures import is_of_card
+from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import tile_shape_for
