@@ -274,26 +274,18 @@ class Project:
 
     def rename_run(self, run_id: str, name: str) -> RunEntry:
         with self._changing:
-            entry = replace(self.run(run_id), name=_clean_name(name))
-            runs = tuple(entry if r.id == run_id else r for r in self.runs)
-            self._save(replace(self._content, runs=runs))
-            return entry
+            return self._replace_run(replace(self.run(run_id), name=_clean_name(name)))
 
     def set_run_device(self, run_id: str, device: str) -> RunEntry:
         """Let a run go on on another device, which its particles do not depend on."""
         with self._changing:
             run = self.run(run_id)
-            entry = replace(run, settings={**run.settings, "device": device})
-            runs = tuple(entry if r.id == run_id else r for r in self.runs)
-            self._save(replace(self._content, runs=runs))
-            return entry
+            return self._replace_run(replace(run, settings={**run.settings, "device": device}))
 
     def record_file_suffix(self, run_id: str, suffix: str) -> None:
         """Note what the names of a run's files in the project's folder end in."""
         with self._changing:
-            entry = replace(self.run(run_id), file_suffix=suffix)
-            runs = tuple(entry if r.id == run_id else r for r in self.runs)
-            self._save(replace(self._content, runs=runs))
+            self._replace_run(replace(self.run(run_id), file_suffix=suffix))
 
     def remove_run(self, run_id: str) -> None:
         """Take a run out of the project, then delete its folder."""
@@ -330,6 +322,11 @@ class Project:
                 f"The project {self.name} was opened to be read only and cannot be changed.",
                 "Open it for changes.",
             )
+
+    def _replace_run(self, entry: RunEntry) -> RunEntry:
+        runs = tuple(entry if r.id == entry.id else r for r in self.runs)
+        self._save(replace(self._content, runs=runs))
+        return entry
 
     def _replace_scan(self, entry: ScanEntry) -> None:
         scans = tuple(entry if s.id == entry.id else s for s in self.scans)

@@ -189,7 +189,7 @@ def test_more_particles_are_right_and_the_run_says_so(
 ) -> None:
     as_it_is = run(scan_path, tmp_path / "kept", replace(ASKED, denoise=False))
     better, worse = (evaluate(true, labels_of(each)) for each in (undisturbed, as_it_is))
-    assert better.f1_match > max(0.9, worse.f1_match + 0.05)
+    assert better.f1_match > max(0.99, worse.f1_match + 0.05)
     assert better.f1_instance > worse.f1_instance + 0.08
     recorded = json.loads((undisturbed.labels_path.parent / "origin.json").read_text())["evening"]
     found = Evening.from_dict(recorded, SHAPE[0])
