@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particleseg_app.cores import usable_cores
-from particleseg_app.errors import UserError
+from particleseg_app.errors import RunError, UserError
 from particleseg_app.models import (
     ModelEntry,
     choose_device,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 # What a first look finds less probable than this is not worth the network's time.
 DOUBTFUL = 0.01
+_WITHOUT_NETWORK = "{} scores rest on shape and grey values alone: {}"
 # A false particle is gone with one key and a missed one is there, and neither distorts another
 # one: they wait behind mergers and splitters that are a quarter as probable.
 WEIGHT_OF_SINGLE = 0.25
@@ -146,7 +147,7 @@ def second_look(
         device = choose_device(settings.device)
         predictor = make(entry, device.id, False, cancel)
     except UserError as error:
-        progress.note(f"The scores rest on shape and grey values alone: {error.sentence}")
+        progress.note(_WITHOUT_NETWORK.format("The", error.sentence))
         return
     except RuntimeError as error:
         if not is_of_card(error):
@@ -173,7 +174,11 @@ def second_look(
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="evidence") as pool:
         for planned in windows:
             cancel.check()
-            window = look.window(planned.box)
+            try:
+                window = look.window(planned.box)
+            except RunError as error:
+                progress.note(_WITHOUT_NETWORK.format("Some of the", error.sentence))
+                return
             margin = window.margin
 
             def one(

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particleseg_app.errors import CardError
 from particleseg_app.models import GreyScaling
 from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point
 from particleseg_app.segmentation.border_core import BORDER, CORE, small_cores
 from particleseg_app.segmentation.connected_regions import connected_regions
-from particleseg_app.segmentation.failures import is_of_card
+from particleseg_app.segmentation.failures import check_numbers, is_of_card
 from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
 from particleseg_app.segmentation.tiles import tile_starts
 from particleseg_app.segmentation.working_scale import read_at_working_scale
@@ -101,17 +102,22 @@ class SecondLook:
         return count
 
     def window(self, box: Box) -> Window:
-        """Predict `box`, at working scale; memory goes with its size."""
+        """Predict `box`, at working scale; memory goes with its size.
+
+        Raises `RunError` where the network's answer is no number.
+        """
         try:
             return self._window(box)
-        except RuntimeError as error:
-            if self._on_processor is None or not is_of_card(error):
+        except (RuntimeError, CardError) as error:
+            of_card = isinstance(error, CardError) or is_of_card(error)
+            if self._on_processor is None or not of_card:
                 raise
             self.predictor, self._on_processor = self._on_processor(), None
             return self._window(box)
 
     def _window(self, box: Box) -> Window:
         shares = np.stack([self._predict(box, False), self._predict(box, True)])
+        check_numbers(bool(np.isfinite(shares).all()), self.predictor.device.type == "cuda")
         classes = shares.argmax(axis=1).astype(np.uint8)
         parts = np.stack([_particles(c) for c in classes])
         return Window(box, shares.astype(np.float32), self._labels(box), parts)

@@ -33,7 +33,7 @@ class ClassesVolume(Protocol):
     def shape(self) -> Shape: ...
 
     def read(self, box: Box) -> np.ndarray:
-        """uint8 classes of `box`: 0 background, 1 core, 2 border."""
+        """uint8 classes of `box`: 0 background, 1 core, from 2 on border (`core_unions`)."""
         ...
 
 

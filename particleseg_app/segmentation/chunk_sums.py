@@ -21,8 +21,10 @@ import numpy as np
 
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import NewRunError
+from particleseg_app.segmentation.border_core import BORDER
 from particleseg_app.segmentation.card_stream import HostCopies
 from particleseg_app.segmentation.class_pieces import ClassPieces, write_array
+from particleseg_app.segmentation.core_unions import with_grades
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
 
@@ -101,7 +103,9 @@ class ChunkSums:
             seam = self._read(self._seam(source, chunk.index), (3, *shared.shape))
             part = torch.from_numpy(seam).to(total.device)
             total[(slice(None), *shared.within(chunk.box))] += part
-        self.pieces.write(chunk.index, self._host.array(decided_classes(total)))
+        self.pieces.write(
+            chunk.index, self._host.array(decided_classes(total, self.plan.core_factor))
+        )
         for source in self.sources[chunk.index]:
             self._seam(source, chunk.index).unlink(missing_ok=True)
         self._sums(chunk.index).unlink(missing_ok=True)
@@ -161,18 +165,20 @@ class ChunkSums:
         return sums
 
 
-def decided_classes(total: torch.Tensor) -> torch.Tensor:
+def decided_classes(total: torch.Tensor, core_factor: int = 1) -> torch.Tensor:
     """The class with the largest sum, uint8 (z, y, x), of int32 (class, z, y, x).
 
     The order of the classes decides between equal sums: background before core and border.
     Comparisons say so on every device; the argmax of a graphics card may choose another one.
+    Border that is nearly core has its grade added, and core must be so by `core_factor`
+    (`core_unions`).
     """
     import torch
 
     background, core, border = total
     classes = (core > background).to(torch.uint8)
-    classes[border > torch.maximum(background, core)] = 2
-    return classes
+    classes[border > torch.maximum(background, core)] = BORDER
+    return with_grades(classes, total, core_factor)
 
 
 def class_pieces(folder: Path, plan: NetworkPlan) -> ClassPieces:

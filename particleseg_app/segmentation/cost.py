@@ -13,6 +13,7 @@ from particleseg_app.errors import RunError, ScanError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, PROGRAM_BYTES
 from particleseg_app.models import choose_device, find_model
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.even_slices import Evening
 from particleseg_app.segmentation.network_input import network_input
@@ -99,7 +100,9 @@ def estimate_cost(
         trial, classes = try_network(shown, plan, entry, device.id, settings, cancel)
         empty_share = trial.empty_share
         with _trial_may_fail():
-            per_voxel = try_particles(scan, classes, plan.scale_factor, settings, measure, cancel)
+            per_voxel = try_particles(
+                scan, classes, plan.scale_factor, settings, union_rule_of(entry), measure, cancel
+            )
             # Where tiles are empty there is next to nothing to separate and to measure.
             separating_s = scan_voxels * (1 - empty_share) * per_voxel
             seconds = measuring_s + trial.seconds(plan) + separating_s

@@ -77,6 +77,20 @@ def failures_in_words(folder: Path) -> Iterator[None]:
         raise problem from error
 
 
+def check_numbers(numbers: bool, on_card: bool) -> None:
+    """Raise `RunError` where the network's answer was no number; on a card a `CardError`.
+
+    Half precision that overflows or a faulty card would else leave holes that nobody sees.
+    """
+    if numbers:
+        return
+    sentence = "The network’s answer was no number in a part of the scan."
+    if on_card:
+        remedy = "The graphics card or its driver may be faulty: continue on the processor."
+        raise CardError(sentence, remedy)
+    raise RunError(sentence, "Choose another model, and PyTorch instead of OpenVINO.")
+
+
 def is_of_card(error: Exception) -> bool:
     """Whether torch raised it because of the graphics card."""
     import torch

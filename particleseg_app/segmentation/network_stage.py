@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from particleseg_app.durable_files import make_folder
-from particleseg_app.errors import CardError, RunError
+from particleseg_app.errors import CardError
 from particleseg_app.models import GreyScaling, TilePredictor
 from particleseg_app.models.devices import CardMemory
 from particleseg_app.progress import CancelToken, Progress
@@ -28,6 +28,7 @@ from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.card_stream import CardStream, Pace, mark, used_here
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.failures import check_numbers
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
 from particleseg_app.segmentation.working_scale import GreyVolume, read_at_working_scale
@@ -68,17 +69,8 @@ class ChunkAnswer:
     numbers: torch.Tensor
 
     def check(self) -> None:
-        """Raise `RunError` where a probability was none; waits for the device.
-
-        Half precision that overflows or a faulty card would else leave holes that nobody sees.
-        """
-        if bool(self.numbers):
-            return
-        sentence = "The network’s answer was no number in a part of the scan."
-        if self.sums.is_cuda:
-            remedy = "The graphics card or its driver may be faulty: continue on the processor."
-            raise CardError(sentence, remedy)
-        raise RunError(sentence, "Choose another model, and PyTorch instead of OpenVINO.")
+        """Raise `RunError` where a probability was none; waits for the device."""
+        check_numbers(bool(self.numbers), self.sums.is_cuda)
 
 
 class ChunkPredictor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from particleseg_app.segmentation.block_grid import (
 from particleseg_app.segmentation.block_work import BlockWork, ClassesVolume, joined
 from particleseg_app.segmentation.connected_regions import connected_regions
 from particleseg_app.segmentation.containers import LeftOut, container_parts
+from particleseg_app.segmentation.core_contacts import find_contacts
 from particleseg_app.segmentation.core_growth import grow_cores, latest, read_labels
 from particleseg_app.segmentation.core_search import find_cores, number_cores
+from particleseg_app.segmentation.core_unions import Contacts, UnionRule
 from particleseg_app.segmentation.scan_grid import ScanGrid
 from particleseg_app.segmentation.tube_wall import TubeWall
 from particleseg_app.segmentation.workers import Workers
@@ -62,6 +65,7 @@ def particles_from_classes(
     workers: Workers | None = None,
     leave_out_running_through: bool = False,
     tube: TubeWall | None = None,
+    union_rule: UnionRule | None = None,
     left_out: Callable[[LeftOut], None] = lambda left_out: None,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
@@ -72,7 +76,8 @@ def particles_from_classes(
     mean particle volume or of less than `least_voxels` are dropped, volumes in voxels of the scan.
     With `leave_out_running_through` whatever lies in the first and in the last slice is dropped
     before, with a `tube` whatever lies outside its inner wall by more than half; `left_out` is told
-    how many these were, before the labels are written; again when the call is repeated.
+    how many these were, before the labels are written; again when the call is repeated. With a
+    `union_rule` parts of one particle that the classes leave apart are united (`core_unions`).
 
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
@@ -104,6 +109,7 @@ def particles_from_classes(
         "small_core_filter": small_core_filter,
         "leave_out_running_through": leave_out_running_through,
         "tube": None if tube is None else tube.as_dict(),
+        "unions": None if union_rule is None else union_rule.as_dict(),
     }
     _begin_or_resume(work, scan_shape, options)
 
@@ -113,8 +119,18 @@ def particles_from_classes(
     if not work.has("numbers", 0):
         grow_cores(work, scan_grid, work.read("core_numbers", 0))
         _find_coreless(work, scan_grid)
+        contacts = None
+        if union_rule is not None:
+            contacts = find_contacts(work, work.read("core_numbers", 0, "keys")["keys"].size)
         numbers = _number_particles(
-            work, scan_grid, min_relative_volume, least_voxels, leave_out_running_through, tube
+            work,
+            scan_grid,
+            min_relative_volume,
+            least_voxels,
+            leave_out_running_through,
+            tube,
+            union_rule,
+            contacts,
         )
         work.write("numbers", 0, numbers)
     numbers = work.read("numbers", 0)
@@ -187,6 +203,8 @@ def _number_particles(
     least_voxels: float,
     leave_out_running_through: bool,
     tube: TubeWall | None,
+    union_rule: UnionRule | None,
+    contacts: Contacts | None,
 ) -> dict[str, np.ndarray]:
     """Final numbers (uint32, 0 for dropped): `cored[label of the grown core]`, and
     `coreless[offset[block] + local number - 1]`; how many `containers` were left out, as
@@ -233,6 +251,13 @@ def _number_particles(
     )
     # Before the mean volume is taken, of which they would be most.
     kept &= ~(outside | through)
+    particle = np.arange(core_keys.size)
+    if union_rule is not None and contacts is not None:
+        particle = _united(union_rule, contacts, kept[: core_keys.size])
+        others = np.flatnonzero(particle != np.arange(core_keys.size))
+        np.minimum.at(all_keys, particle[others], all_keys[others])
+        np.add.at(all_volumes, particle[others], all_volumes[others])
+        kept[others] = False
     least = min_relative_volume * all_volumes[kept].mean() if kept.any() else 0.0
     least = max(least, least_voxels)
     large_enough = all_volumes >= least
@@ -241,13 +266,20 @@ def _number_particles(
     order = order[np.argsort(all_keys[order])]
     final = np.zeros(all_keys.size, np.uint32)
     final[order] = np.arange(1, order.size + 1, dtype=np.uint32)
-    cored = np.concatenate([np.zeros(1, np.uint32), final[: core_keys.size]])
+    cored = np.concatenate([np.zeros(1, np.uint32), final[: core_keys.size][particle]])
     return {
         "cored": cored,
         "coreless": final[core_keys.size :][group],
         "offsets": offsets,
         "containers": np.array([(parts & large_enough).sum() for parts in (outside, through)]),
     }
+
+
+def _united(rule: UnionRule, contacts: Contacts, kept: np.ndarray) -> np.ndarray:
+    """For each core (0…) the first one of its particle; those that are not `kept` stay alone."""
+    among = np.concatenate([[False], kept])[contacts.pairs].all(axis=1)
+    contacts = replace(contacts, pairs=contacts.pairs[among], faces=contacts.faces[among])
+    return rule.united(contacts, kept.size)[1:] - 1
 
 
 def _coreless_contacts(work: BlockWork, offsets: np.ndarray) -> np.ndarray:

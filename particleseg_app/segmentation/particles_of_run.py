@@ -16,6 +16,7 @@ from particleseg_app.errors import NewRunError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.containers import LeftOut, left_out_notes, may_hold_containers
+from particleseg_app.segmentation.core_unions import UnionRule
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.run_folder import LABELS, PIECES, WORK, read_run_json
 from particleseg_app.segmentation.settings import RunSettings
@@ -49,6 +50,7 @@ def particles_of_run(
     cancel: CancelToken,
     workers: Workers | None,
     memory_limit_bytes: int,
+    union_rule: UnionRule | None,
 ) -> FoundParticles:
     """Write the labels of a run, or find that an earlier attempt has; notes tell of a container."""
     remove_part_files(run_folder)
@@ -78,6 +80,7 @@ def particles_of_run(
             leave_out_running_through=settings.leave_out_containers
             and may_hold_containers(scan.shape[0], diameter),
             tube=tube,
+            union_rule=union_rule,
             left_out=lambda left_out: write_json(told, asdict(left_out)),
         )
         shutil.rmtree(run_folder / WORK, ignore_errors=True)

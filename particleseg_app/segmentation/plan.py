@@ -44,6 +44,7 @@ class NetworkPlan:
 
     `overlap`: by how many voxels two neighbouring tiles overlap at least, along each axis.
     `reading_bytes`: what reading the scan takes beside what is read (see `NetworkInput`).
+    `core_factor`: by how much core must be the likeliest class (`core_unions.UnionRule`).
     """
 
     scale_factor: float
@@ -55,6 +56,7 @@ class NetworkPlan:
     chunks: tuple[Chunk, ...]
     tiles_per_chunk: int = MOST_TILES_PER_CHUNK
     reading_bytes: int = 0
+    core_factor: int = 1
 
     @property
     def tile_count(self) -> int:

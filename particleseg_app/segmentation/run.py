@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memor
 from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.denoised_scan import denoising_note
 from particleseg_app.segmentation.even_slices import evening_note
 from particleseg_app.segmentation.failures import in_words
@@ -163,12 +165,16 @@ def _segment(
             own_card,
             shown.reading_bytes,
         )
+        union_rule = union_rule_of(entry)
         origin = {
             "scan_shape": list(scan.shape),
             "model_fingerprint": entry.fingerprint(),
             "tiles_per_chunk": plan.tiles_per_chunk,
             "overlap": list(plan.overlap),
         }
+        if union_rule is not None:
+            plan = replace(plan, core_factor=union_rule.core_factor)
+            origin["union_rule"] = union_rule.fingerprint()
         inference = None
         if make_predictor is None:
             inference = inference_of_run(
@@ -237,7 +243,7 @@ def _segment(
             workers=workers,
             memory_limit_bytes=memory_limit_bytes,
         )
-        factor, small_core_filter = 1.0, False
+        factor, small_core_filter, union_rule = 1.0, False, None
         summary |= {"threshold": threshold, "scale_factor": 1.0}
     found = particles_of_run(
         run_folder,
@@ -251,6 +257,7 @@ def _segment(
         cancel,
         workers,
         memory_limit_bytes,
+        union_rule,
     )
     if found.count == 0:
         also = ", the threshold" if settings.method == "threshwater" else ""

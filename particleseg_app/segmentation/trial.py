@@ -20,6 +20,7 @@ import numpy as np
 from particleseg_app.models import ModelEntry, choose_inference, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
+from particleseg_app.segmentation.core_unions import UnionRule
 from particleseg_app.segmentation.network_input import NetworkInput
 from particleseg_app.segmentation.network_stage import ChunkPredictor
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
@@ -153,6 +154,7 @@ def try_particles(
     classes: np.ndarray,
     factor: float,
     settings: RunSettings,
+    union_rule: UnionRule | None,
     measure: Measure | None,
     cancel: CancelToken,
 ) -> float:
@@ -171,7 +173,7 @@ def try_particles(
     part = _middle(scan, shape)
 
     def once(volume: _Classes, part: ScanPart) -> None:
-        _separate(volume, part, factor, settings, True, measure, cancel)
+        _separate(volume, part, factor, settings, union_rule, True, measure, cancel)
 
     # The first time compiled functions are loaded, which the run does only once.
     small: Shape = (min(24, shape[0]), min(24, shape[1]), min(24, shape[2]))
@@ -198,7 +200,7 @@ def try_threshold(
             classes = run_threshold_stage(
                 part, settings, threshold, folder / "pieces", Progress(), cancel
             )
-            _separate(classes, part, 1.0, settings, False, measure, cancel)
+            _separate(classes, part, 1.0, settings, None, False, measure, cancel)
             seconds = (time.perf_counter() - started) / math.prod(shape)
     return seconds
 
@@ -208,6 +210,7 @@ def _separate(
     part: ScanPart,
     factor: float,
     settings: RunSettings,
+    union_rule: UnionRule | None,
     small_core_filter: bool,
     measure: Measure | None,
     cancel: CancelToken,
@@ -223,6 +226,7 @@ def _separate(
             Progress(),
             cancel,
             small_core_filter=small_core_filter,
+            union_rule=union_rule,
         )
         if measure is not None:
             measure(folder / "labels.h5", part)

@@ -1,4 +1,4 @@
-"""Simulated scans that are harder in one way than any other: noise, zoned particles, flaws.
+"""Simulated scans harder in one way than any other: noise, zoned particles, flaws, no sharpness.
 
 Each takes the scanner and the particles' insides of a usual scene and changes them. None of them
 makes particles that nobody could see.
@@ -15,19 +15,29 @@ from particleseg_app.training.imaging import ImagingSettings
 from particleseg_app.training.inside import FAINTEST_ZONE, InsideSettings
 from particleseg_app.training.random_fields import log_uniform
 
-HARDER = ("noisy", "zoned", "flawed")
+HARDER = ("noisy", "zoned", "flawed", "unsharp")
 # Noise of a voxel, in contrasts of the faintest phase: where a run begins to denoise, and beyond.
 STRONG_NOISE = (0.35, 1.0)
+# Of unsharp scans: how many of the scanner's voxels a particle is wide, and the deviation of the
+# point spread as a share of the diameter (up to where other presets end, and beyond).
+FEW_VOXELS = (6.5, 18.0)
+WIDE_BLUR = (0.06, 0.125)
 
 
 def harder(
-    rng: np.random.Generator, kind: str, imaging: ImagingSettings, inside: InsideSettings
+    rng: np.random.Generator,
+    kind: str,
+    diameter: float,
+    imaging: ImagingSettings,
+    inside: InsideSettings,
 ) -> tuple[ImagingSettings, InsideSettings]:
-    """The settings of a usual scene made harder; `kind` is one of `HARDER`."""
+    """The settings of a usual scene made harder; `kind` of `HARDER`, mean `diameter` in voxels."""
     if kind == "noisy":
         return _noisy(rng, imaging, inside)
     if kind == "zoned":
         return _zoned(rng, imaging, inside)
+    if kind == "unsharp":
+        return _unsharp(rng, diameter, imaging, inside), inside
     return _flawed(rng, imaging, inside), inside
 
 
@@ -71,3 +81,21 @@ def _flawed(
     changes: dict[str, Any] = {name: strong[name] for name in chosen}
     noise = min(imaging.noise, 0.15 * faintest)
     return replace(imaging, noise=noise, grey_levels=0, **changes)
+
+
+def _unsharp(
+    rng: np.random.Generator, diameter: float, imaging: ImagingSettings, inside: InsideSettings
+) -> ImagingSettings:
+    """Particles few voxels wide, under a wide point spread: contacts are waists, not gaps."""
+    width = log_uniform(rng, *FEW_VOXELS)
+    coarseness = max(1.0, diameter / width)
+    return replace(
+        imaging,
+        coarseness=coarseness,
+        blur=log_uniform(rng, *WIDE_BLUR) * diameter / coarseness,
+        # A waist is fainter than an edge.
+        noise=min(imaging.noise, 0.12 * min(1.0, *inside.levels)),
+        rings=min(imaging.rings, 0.15),
+        stripes=0.0,
+        edge_enhancement=min(imaging.edge_enhancement, 0.4),
+    )

@@ -83,6 +83,9 @@ _VARIED = {
 # Without those whose particles nobody would see in strong noise or other flaws: nearly as dark as
 # what they lie in, or parted by nothing but thin cracks.
 _CLEAR = {name: share for name, share in _VARIED.items() if name not in ("soil", "fragments")}
+# Where a wide blur leaves nothing of what parts the particles: thin gaps between arms that cross,
+# plates and pressed fragments; and where it leaves nothing of the smallest.
+_LOST_WHEN_UNSHARP = ("sintered", "branched", "plates", "settled_angular", "wide")
 PRESETS = (*_PACKINGS, "varied", *HARDER)
 
 
@@ -186,6 +189,8 @@ def random_scene(
     asked = preset
     if preset == "varied" or preset in HARDER:
         drawn = _CLEAR if preset in HARDER else _VARIED
+        if preset == "unsharp":
+            drawn = {name: share for name, share in drawn.items() if name not in _LOST_WHEN_UNSHARP}
         shares = np.array(list(drawn.values()))
         preset = str(rng.choice(list(drawn), p=shares / shares.sum()))
     packing = _random_packing(rng, preset, diameter)
@@ -241,7 +246,7 @@ def random_scene(
     if packing.fragmented or packing.fill > 0.5:
         surroundings = replace(surroundings, spacers=0.0)
     if asked in HARDER:
-        imaging, inside = harder(rng, asked, imaging, inside)
+        imaging, inside = harder(rng, asked, diameter, imaging, inside)
     return SceneSettings(packing, inside, surroundings, imaging, inverted)
 
 

@@ -30,6 +30,7 @@ from particleseg_app.segmentation import (
     RunSettings,
     border_core,
     containers,
+    core_unions,
     denoised_scan,
     even_slices,
     noise,
@@ -130,7 +131,11 @@ def version_of(name: str, preset: str = "standard") -> str | None:
     try:
         overlap = f"{plan.OVERLAP_VOXELS[preset]} {plan.OVERLAP_SHARE[preset]}"
         passes = f"{overlap} {plan.MIRRORING[preset]}"
-        return code_version(NETWORK_RULES, find_model(name).fingerprint(), passes, RULE_VALUES)
+        entry = find_model(name)
+        rule = core_unions.union_rule_of(entry)
+        unions = "none" if rule is None else rule.fingerprint()
+        rules = (*NETWORK_RULES, core_unions)
+        return code_version(rules, entry.fingerprint(), passes, RULE_VALUES, unions)
     except ModelError:
         return None
 

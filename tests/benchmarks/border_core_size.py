@@ -20,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken
+from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.units import Box, Shape
 from tests.benchmarks.measuring import StageClock, machine
@@ -62,6 +64,7 @@ def nanoseconds(box: np.ndarray, shape: Shape, folder: Path) -> dict[str, float]
             0.005,
             clock,
             CancelToken(),
+            union_rule=union_rule_of(find_model("default")),
         )
     stages = {stage: 1e9 * cpu / math.prod(shape) for stage, (_, cpu, _) in clock.seconds().items()}
     growth = sum(stages.get(stage, 0.0) for stage in GROWTH)

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.border_core import (
     border_core_to_particles,
     labels_to_border_core,
 )
+from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.particles_from_classes import (
     BLOCK_SHAPE,
     particles_from_classes,
@@ -94,6 +96,7 @@ def run_ours(folder: Path, block: int) -> None:
             clock,
             CancelToken(),
             block_shape=(block,) * 3,
+            union_rule=union_rule_of(find_model("default")),
         )
 
     # Compiles the loops: with several blocks, so that those across blocks are among them.

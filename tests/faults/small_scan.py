@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from particleseg_app.durable_files import write_json
+from particleseg_app.segmentation.core_unions import RULE_NAME
 from particleseg_app.units import Box
 from particleseg_app.volumes import open_labels
-from tests.models.tiny_model import write_tiny_model
+from tests.models.tiny_model import uniting_what_is_nearly_core, write_tiny_model
 
 SHAPE = (40, 52, 60)
 
@@ -44,6 +46,8 @@ class Server:
     def __post_init__(self) -> None:
         self.scan = write_scan(self.folder / "scan")
         self.model = write_tiny_model(self.folder / "tiny").folder
+        # So that this stage is there to be killed in.
+        write_json(self.model / RULE_NAME, uniting_what_is_nearly_core(2).as_dict())
         self.log = self.folder / "log.txt"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.faulty_process"],

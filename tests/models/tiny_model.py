@@ -7,6 +7,7 @@ import torch
 
 from particleseg_app.models.model_card import read_card
 from particleseg_app.models.model_folder import ModelEntry, build_network, open_model
+from particleseg_app.segmentation.core_unions import FEATURE_COUNT, WEIGHT_COUNT, UnionRule
 
 
 def plans(features=(4, 8)):
@@ -89,3 +90,11 @@ def write_overflowing_model(folder: Path) -> ModelEntry:
     }
     torch.save(content, folder / "fold_0" / "checkpoint_final.pth")
     return open_model(folder)
+
+
+def uniting_what_is_nearly_core(core_factor: int = 1, intercept: float = 0.0) -> UnionRule:
+    """A rule that joins parts whose contact of grade 2 and above is large for the lesser one."""
+    weights = [0.0] * WEIGHT_COUNT
+    weights[2] = 1.0
+    zeros, ones = (0.0,) * FEATURE_COUNT, (1.0,) * FEATURE_COUNT
+    return UnionRule(zeros, ones, tuple(weights), intercept, 0.5, core_factor)

@@ -176,6 +176,25 @@ def test_a_model_looks_again_at_doubtful_particles(run, tmp_path):
     assert "for runs of tiny 1.0 they are rougher" in message
 
 
+def test_scores_rest_on_shape_and_grey_values_where_the_model_answers_no_numbers(run, tmp_path):
+    scan, labels, table = run
+    model = write_tiny_model(tmp_path / "model")
+    asked = settings(model=str(model.folder), device="cpu")
+
+    class WithoutNumbers(Certain):
+        def predict(self, tiles):
+            return super().predict(tiles) * float("nan")
+
+    progress = Progress()
+    cases = find_cases(
+        scan, labels, table, asked, progress, CancelToken(),
+        make_predictor=lambda *_: WithoutNumbers(),
+    )  # fmt: skip
+    assert cases and all(0 <= case.probability <= 1 for case in cases)
+    assert not any("core_saddle" in case.evidence for case in cases)
+    assert any("shape and grey values alone" in line for line in progress.snapshot().messages)
+
+
 def test_the_same_run_gives_the_same_queue(run):
     scan, labels, table = run
     asked = settings(method="threshwater")

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from particleseg_app.errors import RunError
 from particleseg_app.models import GreyScaling
+from particleseg_app.review import second_look
 from particleseg_app.review.network_evidence import (
     pair_network_evidence,
     particle_network_evidence,
 )
 from particleseg_app.review.second_look import SecondLook
 from particleseg_app.segmentation.border_core import border_core_to_particles
+from particleseg_app.segmentation.failures import check_numbers
 from particleseg_app.units import Box
 
 SHAPE = (32, 48, 64)
@@ -122,6 +125,32 @@ def test_a_splitter_shows_core_across_the_contact():
     assert right["joined"] < 0.2
     assert split["contact_core_margin"] > 0 > right["contact_core_margin"]
     assert pair_network_evidence(window, (1, 9), window.margin) == {}
+
+
+class WithoutNumbers(VoxelByVoxel):
+    """Answers as a faulty card does, or half precision that overflows."""
+
+    def predict(self, tiles):
+        return super().predict(tiles) * float("nan")
+
+
+def test_an_answer_that_is_no_number_is_refused_in_words():
+    made, _ = look(two_cores())
+    made.predictor = WithoutNumbers()
+    with pytest.raises(RunError, match="no number"):
+        made.window(Box((0, 0, 0), SHAPE))
+
+
+def test_the_processor_takes_over_from_a_card_whose_answer_is_no_number(monkeypatch):
+    monkeypatch.setattr(
+        second_look, "check_numbers", lambda numbers, _: check_numbers(numbers, True)
+    )
+    made, predictor = look(two_cores())
+    made.predictor = WithoutNumbers()
+    made._on_processor = lambda: predictor
+    window = made.window(Box((0, 0, 0), SHAPE))
+    assert (window.shares.argmax(axis=1) == two_cores()).all()
+    assert made.predictor is predictor
 
 
 def test_boxes_and_points_go_between_the_scales():

@@ -52,7 +52,7 @@ def convert(
 def expected(
     classes: np.ndarray, scan_shape: Shape, min_relative_volume: float, small_core_filter: bool
 ) -> np.ndarray:
-    """The definition's steps 1–7 on the whole volume."""
+    """The definition on the whole volume."""
     particles = border_core_to_particles(classes, small_core_filter)
     nearest = [
         np.minimum(working - 1, np.floor((np.arange(scan) + 0.5) * working / scan).astype(int))

@@ -20,7 +20,7 @@ from particleseg_app.training import PRESETS, default_model, sample_scan, simula
 from particleseg_app.training.compounds import COMPOUNDS
 from particleseg_app.training.contacts import contact_voxels
 from particleseg_app.training.container import WallSettings, distance_from_axis, paint_walls
-from particleseg_app.training.harder_scans import HARDER
+from particleseg_app.training.harder_scans import FEW_VOXELS, HARDER, WIDE_BLUR
 from particleseg_app.training.imaging import random_imaging, take_scan
 from particleseg_app.training.inside import (
     BRIGHTEST_ZONE,
@@ -363,6 +363,11 @@ def test_harder_scans_are_harder_and_their_particles_can_be_seen(kind: str) -> N
             assert any(getattr(one, name) > most for one in drawn), name
         assert max(one.slice_steps for one in drawn) <= 0.5
         assert max(one.noise for one in drawn) <= 0.15
+    elif kind == "unsharp":
+        widths = [24 / one.coarseness for one in drawn]
+        assert min(widths) < 8 and max(widths) <= FEW_VOXELS[1] + 1e-6
+        shares = [one.blur / width for one, width in zip(drawn, widths, strict=True)]
+        assert WIDE_BLUR[0] <= min(shares) and 0.11 < max(shares) <= WIDE_BLUR[1]
     else:
         assert max(one.noise for one in drawn) <= 0.3 * FAINTEST_ZONE
     scans = [simulate_scan(kind, seed, SMALL, 16.0) for seed in range(4)]
