@@ -13,57 +13,47 @@ from particleseg_app.segmentation.core_unions import GRADES
 _TOP = GRADES - 1
 
 
-@njit(cache=True, nogil=True)
-def _slot(keys: np.ndarray, key: np.int64) -> np.int64:
-    """Where `key` is in a table of open addressing, or where it belongs; −1 is a free place."""
-    last = keys.size - 1
-    place = ((key >> 32) * 73856093 ^ (key & 0xFFFFFFFF) * 19349663) & last
-    while keys[place] != -1 and keys[place] != key:
-        place = (place + 1) & last
-    return place
+# Pairs of labels that a block has at first room for.
+_ROOM = 1 << 12
 
 
 @njit(cache=True, nogil=True)
-def _contact_counts(
-    labels: np.ndarray, classes: np.ndarray, shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    keys = np.full(1024, -1, np.int64)
-    counts = np.zeros((1024, GRADES), np.int64)
-    used = 0
-    for z in range(shape[0]):
-        for y in range(shape[1]):
-            for x in range(shape[2]):
-                own = np.int64(labels[z, y, x])
-                if own == 0:
-                    continue
-                for axis in range(3):
-                    bz, by, bx = z + (axis == 0), y + (axis == 1), x + (axis == 2)
-                    if bz >= labels.shape[0] or by >= labels.shape[1] or bx >= labels.shape[2]:
+def _count(
+    labels: np.ndarray,
+    classes: np.ndarray,
+    shape: tuple[int, int, int],
+    keys: np.ndarray,
+    counts: np.ndarray,
+) -> bool:
+    """Fill a table of open addressing whose free places are −1; whether it was large enough."""
+    last, used = keys.size - 1, 0
+    deep, high, wide = labels.shape
+    latest, place = np.int64(-1), np.int64(0)
+    for axis in range(3):
+        dz, dy, dx = int(axis == 0), int(axis == 1), int(axis == 2)
+        for z in range(min(shape[0], deep - dz)):
+            for y in range(min(shape[1], high - dy)):
+                for x in range(min(shape[2], wide - dx)):
+                    own, other = labels[z, y, x], labels[z + dz, y + dy, x + dx]
+                    if own == other or own == 0 or other == 0:
                         continue
-                    other = np.int64(labels[bz, by, bx])
-                    if other == 0 or other == own:
-                        continue
-                    here, there = classes[z, y, x], classes[bz, by, bx]
+                    here, there = classes[z, y, x], classes[z + dz, y + dy, x + dx]
                     grade = min(
                         _TOP if here == 1 else int(here) - 2, _TOP if there == 1 else int(there) - 2
                     )
-                    key = (min(own, other) << 32) | max(own, other)
-                    place = _slot(keys, key)
-                    if keys[place] == -1:
-                        if 2 * used >= keys.size:
-                            wider = np.full(2 * keys.size, -1, np.int64)
-                            moved = np.zeros((2 * keys.size, GRADES), np.int64)
-                            for old in range(keys.size):
-                                if keys[old] != -1:
-                                    new = _slot(wider, keys[old])
-                                    wider[new] = keys[old]
-                                    moved[new] = counts[old]
-                            keys, counts = wider, moved
-                            place = _slot(keys, key)
-                        keys[place] = key
-                        used += 1
+                    first, second = np.int64(min(own, other)), np.int64(max(own, other))
+                    key = (first << 32) | second
+                    if key != latest:
+                        latest, place = key, (first * 73856093 ^ second * 19349663) & last
+                        while keys[place] != -1 and keys[place] != key:
+                            place = (place + 1) & last
+                        if keys[place] == -1:
+                            if 2 * used > last:
+                                return False
+                            keys[place] = key
+                            used += 1
                     counts[place, grade] += 1
-    return keys, counts
+    return True
 
 
 def contact_counts(
@@ -75,7 +65,12 @@ def contact_counts(
     of the next voxels along each axis as there is; contacts to these count, those among them do
     not. Pairs come in rising order.
     """
-    keys, counts = _contact_counts(labels, classes, shape)
+    room = _ROOM
+    while True:
+        keys, counts = np.full(room, -1, np.int64), np.zeros((room, GRADES), np.int64)
+        if _count(labels, classes, shape, keys, counts):
+            break
+        room *= 4
     found = np.flatnonzero(keys != -1)
     found = found[np.argsort(keys[found])]
     pairs = np.stack([keys[found] >> 32, keys[found] & 0xFFFFFFFF], axis=1)

@@ -27,6 +27,7 @@ from particleseg_app.segmentation.border_core import (
     small_cores,
 )
 from particleseg_app.segmentation.chunk_sums import decided_classes
+from particleseg_app.segmentation.contact_counts import contact_counts
 from particleseg_app.segmentation.core_unions import (
     FACTORS,
     FEATURE_COUNT,
@@ -174,6 +175,15 @@ def test_parts_of_parts_are_one_particle_with_the_least_label() -> None:
     assert rule.united(contacts, 7).tolist() == [0, 1, 2, 3, 3, 2, 2, 7]
     apart = Contacts(pairs, np.zeros((3, GRADES), int), np.full(8, 100))
     assert rule.united(apart, 7).tolist() == list(range(8))
+
+
+def test_a_block_may_have_more_pairs_than_there_is_room_for_at_first() -> None:
+    labels = np.arange(1, 21**3 + 1, dtype=np.uint32).reshape(21, 21, 21)
+    classes = np.full(labels.shape, BORDER + 2, np.uint8)
+    pairs, faces = contact_counts(labels, classes, (20, 20, 20))
+    assert len(pairs) == 3 * 20**3 and (np.diff(pairs[:, 0]) >= 0).all()
+    assert (faces == [0, 0, 1, 0, 0, 0]).all()
+    assert set(np.diff(pairs, axis=1).ravel().tolist()) == {1, 21, 21**2}
 
 
 def test_grades_follow_the_share_of_core() -> None:
