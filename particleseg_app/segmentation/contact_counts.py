@@ -11,8 +11,6 @@ from numba import njit
 from particleseg_app.segmentation.core_unions import GRADES
 
 _TOP = GRADES - 1
-
-
 # Pairs of labels that a block has at first room for.
 _ROOM = 1 << 12
 

@@ -254,8 +254,8 @@ def _number_particles(
     particle = np.arange(core_keys.size)
     if union_rule is not None and contacts is not None:
         particle = _united(union_rule, contacts, kept[: core_keys.size])
+        # The first core of a particle has the smallest key, because cores are numbered by theirs.
         others = np.flatnonzero(particle != np.arange(core_keys.size))
-        np.minimum.at(all_keys, particle[others], all_keys[others])
         np.add.at(all_volumes, particle[others], all_volumes[others])
         kept[others] = False
     least = min_relative_volume * all_volumes[kept].mean() if kept.any() else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +76,7 @@ def plain_particles(classes: np.ndarray, rule: UnionRule) -> np.ndarray:
     """
     cores = numbered_by_first_voxel(classes == CORE, connectivity=6)
     cores = np.where(np.isin(cores, small_cores(cores)), 0, cores)
-    cores = numbered_by_first_voxel_of(cores)
+    cores = numbers_by_first_voxel(cores)[cores]
     grown = grow_by_layers(cores, classes > 0)
     particle = rule.united(plain_contacts(grown, classes), int(cores.max(initial=0)))
     seeds = particle[cores]
@@ -85,19 +84,16 @@ def plain_particles(classes: np.ndarray, rule: UnionRule) -> np.ndarray:
     most = int(cores.max(initial=0))
     seeds = np.where(coreless > 0, coreless + most, seeds)
     labels = np.where(coreless > 0, coreless + most, particle[grown])
-    found, first = np.unique(seeds, return_index=True)
-    order = found[found > 0][np.argsort(first[found > 0], kind="stable")]
-    numbers = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
-    numbers[order] = np.arange(1, order.size + 1)
-    return numbers[labels]
+    return numbers_by_first_voxel(seeds)[labels]
 
 
-def numbered_by_first_voxel_of(labels: np.ndarray) -> np.ndarray:
+def numbers_by_first_voxel(labels: np.ndarray) -> np.ndarray:
+    """For each label 1…n in the order in which they first appear; 0 stays."""
     found, first = np.unique(labels, return_index=True)
     order = found[found > 0][np.argsort(first[found > 0], kind="stable")]
     numbers = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
     numbers[order] = np.arange(1, order.size + 1)
-    return numbers[labels]
+    return numbers
 
 
 def convert(classes: np.ndarray, block_shape: Shape, folder: Path, rule: UnionRule) -> np.ndarray:
@@ -247,4 +243,3 @@ def test_a_rule_that_is_none_is_refused_in_words(wrong: Any, tmp_path: Path) -> 
     (entry.folder / RULE_NAME).write_text(json.dumps(wrong), encoding="utf-8")
     with pytest.raises(ModelError):
         union_rule_of(entry)
-    shutil.rmtree(entry.folder)
