@@ -44,6 +44,7 @@ from particleseg_app.review.scoring import Scores, load_scores
 from particleseg_app.review.second_look import SHIFT, SecondLook, Window
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
+from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import TilePredictor
@@ -144,6 +145,7 @@ def second_look(
 
     try:
         entry = find_model(settings.model)
+        union_rule = union_rule_of(entry)
         device = choose_device(settings.device)
         predictor = make(entry, device.id, False, cancel)
     except UserError as error:
@@ -160,7 +162,16 @@ def second_look(
     shape = working_shape(scan.shape, factor)
     shown = network_input(scan, card, settings, progress, cancel, origin)
     tile = tile_shape_for(shape, card.patch_shape)
-    look = SecondLook(shown.volume, labels, shape, tile, shown.scaling, predictor, on_processor)
+    look = SecondLook(
+        shown.volume,
+        labels,
+        shape,
+        tile,
+        shown.scaling,
+        predictor,
+        on_processor,
+        union_rule,
+    )
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.
     edges = [max(SHIFT, min(card.patch_shape) - SHIFT), *WIDER_EDGES]

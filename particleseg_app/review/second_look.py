@@ -16,10 +16,11 @@ from particleseg_app.errors import CardError
 from particleseg_app.models import GreyScaling
 from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point
-from particleseg_app.segmentation.border_core import BORDER, CORE, small_cores
-from particleseg_app.segmentation.connected_regions import connected_regions
+from particleseg_app.segmentation.border_core import CORE
+from particleseg_app.segmentation.core_unions import UnionRule, with_grades
 from particleseg_app.segmentation.failures import check_numbers, is_of_card
 from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
+from particleseg_app.segmentation.parts_in_memory import united_parts
 from particleseg_app.segmentation.tiles import tile_starts
 from particleseg_app.segmentation.working_scale import read_at_working_scale
 from particleseg_app.units import Box, Shape
@@ -63,12 +64,17 @@ class SecondLook:
         scaling: GreyScaling,
         predictor: TilePredictor,
         on_processor: Callable[[], TilePredictor] | None = None,
+        union_rule: UnionRule | None = None,
     ) -> None:
-        """`on_processor` makes the predictor that takes over where a graphics card fails."""
+        """`on_processor` makes the predictor that takes over where a graphics card fails.
+
+        With a `union_rule` parts of one particle are united, as runs of the model do.
+        """
         self.scan, self.labels = scan, labels
         self.working_shape, self.tile = working_shape, tile
         self.scaling, self.predictor = scaling, predictor
         self._on_processor = on_processor
+        self._union_rule = union_rule
 
     def to_working(self, box: Box) -> Box:
         """The box at working scale that holds a box of the scan."""
@@ -118,9 +124,19 @@ class SecondLook:
     def _window(self, box: Box) -> Window:
         shares = np.stack([self._predict(box, False), self._predict(box, True)])
         check_numbers(bool(np.isfinite(shares).all()), self.predictor.device.type == "cuda")
-        classes = shares.argmax(axis=1).astype(np.uint8)
-        parts = np.stack([_particles(c) for c in classes])
+        parts = np.stack([self._particles(share) for share in shares])
         return Window(box, shares.astype(np.float32), self._labels(box), parts)
+
+    def _particles(self, shares: np.ndarray) -> np.ndarray:
+        """Particles (int32) that a run makes of such shares; 0 also where there is no core."""
+        import torch
+
+        classes = shares.argmax(axis=0).astype(np.uint8)
+        if self._union_rule is not None:
+            factor = self._union_rule.core_factor
+            graded = with_grades(torch.from_numpy(classes), torch.from_numpy(shares), factor)
+            classes = graded.numpy()
+        return united_parts(classes, self._union_rule).astype(np.int32)
 
     def _predict(self, box: Box, shifted: bool) -> np.ndarray:
         """Class probabilities (3, z, y, x) of `box`: mirrored tiles, or tiles `SHIFT` further."""
@@ -175,22 +191,6 @@ class SecondLook:
             np.ix_(*(np.clip(i, 0, n - 1) for i, n in zip(index, region.shape, strict=True)))
         ]
         return found & inside[0][:, None, None] & inside[1][:, None] & inside[2]
-
-
-def _particles(classes: np.ndarray) -> np.ndarray:
-    """Particles of the classes of a window, as a run makes them; 0 also where there is no core."""
-    from particleseg_app.segmentation.region_growth import BACKGROUND, BlockGrowth
-
-    cores, count = connected_regions(classes == CORE, 6)
-    ranks = np.arange(count + 2, dtype=np.uint32)
-    ranks[small_cores(cores)] = 0
-    # One number more stands for the border, which belongs to no core yet.
-    ranks[count + 1] = 0
-    cores[classes == BORDER] = count + 1
-    growth = BlockGrowth((classes.shape[0], classes.shape[1], classes.shape[2]), margin=0)
-    growth.put(cores, ranks, (0, 0, 0))
-    labels, _ = growth.grow()
-    return np.where(labels >= BACKGROUND, 0, labels).astype(np.int32)
 
 
 def _tile_starts(start: int, stop: int, tile: int, length: int, shift: int) -> list[int]:

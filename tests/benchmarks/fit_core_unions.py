@@ -30,10 +30,8 @@ from particleseg_app.evaluation import count_overlaps, score
 from particleseg_app.models import choose_inference, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import RunSettings
-from particleseg_app.segmentation.border_core import CORE, small_cores
 from particleseg_app.segmentation.class_pieces import write_array
 from particleseg_app.segmentation.connected_regions import connected_regions
-from particleseg_app.segmentation.contact_counts import contact_counts
 from particleseg_app.segmentation.core_unions import (
     RULE_NAME,
     Contacts,
@@ -43,8 +41,8 @@ from particleseg_app.segmentation.core_unions import (
 )
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import NetworkStage
+from particleseg_app.segmentation.parts_in_memory import contacts_of, grown_parts
 from particleseg_app.segmentation.plan import plan_network_run
-from particleseg_app.segmentation.region_growth import BACKGROUND, BlockGrowth
 from particleseg_app.training.calibration import without_small
 from particleseg_app.training.scenes import simulate_scan
 from particleseg_app.units import Box
@@ -138,20 +136,6 @@ def scene(number: int) -> tuple[np.ndarray, np.ndarray, float]:
     return made.grey, made.labels, diameter
 
 
-def parts_of(classes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Parts that grow from the cores, labels 1…n, and n; nobody's voxels are 0."""
-    cores, found = connected_regions(classes == CORE, 6)
-    kept = np.setdiff1d(np.arange(1, found + 1), small_cores(cores))
-    ranks = np.zeros(found + 2, np.uint32)
-    ranks[kept] = np.arange(1, kept.size + 1)
-    cores = np.where(classes > CORE, found + 1, cores)
-    z, y, x = classes.shape
-    growth = BlockGrowth((z, y, x), margin=0)
-    growth.put(cores, ranks, (0, 0, 0))
-    labels, _ = growth.grow()
-    return np.where(labels >= BACKGROUND, 0, labels).astype(np.uint32), int(kept.size)
-
-
 def looked_at(arguments: tuple[str, int, int]) -> Scene | None:
     """One scene, segmented and compared; None where it has hardly a particle."""
     name, number, core_factor = arguments
@@ -159,18 +143,16 @@ def looked_at(arguments: tuple[str, int, int]) -> Scene | None:
     if reference.max() < 3:
         return None
     classes = classes_of_scene(name, number, core_factor)
-    parts, count = parts_of(classes)
-    pairs, faces = contact_counts(parts, classes, parts.shape)
-    voxels = np.bincount(parts.ravel(), minlength=count + 1).astype(np.int64)
-    voxels[0] = 0
+    parts, count = grown_parts(classes)
+    contacts = contacts_of(parts, count, classes)
     owner, share = _owners(parts, reference, count)
-    first, second = pairs.T
+    first, second = contacts.pairs.T
     same = (owner[first] == owner[second]) & (owner[first] > 0)
     coreless, _ = connected_regions((classes > 0) & (parts == 0), 26)
     labels = np.where(coreless > 0, coreless + count, parts).astype(np.uint32)
     nearest = _nearest(parts.shape, reference.shape)
     return Scene(
-        Contacts(pairs, faces, voxels), same, np.minimum(share[first], share[second]),
+        contacts, same, np.minimum(share[first], share[second]),
         labels[nearest], count, reference,
     )  # fmt: skip
 

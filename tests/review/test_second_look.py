@@ -1,5 +1,7 @@
 """The network's second look at windows of a scan."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from particleseg_app.review.second_look import SecondLook
 from particleseg_app.segmentation.border_core import border_core_to_particles
 from particleseg_app.segmentation.failures import check_numbers
 from particleseg_app.units import Box
+from tests.models.tiny_model import uniting_what_is_nearly_core
 
 SHAPE = (32, 48, 64)
 TILE = (32, 32, 32)
@@ -94,6 +97,41 @@ def test_particles_of_a_window_are_those_of_a_run():
         assert ((parts > 0) == (expected > 0)).all()
         both = np.unique(np.stack([parts[parts > 0], expected[parts > 0]]), axis=1)
         assert both.shape[1] == 2
+
+
+class NearlyCore(VoxelByVoxel):
+    """Sure of border, but for a wide neck between the two cores that is nearly core."""
+
+    def predict(self, tiles):
+        grey = tiles[:, :1]
+        neck, border = (grey > 1.2) & (grey < 1.5), (grey > 0.5) & (grey < 1.2)
+        shares = super().predict(tiles)
+        for where, share in ((neck, (0.02, 0.45, 0.53)), (border, (0.019, 0.001, 0.98))):
+            shares = torch.where(where, torch.tensor(share)[:, None, None, None], shares)
+        return shares
+
+
+def with_neck():
+    made, _ = look(two_cores(), (two_cores() > 0).astype(np.uint32))
+    made.scan.values[7:17, 11:21, 22:26] = 1.3
+    made.predictor = NearlyCore()
+    return made
+
+
+def test_parts_that_a_run_unites_are_no_second_part():
+    made = with_neck()
+    window = made.window(Box((0, 0, 0), SHAPE))
+    assert particle_network_evidence(window, 1, window.margin)[0]["second_part"] > 0.4
+    made = with_neck()
+    made._union_rule = uniting_what_is_nearly_core(2, math.log(3))
+    window = made.window(Box((0, 0, 0), SHAPE))
+    assert particle_network_evidence(window, 1, window.margin)[0]["second_part"] == 0
+    # A wall of plain border stays one.
+    made = with_neck()
+    made._union_rule = uniting_what_is_nearly_core(2, math.log(3))
+    made.scan.values[7:17, 11:21, 22:26] = 1.0
+    window = made.window(Box((0, 0, 0), SHAPE))
+    assert particle_network_evidence(window, 1, window.margin)[0]["second_part"] > 0.4
 
 
 def test_a_merger_shows_two_cores_and_a_second_part():

@@ -39,6 +39,7 @@ from particleseg_app.segmentation.core_unions import (
     union_rule_of,
 )
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
+from particleseg_app.segmentation.parts_in_memory import united_parts
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.labels import open_labels
 from tests.models.tiny_model import uniting_what_is_nearly_core, write_tiny_model
@@ -132,6 +133,11 @@ def test_any_blocks_unite_the_same_parts_as_the_whole_volume(
     with tempfile.TemporaryDirectory() as folder:
         found = convert(classes, (z, y, x), Path(folder), rule)
     np.testing.assert_array_equal(found, plain_particles(classes, rule))
+    # The same particles where a window is separated in memory, but for those without a core.
+    window = united_parts(classes, rule)
+    cored = window > 0
+    both = np.unique(np.stack([found[cored], window[cored]]), axis=1)
+    assert both.shape[1] == np.unique(window[cored]).size == np.unique(found[cored]).size
 
 
 def two_parts(neck: int) -> np.ndarray:
