@@ -12,6 +12,7 @@ from particleseg_app.progress import CancelToken
 
 from .benchmarks import (
     accuracy,
+    accuracy_checks,
     accuracy_methods,
     accuracy_pictures,
     accuracy_record,
@@ -104,6 +105,25 @@ def test_only_what_stands_between_the_marks_is_replaced(tmp_path, monkeypatch):
     assert document.read_text() == (
         "before\n<!-- table: start -->\nnew\n<!-- table: end -->\nafter\n"
     )
+
+
+def test_other_seeds_make_other_scans_and_their_errors_are_counted_together(monkeypatch):
+    seen = []
+
+    def figures(case, method):
+        seen.append(case)
+        ratios = {"merger_ratio": len(seen) / 100, "splitter_ratio": 0.02}
+        return "", ratios | {"reference_count": 100, "f1": 0.9, "f1_match": 0.8, "f1_instance": 0.7}
+
+    monkeypatch.setattr(accuracy_checks, "_figures", figures)
+    chosen = chosen_cases(["eight_voxels", "nuclei"])
+    lines = accuracy_checks.other_seeds_table(chosen, "light", "standard")
+    assert len(seen) == 3
+    assert len({scan_digest(case) for case in seen}) == 3
+    assert {case.grey.shape for case in seen} == {(56, 64, 64)}
+    assert lines[2] == "| eight voxels | 300 | 6 | 6 | 0.900 | 0.800 | 0.700 |"
+    assert lines[3].startswith("| **all** | 300 | 6 | 6 |")
+    assert lines[-1] == "Mean of all kinds: merger 0.0200, splitter 0.0200."
 
 
 def test_cases_are_chosen_by_parts_of_their_names():

@@ -1,17 +1,18 @@
 """How well particles are found and separated, on labelled scans that no training scan came from.
 
     python -m tests.benchmarks.accuracy [--write] [--cases NAME …] [--methods NAME …]
-    python -m tests.benchmarks.accuracy --misjudged | --sizes | --noise | --conditions
-                                        [--write] [--model NAME]
+    python -m tests.benchmarks.accuracy --other-seeds | --misjudged | --sizes | --noise |
+                                        --conditions [--write] [--model NAME]
 
 Prints one table: the default model beside other bundled models, ThreshWater tuned on the reference
 of each scan, and a slice-wise 2D U-Net (trained first where that has not been done). `--write`
 replaces table and pictures in docs/accuracy.md; with `--methods` the others keep the figures that
 accuracy_record.json has of them, as long as neither the scans nor the method have changed since,
 and the table says when each was measured. A measurement that was stopped goes on from the cache.
-`--misjudged` tells a model a diameter that is 1.5 times too large and too small; `--sizes` gives it
-particles of 8 to 150 voxels; `--noise` one scene with more and more noise and blur; `--conditions`
-one with few particles, much air, metal, cupping and others.
+`--other-seeds` measures a model on scans made as the simulated ones are, from three other seeds
+each; `--misjudged` tells a model a diameter that is 1.5 times too large and too small; `--sizes`
+gives it particles of 8 to 150 voxels; `--noise` one scene with more and more noise and blur;
+`--conditions` one with few particles, much air, metal, cupping and others.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tests.benchmarks.accuracy_checks import (
     conditions_table,
     misjudged_table,
     noise_table,
+    other_seeds_table,
     sizes_table,
 )
 from tests.benchmarks.accuracy_methods import (
@@ -265,6 +267,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", metavar="NAME",
                         help="default, threshwater, slices, otsu, or a model")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--other-seeds", action="store_true", help="three scans of each kind")
     parser.add_argument("--misjudged", action="store_true", help="diameter × 1.5 and ÷ 1.5")
     parser.add_argument("--sizes", action="store_true", help="particles of 8 to 150 voxels")
     parser.add_argument("--noise", action="store_true", help="more and more noise and blur")
@@ -280,6 +283,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     checks = {
+        "other_seeds": other_seeds_table,
         "misjudged": misjudged_table,
         "sizes": sizes_table,
         "noise": noise_table,

@@ -1,17 +1,19 @@
-"""Further checks of a model: misjudged diameter, many sizes, noise and blur, other conditions."""
+"""Further checks of a model: other seeds, misjudged diameter, many sizes, noise, conditions."""
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.accuracy_cases import MakeCase
 from tests.benchmarks.accuracy_methods import LazyPlace, Method, network_method, outcome_of
-from tests.independent_scans import LabelledScan, bodies, rendering, scene
+from tests.independent_scans import ALL, LabelledScan, bodies, rendering, scene
 
 MISJUDGED = (1.5, 1 / 1.5)
 MOST_LOST = 0.03
@@ -24,6 +26,64 @@ BLUR = (0.6, 1.0, 1.5, 2.2)  # standard deviation of the scanner's blur in voxel
 NOISE_GRAIN = 0.6  # voxels; a reconstruction filter leaves noise that is not quite white
 NOISY_DIAMETER = 20
 MATRIX, LEVELS = 0.3, (0.75, 1.0)
+SEED_STEPS = (50_000, 60_000, 70_000)  # added to the seed of a case
+
+
+def other_seeds_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
+    """The figures of a model on scans made as the cases are, from three other seeds each.
+
+    Of the simulated ones among `cases`. A row is the mean of three scans; mergers and splitters
+    are those of all particles of the three.
+    """
+    makers = {make.__name__: make for make in ALL if make.__name__ in cases}
+    asked = [(name, step, model, preset) for name in makers for step in SEED_STEPS]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
+    for (name, step, *_), figures in zip(asked, map(_with_other_seed, asked), strict=True):
+        print(f"{name} {step}: {figures}", flush=True)
+        found[name].append(figures)
+    lines = [
+        "| made as | particles | mergers | splitters | F1 | F1_match | F1_instance |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in found.items():
+        lines.append(_seeds_row(name.replace("_", " "), rows))
+    everything = [row for rows in found.values() for row in rows]
+    lines.append(_seeds_row("**all**", everything))
+    ratios = [
+        np.mean(
+            [np.mean([row[name] / row["particles"] for row in rows]) for rows in found.values()]
+        )
+        for name in ("mergers", "splitters")
+    ]
+    lines += ["", f"Mean of all kinds: merger {ratios[0]:.4f}, splitter {ratios[1]:.4f}."]
+    return lines
+
+
+def _with_other_seed(asked: tuple[str, int, str, str]) -> dict[str, float]:
+    name, step, model, preset = asked
+    make = next(make for make in ALL if make.__name__ == name)
+    with threadpool_limits(1):  # many small products: more threads only wait for one another
+        case = make(seed=inspect.signature(make).parameters["seed"].default + step)
+    figures = _figures(case, network_method(model, preset))[1]
+    particles = figures["reference_count"]
+    return {
+        "particles": particles,
+        "mergers": round(figures["merger_ratio"] * particles),
+        "splitters": round(figures["splitter_ratio"] * particles),
+        **{name: figures[name] for name in ("f1", "f1_match", "f1_instance")},
+    }
+
+
+def _sum(rows: list[dict[str, float]], name: str) -> int:
+    return int(sum(row[name] for row in rows))
+
+
+def _seeds_row(title: str, rows: list[dict[str, float]]) -> str:
+    counts = " | ".join(str(_sum(rows, name)) for name in ("particles", "mergers", "splitters"))
+    means = " | ".join(
+        f"{np.mean([row[name] for row in rows]):.3f}" for name in ("f1", "f1_match", "f1_instance")
+    )
+    return f"| {title} | {counts} | {means} |"
 
 
 def misjudged_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:

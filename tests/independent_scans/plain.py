@@ -145,18 +145,18 @@ def cylinder(shape: tuple[int, int, int], share: float) -> np.ndarray:
     return np.broadcast_to(inside, shape)
 
 
-def spaced_ore(shape=(112, 144, 144)) -> LabelledScan:
+def spaced_ore(shape=(112, 144, 144), seed: int = 90_001) -> LabelledScan:
     """Well spaced ore in epoxy, a third touching: the paper's kind of sample."""
-    random = np.random.default_rng(90_001)
+    random = np.random.default_rng(seed)
     labels = pack(random, shape, 20, 0.3, 0.18, 0.35)
     return LabelledScan(
         "spaced ore", render(random, labels, 9000, (15000, 30000), 1800, 0.8), labels, 20
     )
 
 
-def touching_ore(shape=(112, 144, 144)) -> LabelledScan:
+def touching_ore(shape=(112, 144, 144), seed: int = 90_002) -> LabelledScan:
     """More than half of the particles touch; low contrast."""
-    random = np.random.default_rng(90_002)
+    random = np.random.default_rng(seed)
     labels = pack(random, shape, 22, 0.35, 0.34, 0.9)
     return LabelledScan(
         "touching, low contrast",
@@ -166,18 +166,18 @@ def touching_ore(shape=(112, 144, 144)) -> LabelledScan:
     )
 
 
-def cylinder_scan(shape=(96, 160, 160)) -> LabelledScan:
+def cylinder_scan(shape=(96, 160, 160), seed: int = 90_003) -> LabelledScan:
     """A cylinder with air around it and a ring artefact."""
-    random = np.random.default_rng(90_003)
+    random = np.random.default_rng(seed)
     inside = cylinder(shape, 0.92)
     labels = pack(random, shape, 18, 0.3, 0.25, 0.5, cylinder(shape, 0.86))
     grey = render(random, labels, 12000, (19000, 32000), 1800, 0.8, ring=1500, outside=~inside)
     return LabelledScan("cylinder with ring", grey, labels, 18)
 
 
-def small_particles(shape=(96, 96, 96)) -> LabelledScan:
+def small_particles(shape=(96, 96, 96), seed: int = 90_004) -> LabelledScan:
     """Particles of ten voxels."""
-    random = np.random.default_rng(90_004)
+    random = np.random.default_rng(seed)
     labels = pack(random, shape, 10, 0.2, 0.2, 0.4)
     return LabelledScan(
         "ten voxels wide", render(random, labels, 9000, (16000, 28000), 1500, 0.7), labels, 10
