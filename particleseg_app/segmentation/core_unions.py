@@ -5,11 +5,15 @@ towards border, and cuts some necks as well. Here the parts that grew from the c
 in pairs: how large their contact is for the lesser of the two, and how nearly core the network
 found it. A contact between two particles is thin where it is nearly core; a neck is as wide there
 as anywhere. What is counted adds up over blocks, so that the result does not depend on them.
+
+What is a neck also depends on the material: fused grains touch seldom, and where they do, by necks;
+packed ones touch everywhere. So every contact is judged beside all others of its scan.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -63,43 +67,50 @@ class Contacts:
 
 @dataclass(frozen=True)
 class UnionRule:
-    """A quadratic logistic model that tells necks from contacts; fitted on runs of one model.
+    """A logistic model in two steps that tells necks from contacts; fitted on runs of one model.
 
-    `features` less `centre`, over `spread`, and the products of any two of them have `weights`;
-    pairs whose probability is `least_probability` and more are united. It goes with classes of
-    which only what is core by `core_factor` is core (`with_grades`).
+    The ln odds of a contact by itself: `features` less `centre`, over `spread`, and the products of
+    any two of them have `weights`. Then it is seen among all contacts of the scan: its ln odds and
+    their square have the first two of `scan_weights`, the `scan_features` (kept between `scan_low`
+    and `scan_high`) the next, these times the ln odds the last. `usual_share` of the contacts of
+    the fit were necks. Pairs whose probability is `least_probability` and more are united.
+    The rule goes with classes of which only what is core by `core_factor` is core (`with_grades`).
     """
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
     weights: tuple[float, ...]
     intercept: float
+    usual_share: float
+    scan_low: tuple[float, ...]
+    scan_high: tuple[float, ...]
+    scan_weights: tuple[float, ...]
+    scan_intercept: float
     least_probability: float
     core_factor: int
 
     def __post_init__(self) -> None:
-        numbers = (*self.centre, *self.spread, *self.weights, self.intercept)
-        sizes = (len(self.centre), len(self.spread), len(self.weights))
-        if sizes != (FEATURE_COUNT, FEATURE_COUNT, WEIGHT_COUNT):
+        rows = [getattr(self, name) for name in _ROWS]
+        sizes = tuple(len(row) for row in rows)
+        if sizes != ROW_SIZES:
             raise ValueError(f"it has {sizes} numbers")
+        numbers = (*itertools.chain(*rows), self.intercept, self.scan_intercept)
         if not all(map(math.isfinite, numbers)) or min(self.spread) <= 0:
             raise ValueError("its numbers are none to compute with")
+        if any(low > high for low, high in zip(self.scan_low, self.scan_high, strict=True)):
+            raise ValueError("its limits are out of order")
         if not 0 < self.least_probability <= 1 or not 1 <= self.core_factor <= FACTORS[0]:
             raise ValueError("its limits are out of range")
+        if not 0 < self.usual_share < 1:
+            raise ValueError("its share is out of range")
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> UnionRule:
         """Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
-        rows = ([float(number) for number in raw[name]] for name in ("centre", "spread", "weights"))
-        centre, spread, weights = map(tuple, rows)
-        return UnionRule(
-            centre,
-            spread,
-            weights,
-            float(raw["intercept"]),
-            float(raw["least_probability"]),
-            int(raw["core_factor"]),
-        )
+        rows = {name: tuple(float(number) for number in raw[name]) for name in _ROWS}
+        single = ("intercept", "usual_share", "scan_intercept", "least_probability")
+        numbers = {name: float(raw[name]) for name in single}
+        return UnionRule(**rows, **numbers, core_factor=int(raw["core_factor"]))  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, Any]:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
@@ -108,15 +119,30 @@ class UnionRule:
         """Two rules with the same one unite the same parts."""
         return hashlib.sha256(json.dumps(self.as_dict()).encode()).hexdigest()[:16]
 
-    def probabilities(self, contacts: Contacts) -> np.ndarray:
-        """That the two parts of each pair are one particle, float64 (n,)."""
+    def by_itself(self, contacts: Contacts) -> np.ndarray:
+        """Ln odds that the two parts of each pair are one particle, float64 (n,)."""
         terms = with_products((features(contacts) - self.centre) / self.spread)
-        score = terms @ np.array(self.weights) + self.intercept
+        return np.clip(terms @ np.array(self.weights) + self.intercept, -50, 50)
+
+    def probabilities(self, contacts: Contacts, parts: int | None) -> np.ndarray:
+        """That the two parts of each pair are one particle, float64 (n,).
+
+        `contacts` are those of all `parts` of a scan. Where they are only some of a scan's, as in a
+        window, `parts` is None, and each is judged by itself.
+        """
+        score = self.by_itself(contacts)
+        if parts is not None and score.size:
+            of_scan = scan_features(score, parts, self.usual_share)
+            of_scan = np.clip(of_scan, self.scan_low, self.scan_high)
+            score = scan_terms(score, of_scan) @ np.array(self.scan_weights) + self.scan_intercept
         return np.asarray(1 / (1 + np.exp(-np.clip(score, -50, 50))))
 
-    def united(self, contacts: Contacts, label_count: int) -> np.ndarray:
-        """For the labels 0…`label_count` the least label of the particle each is part of."""
-        chosen = contacts.pairs[self.probabilities(contacts) >= self.least_probability]
+    def united(self, contacts: Contacts, label_count: int, parts: int | None) -> np.ndarray:
+        """For the labels 0…`label_count` the least label of the particle each is part of.
+
+        `parts` as for `probabilities`.
+        """
+        chosen = contacts.pairs[self.probabilities(contacts, parts) >= self.least_probability]
         groups, group = joined(label_count + 1, chosen)
         least = np.full(groups, label_count + 1, np.int64)
         np.minimum.at(least, group, np.arange(label_count + 1))
@@ -125,6 +151,19 @@ class UnionRule:
 
 FEATURE_COUNT = GRADES + 2
 WEIGHT_COUNT = FEATURE_COUNT * (FEATURE_COUNT + 3) // 2
+SCAN_FEATURE_COUNT = 5
+SCAN_WEIGHT_COUNT = 2 + 2 * SCAN_FEATURE_COUNT
+_ROWS = ("centre", "spread", "weights", "scan_low", "scan_high", "scan_weights")
+ROW_SIZES = (
+    FEATURE_COUNT,
+    FEATURE_COUNT,
+    WEIGHT_COUNT,
+    SCAN_FEATURE_COUNT,
+    SCAN_FEATURE_COUNT,
+    SCAN_WEIGHT_COUNT,
+)
+# Contacts as usual that every scan is thought to have besides its own, where shares are taken.
+_USUAL_CONTACTS = 10
 RULE_NAME = "core_unions.json"
 
 
@@ -161,6 +200,31 @@ def with_products(values: np.ndarray) -> np.ndarray:
     """The columns of `values`, then the products of any two of them, squares included."""
     first, second = np.triu_indices(values.shape[1])
     return np.concatenate([values, values[:, first] * values[:, second]], axis=1)
+
+
+def scan_features(log_odds: np.ndarray, parts: int, usual_share: float) -> np.ndarray:
+    """What all contacts of a scan say of it, float64 (SCAN_FEATURE_COUNT,).
+
+    Logarithms of contacts per part and of the share of necks that `log_odds` make one expect; mean,
+    standard deviation and ninth decile of `log_odds`, of which there is at least one.
+    """
+    count = log_odds.size
+    expected = np.sum(1 / (1 + np.exp(-log_odds))) + _USUAL_CONTACTS * usual_share
+    return np.array(
+        [
+            math.log((2 * count + 1) / (parts + 1)),
+            math.log(expected / (count + _USUAL_CONTACTS)),
+            log_odds.mean(),
+            log_odds.std(),
+            np.quantile(log_odds, 0.9),
+        ]
+    )
+
+
+def scan_terms(log_odds: np.ndarray, of_scan: np.ndarray) -> np.ndarray:
+    """What `UnionRule.scan_weights` weigh, (n, SCAN_WEIGHT_COUNT)."""
+    same = np.broadcast_to(of_scan, (log_odds.size, of_scan.size))
+    return np.column_stack([log_odds, log_odds**2, same, same * log_odds[:, None]])
 
 
 def added(parts: list[tuple[np.ndarray, np.ndarray]], voxels: np.ndarray) -> Contacts:

@@ -279,7 +279,7 @@ def _united(rule: UnionRule, contacts: Contacts, kept: np.ndarray) -> np.ndarray
     """For each core (0…) the first one of its particle; those that are not `kept` stay alone."""
     among = np.concatenate([[False], kept])[contacts.pairs].all(axis=1)
     contacts = replace(contacts, pairs=contacts.pairs[among], faces=contacts.faces[among])
-    return rule.united(contacts, kept.size)[1:] - 1
+    return rule.united(contacts, kept.size, int(kept.sum()))[1:] - 1
 
 
 def _coreless_contacts(work: BlockWork, offsets: np.ndarray) -> np.ndarray:

@@ -46,8 +46,11 @@ def contacts_of(parts: np.ndarray, count: int, classes: np.ndarray) -> Contacts:
 
 
 def united_parts(classes: np.ndarray, rule: UnionRule | None) -> np.ndarray:
-    """Particles (uint32) of the cores of `classes`: parts, united where the rule says so."""
+    """Particles (uint32) of the cores of a window's `classes`: parts, united by the rule.
+
+    The rule looks at each contact by itself, for it does not know the others of the scan.
+    """
     parts, count = grown_parts(classes)
     if rule is None:
         return parts
-    return rule.united(contacts_of(parts, count, classes), count).astype(np.uint32)[parts]
+    return rule.united(contacts_of(parts, count, classes), count, None).astype(np.uint32)[parts]

@@ -1,11 +1,11 @@
 """Fits the rule by which parts of one particle are united, and says what it gains.
 
-    python -m tests.benchmarks.fit_core_unions MODEL [--scenes 240] [--core-factor 2] [--write]
+    python -m tests.benchmarks.fit_core_unions MODEL [--scenes 400] [--core-factor 2] [--write]
 
 MODEL is a model's name. Scenes of the training generator, with seeds of their own, are segmented
 with the preset standard up to the parts that grew from the cores; the truth says which parts that
-touch are of one particle. In the last third of them the stated diameter is misjudged. The table is
-cross-validated: each half of the scenes is united by the rule that was fitted on the other half.
+touch are of one particle. In some of them the stated diameter is misjudged, some are noisy. The
+table is cross-validated: each half of the scenes is united by the rule of the other half.
 With `--core-factor 1` the first row is that of a run without unions. `--write` puts the rule of all
 scenes into the model's folder. Classes are kept in the benchmark cache, so that a fit that was
 stopped goes on.
@@ -14,6 +14,7 @@ stopped goes on.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ import numpy as np
 import tifffile
 
 from particleseg_app.cores import usable_cores
-from particleseg_app.durable_files import write_json
+from particleseg_app.durable_files import write_bytes, write_json
 from particleseg_app.evaluation import count_overlaps, score
 from particleseg_app.models import choose_inference, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
@@ -34,9 +35,13 @@ from particleseg_app.segmentation.class_pieces import write_array
 from particleseg_app.segmentation.connected_regions import connected_regions
 from particleseg_app.segmentation.core_unions import (
     RULE_NAME,
+    SCAN_FEATURE_COUNT,
+    SCAN_WEIGHT_COUNT,
     Contacts,
     UnionRule,
     features,
+    scan_features,
+    scan_terms,
     with_products,
 )
 from particleseg_app.segmentation.network_input import network_input
@@ -59,12 +64,15 @@ PRESETS = (
     "spaced", "settled",
 )  # fmt: skip
 DIAMETERS = (9, 12, 16, 22, 30)  # voxels of the scan
-# From this scene on the stated diameter is so many times the true one. One that is stated too small
+# In these scenes the stated diameter is so many times the true one. One that is stated too small
 # harms less, and such a run takes ten times as long.
-FIRST_MISJUDGED, MISJUDGED = 160, 1.5
+MISJUDGED_SCENES, MISJUDGED = range(160, 240), 1.5
+NOISY_SCENES = range(240, 288)
 # A part of several particles is neither one's nor the other's.
 LEAST_PURE = 0.6
-RIDGE = 0.1  # inverse strength, of standardised terms
+RIDGE, SCAN_RIDGE = 0.1, 1.0  # inverse strength, of standardised terms
+# What is said of a scan is kept between these quantiles of the scenes.
+SCAN_LIMITS = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Scene:
         """Mergers, splitters, reference particles; F1_match and F1_instance."""
         labels = self.parts
         if rule is not None:
-            united = rule.united(self.contacts, self.count)
+            united = rule.united(self.contacts, self.count, self.count)
             rest = np.arange(self.count + 1, int(labels.max()) + 1)
             labels = np.concatenate([united, rest])[labels].astype(np.uint32)
         result = score(count_overlaps(self.reference, without_small(labels)))
@@ -103,7 +111,7 @@ def classes_of_scene(name: str, number: int, core_factor: int) -> np.ndarray:
     if path.exists():
         return np.asarray(np.load(path, allow_pickle=False))
     grey, _, diameter = scene(number)
-    diameter *= MISJUDGED if number >= FIRST_MISJUDGED else 1.0
+    diameter *= MISJUDGED if number in MISJUDGED_SCENES else 1.0
     settings = RunSettings(VOXEL_SIZE_UM, diameter * VOXEL_SIZE_UM, model=name)
     progress, cancel = Progress(), CancelToken()
     with TemporaryDirectory() as folder:
@@ -131,15 +139,29 @@ def scene(number: int) -> tuple[np.ndarray, np.ndarray, float]:
     rng = np.random.default_rng([77, number])
     diameter = float(rng.choice(DIAMETERS) * rng.uniform(0.9, 1.1))
     edge = int(np.clip(5.5 * diameter, 64, 128)) // 8 * 8
-    preset = PRESETS[number % len(PRESETS)]
+    preset = "noisy" if number in NOISY_SCENES else PRESETS[number % len(PRESETS)]
     made = simulate_scan(preset, FIRST_SEED + number, (edge,) * 3, diameter)
     return made.grey, made.labels, diameter
+
+
+def reference_of(number: int) -> np.ndarray:
+    """Labels of a scene, kept in the cache."""
+    path = cache_folder() / "unions" / f"reference_{number}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as data:
+            return np.asarray(data["labels"])
+    labels = scene(number)[1]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, labels=labels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, packed.getvalue())
+    return labels
 
 
 def looked_at(arguments: tuple[str, int, int]) -> Scene | None:
     """One scene, segmented and compared; None where it has hardly a particle."""
     name, number, core_factor = arguments
-    _, reference, _ = scene(number)
+    reference = reference_of(number)
     if reference.max() < 3:
         return None
     classes = classes_of_scene(name, number, core_factor)
@@ -179,26 +201,55 @@ def _owners(parts: np.ndarray, reference: np.ndarray, count: int) -> tuple[np.nd
 
 
 def fitted(scenes: list[Scene], core_factor: int, least_probability: float) -> UnionRule:
-    """The rule that tells the pairs of `scenes` apart."""
+    """The rule that tells the pairs of `scenes` apart: each by itself, then among its scan's."""
+    scenes = [scene for scene in scenes if scene.same.size]
+    known = [scene.pure >= LEAST_PURE for scene in scenes]
+    same = np.concatenate([s.same[k] for s, k in zip(scenes, known, strict=True)])
+    values = np.concatenate([features(s.contacts)[k] for s, k in zip(scenes, known, strict=True)])
+    centre, spread = (_numbers(row) for row in (values.mean(axis=0), values.std(axis=0)))
+    weights, intercept = _logistic(with_products((values - centre) / spread), same, RIDGE)
+    usual_share = round(float(same.mean()), 6)
+    unbounded = (1e9,) * SCAN_FEATURE_COUNT
+    rule = UnionRule(
+        centre, spread, weights, intercept, usual_share, tuple(-n for n in unbounded), unbounded,
+        (0.0,) * SCAN_WEIGHT_COUNT, 0.0, least_probability, core_factor,
+    )  # fmt: skip
+    log_odds = [rule.by_itself(scene.contacts) for scene in scenes]
+    of_scans = np.array(
+        [
+            scan_features(odds, s.count, usual_share)
+            for odds, s in zip(log_odds, scenes, strict=True)
+        ]
+    )
+    low, high = (_numbers(row) for row in np.quantile(of_scans, SCAN_LIMITS, axis=0))
+    terms = [
+        scan_terms(odds, np.clip(of_scan, low, high))[k]
+        for odds, of_scan, k in zip(log_odds, of_scans, known, strict=True)
+    ]
+    scan_weights, scan_intercept = _logistic(np.concatenate(terms), same, SCAN_RIDGE)
+    return replace(
+        rule, scan_low=low, scan_high=high, scan_weights=scan_weights, scan_intercept=scan_intercept
+    )
+
+
+def _logistic(terms: np.ndarray, same: np.ndarray, ridge: float) -> tuple[tuple[float, ...], float]:
+    """Weights of terms (n, m) and intercept, by a penalty on the weights of standardised terms."""
     from sklearn.linear_model import LogisticRegression
 
-    known = [s.pure >= LEAST_PURE for s in scenes]
-    values = np.concatenate([features(s.contacts)[k] for s, k in zip(scenes, known, strict=True)])
-    same = np.concatenate([s.same[k] for s, k in zip(scenes, known, strict=True)])
-    centre, spread = values.mean(axis=0), values.std(axis=0)
-    terms = with_products((values - centre) / spread)
     middle, wide = terms.mean(axis=0), terms.std(axis=0)
-    model = LogisticRegression(C=RIDGE, max_iter=10_000).fit((terms - middle) / wide, same)
+    model = LogisticRegression(C=ridge, max_iter=10_000).fit((terms - middle) / wide, same)
     weights = model.coef_[0] / wide
-    numbers = (tuple(round(float(v), 6) for v in row) for row in (centre, spread, weights))
-    intercept = round(float(model.intercept_[0] - weights @ middle), 6)
-    return UnionRule(*numbers, intercept, least_probability, core_factor)
+    return _numbers(weights), round(float(model.intercept_[0] - weights @ middle), 6)
+
+
+def _numbers(row: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in row)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--scenes", type=int, default=240)
+    parser.add_argument("--scenes", type=int, default=400)
     parser.add_argument("--core-factor", type=int, default=2)
     parser.add_argument("--least-probability", type=float, default=0.4)
     parser.add_argument("--write", action="store_true", help="put the rule into the model's folder")

@@ -7,7 +7,13 @@ import torch
 
 from particleseg_app.models.model_card import read_card
 from particleseg_app.models.model_folder import ModelEntry, build_network, open_model
-from particleseg_app.segmentation.core_unions import FEATURE_COUNT, WEIGHT_COUNT, UnionRule
+from particleseg_app.segmentation.core_unions import (
+    FEATURE_COUNT,
+    SCAN_FEATURE_COUNT,
+    SCAN_WEIGHT_COUNT,
+    WEIGHT_COUNT,
+    UnionRule,
+)
 
 
 def plans(features=(4, 8)):
@@ -93,8 +99,23 @@ def write_overflowing_model(folder: Path) -> ModelEntry:
 
 
 def uniting_what_is_nearly_core(core_factor: int = 1, intercept: float = 0.0) -> UnionRule:
-    """A rule that joins parts whose contact of grade 2 and above is large for the lesser one."""
+    """A rule that joins parts whose contact of grade 2 and above is large for the lesser one.
+
+    Whatever the other contacts of the scan are like.
+    """
     weights = [0.0] * WEIGHT_COUNT
     weights[2] = 1.0
     zeros, ones = (0.0,) * FEATURE_COUNT, (1.0,) * FEATURE_COUNT
-    return UnionRule(zeros, ones, tuple(weights), intercept, 0.5, core_factor)
+    return UnionRule(
+        zeros,
+        ones,
+        tuple(weights),
+        intercept,
+        usual_share=0.1,
+        scan_low=(-9.0,) * SCAN_FEATURE_COUNT,
+        scan_high=(9.0,) * SCAN_FEATURE_COUNT,
+        scan_weights=(1.0,) + (0.0,) * (SCAN_WEIGHT_COUNT - 1),
+        scan_intercept=0.0,
+        least_probability=0.5,
+        core_factor=core_factor,
+    )

@@ -32,10 +32,14 @@ from particleseg_app.segmentation.core_unions import (
     FEATURE_COUNT,
     GRADES,
     RULE_NAME,
+    SCAN_FEATURE_COUNT,
+    SCAN_WEIGHT_COUNT,
     WEIGHT_COUNT,
     Contacts,
     UnionRule,
     features,
+    scan_features,
+    scan_terms,
     union_rule_of,
 )
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
@@ -79,7 +83,8 @@ def plain_particles(classes: np.ndarray, rule: UnionRule) -> np.ndarray:
     cores = np.where(np.isin(cores, small_cores(cores)), 0, cores)
     cores = numbers_by_first_voxel(cores)[cores]
     grown = grow_by_layers(cores, classes > 0)
-    particle = rule.united(plain_contacts(grown, classes), int(cores.max(initial=0)))
+    parts = int(cores.max(initial=0))
+    particle = rule.united(plain_contacts(grown, classes), parts, parts)
     seeds = particle[cores]
     coreless = numbered_by_first_voxel((classes > 0) & (grown == 0), connectivity=26)
     most = int(cores.max(initial=0))
@@ -127,17 +132,19 @@ def test_any_blocks_unite_the_same_parts_as_the_whole_volume(
 ) -> None:
     classes = graded(blob_classes(shape, seed, sigma, fill, core), seed)
     z, y, x = (-(-n // count) for n, count in zip(shape, parts, strict=True))
-    weights = np.random.default_rng(seed).normal(0, 0.3, WEIGHT_COUNT)
-    weights[2] = 1.0
-    rule = replace(uniting_what_is_nearly_core(1, intercept), weights=tuple(weights.tolist()))
+    random = np.random.default_rng(seed)
+    weights, of_scan = random.normal(0, 0.3, WEIGHT_COUNT), random.normal(0, 0.3, SCAN_WEIGHT_COUNT)
+    weights[2] = of_scan[0] = 1.0
+    alone = replace(uniting_what_is_nearly_core(1, intercept), weights=tuple(weights.tolist()))
+    rule = replace(alone, scan_weights=tuple(of_scan.tolist()))
     with tempfile.TemporaryDirectory() as folder:
         found = convert(classes, (z, y, x), Path(folder), rule)
     np.testing.assert_array_equal(found, plain_particles(classes, rule))
-    # The same particles where a window is separated in memory, but for those without a core.
-    window = united_parts(classes, rule)
+    # In a window in memory the same, but for particles without a core, and each contact by itself.
+    window, whole = united_parts(classes, rule), plain_particles(classes, alone)
     cored = window > 0
-    both = np.unique(np.stack([found[cored], window[cored]]), axis=1)
-    assert both.shape[1] == np.unique(window[cored]).size == np.unique(found[cored]).size
+    both = np.unique(np.stack([whole[cored], window[cored]]), axis=1)
+    assert both.shape[1] == np.unique(window[cored]).size == np.unique(whole[cored]).size
 
 
 def two_parts(neck: int) -> np.ndarray:
@@ -174,9 +181,35 @@ def test_parts_of_parts_are_one_particle_with_the_least_label() -> None:
     pairs = np.array([[2, 5], [3, 4], [5, 6]])
     contacts = Contacts(pairs, np.full((3, GRADES), 50), np.full(8, 100))
     rule = uniting_what_is_nearly_core()
-    assert rule.united(contacts, 7).tolist() == [0, 1, 2, 3, 3, 2, 2, 7]
+    assert rule.united(contacts, 7, 7).tolist() == [0, 1, 2, 3, 3, 2, 2, 7]
     apart = Contacts(pairs, np.zeros((3, GRADES), int), np.full(8, 100))
-    assert rule.united(apart, 7).tolist() == list(range(8))
+    assert rule.united(apart, 7, 7).tolist() == list(range(8))
+
+
+def test_a_contact_is_judged_beside_the_others_of_its_scan() -> None:
+    """The same doubtful contact: among many like it, and among walls of plain border."""
+    doubtful, wall = [40, 10, 8, 8, 6, 4], [140, 0, 0, 0, 0, 0]
+    of_scan = [1.0] + [0.0] * (SCAN_WEIGHT_COUNT - 1)
+    of_scan[2 + 2] = 1.0  # the mean of the ln odds
+    rule = replace(uniting_what_is_nearly_core(), scan_weights=tuple(of_scan))
+    pairs = np.array([[i, i + 1] for i in range(1, 21)])
+
+    def probability(others: list[int], parts: int | None) -> float:
+        contacts = Contacts(pairs, np.array([doubtful, *[others] * 19]), np.full(22, 1000))
+        return float(rule.probabilities(contacts, parts)[0])
+
+    assert probability(wall, 21) < probability(doubtful, 21)
+    assert probability(wall, None) == probability(doubtful, None)
+
+
+def test_what_the_contacts_say_of_a_scan() -> None:
+    odds = np.array([-2.0, 0.0, 2.0, 0.0])
+    found = scan_features(odds, 5, 0.25)
+    expected = [math.log(9 / 6), math.log((2 + 2.5) / 14), 0.0, math.sqrt(2), 1.4]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    terms = scan_terms(odds, found)
+    assert terms.shape == (4, SCAN_WEIGHT_COUNT)
+    np.testing.assert_allclose(terms[0], [-2, 4, *found, *(-2 * found)])
 
 
 def test_a_block_may_have_more_pairs_than_there_is_room_for_at_first() -> None:
@@ -221,8 +254,9 @@ def test_the_bundled_models_say_when_parts_are_united(tmp_path: Path) -> None:
         film = Contacts(
             np.array([[1, 2]]), np.array([[140, 0, 0, 0, 0, 0]]), np.array([0, 1000, 1000])
         )
-        assert rule.probabilities(neck)[0] > rule.least_probability
-        assert rule.probabilities(film)[0] < rule.least_probability
+        for parts in (None, 2):
+            assert rule.probabilities(neck, parts)[0] > rule.least_probability
+            assert rule.probabilities(film, parts)[0] < rule.least_probability
     assert union_rule_of(write_tiny_model(tmp_path / "model")) is None
 
 
@@ -240,6 +274,9 @@ def test_the_bundled_models_say_when_parts_are_united(tmp_path: Path) -> None:
         {"core_factor": 0},
         {"core_factor": 1e300},
         {"core_factor": float("inf")},
+        {"usual_share": 1.0},
+        {"scan_low": [2.0] * SCAN_FEATURE_COUNT, "scan_high": [1.0] * SCAN_FEATURE_COUNT},
+        {"scan_weights": [float("inf")] * SCAN_WEIGHT_COUNT},
     ],
 )
 def test_a_rule_that_is_none_is_refused_in_words(wrong: Any, tmp_path: Path) -> None:
