@@ -68,7 +68,8 @@ class SecondLook:
     ) -> None:
         """`on_processor` makes the predictor that takes over where a graphics card fails.
 
-        With a `union_rule` parts of one particle are united, as runs of the model do.
+        With a `union_rule` parts of one particle are united as in runs of the model, but each
+        contact is judged by itself: a window does not know the others of the scan.
         """
         self.scan, self.labels = scan, labels
         self.working_shape, self.tile = working_shape, tile

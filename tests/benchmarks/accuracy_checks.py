@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,12 @@ def other_seeds_table(cases: dict[str, MakeCase], model: str, preset: str) -> li
     Of the simulated ones among `cases`. A row is the mean of three scans; mergers and splitters
     are those of all particles of the three.
     """
-    makers = {make.__name__: make for make in ALL if make.__name__ in cases}
-    asked = [(name, step, model, preset) for name in makers for step in SEED_STEPS]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
-    for (name, step, *_), figures in zip(asked, map(_with_other_seed, asked), strict=True):
-        print(f"{name} {step}: {figures}", flush=True)
-        found[name].append(figures)
+    found: dict[str, list[dict[str, float]]] = {}
+    for make in ALL:
+        for step in SEED_STEPS if make.__name__ in cases else ():
+            figures = _with_other_seed(make, step, network_method(model, preset))
+            print(f"{make.__name__} {step}: {figures}", flush=True)
+            found.setdefault(make.__name__, []).append(figures)
     lines = [
         "| made as | particles | mergers | splitters | F1 | F1_match | F1_instance |",
         "|---|---|---|---|---|---|---|",
@@ -49,22 +49,21 @@ def other_seeds_table(cases: dict[str, MakeCase], model: str, preset: str) -> li
         lines.append(_seeds_row(name.replace("_", " "), rows))
     everything = [row for rows in found.values() for row in rows]
     lines.append(_seeds_row("**all**", everything))
-    ratios = [
-        np.mean(
-            [np.mean([row[name] / row["particles"] for row in rows]) for rows in found.values()]
-        )
+    # Of every kind there are as many scans.
+    merger, splitter = (
+        np.mean([row[name] / row["particles"] for row in everything])
         for name in ("mergers", "splitters")
-    ]
-    lines += ["", f"Mean of all kinds: merger {ratios[0]:.4f}, splitter {ratios[1]:.4f}."]
+    )
+    lines += ["", f"Mean of all kinds: merger {merger:.4f}, splitter {splitter:.4f}."]
     return lines
 
 
-def _with_other_seed(asked: tuple[str, int, str, str]) -> dict[str, float]:
-    name, step, model, preset = asked
-    make = next(make for make in ALL if make.__name__ == name)
+def _with_other_seed(
+    make: Callable[..., LabelledScan], step: int, method: Method
+) -> dict[str, float]:
     with threadpool_limits(1):  # many small products: more threads only wait for one another
         case = make(seed=inspect.signature(make).parameters["seed"].default + step)
-    figures = _figures(case, network_method(model, preset))[1]
+    figures = _figures(case, method)[1]
     particles = figures["reference_count"]
     return {
         "particles": particles,
