@@ -37,7 +37,8 @@ def make_review_queue(
     """
     from particleseg_app.review.queue import find_cases
     from particleseg_app.segmentation import RunSettings
-    from particleseg_app.segmentation.run_folder import read_origin
+    from particleseg_app.segmentation.core_unions import figures_of_scan
+    from particleseg_app.segmentation.run_folder import SUMMARY, read_origin, read_run_json
 
     run, scan_entry = run_and_scan(project, run_id)
     with (
@@ -46,8 +47,17 @@ def make_review_queue(
     ):
         settings = RunSettings.from_dict(run.settings)
         table = review.table(scan, progress, cancel)
-        origin = read_origin(project.run_folder(run_id))
-        cases = find_cases(scan, review.labels, table, settings, progress, cancel, origin=origin)
+        folder = project.run_folder(run_id)
+        cases = find_cases(
+            scan,
+            review.labels,
+            table,
+            settings,
+            progress,
+            cancel,
+            origin=read_origin(folder),
+            of_scan=figures_of_scan(read_run_json(folder / SUMMARY)),
+        )
     if not project.read_only:
         try:
             write_cases(project.review_paths(run_id).cases, cases)

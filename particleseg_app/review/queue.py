@@ -44,7 +44,7 @@ from particleseg_app.review.scoring import Scores, load_scores
 from particleseg_app.review.second_look import SHIFT, SecondLook, Window
 from particleseg_app.review.windows import LONGEST_EDGE, WIDER_EDGES, plan_windows
 from particleseg_app.review.wording import in_words
-from particleseg_app.segmentation.core_unions import union_rule_of
+from particleseg_app.segmentation.core_unions import each_contact_alone, union_rule_of
 from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import TilePredictor
@@ -76,6 +76,7 @@ def find_cases(
     make_predictor: MakePredictor | None = None,
     scores: Scores | None = None,
     origin: dict[str, Any] | None = None,
+    of_scan: np.ndarray | None = None,
 ) -> list[ReviewCase]:
     """All cases of a run, the most expected errors first.
 
@@ -84,8 +85,8 @@ def find_cases(
     ThreshWater's, shape and grey values decide alone, and a note says so; another note says when
     the probabilities were measured with another model. Memory is bounded: one particle or one
     window at a time for each core. `origin` is what the run started from (`read_origin`): the model
-    is shown the scan as it was then; where it is None, the noise is measured again. Raises
-    `Cancelled`, and `RunError` where `origin` is damaged.
+    is shown the scan as it was then; where it is None, the noise is measured again. `of_scan` are
+    the run's `figures_of_scan`. Raises `Cancelled`, and `RunError` where `origin` is damaged.
     """
     scores = scores or load_scores()
     smallest = settings.min_relative_volume
@@ -102,6 +103,7 @@ def find_cases(
             cancel,
             make_predictor=make_predictor,
             origin=origin,
+            of_scan=of_scan,
         )
     return make_cases(found, settings.method, scan.shape, scores)
 
@@ -130,10 +132,11 @@ def second_look(
     *,
     make_predictor: MakePredictor | None = None,
     origin: dict[str, Any] | None = None,
+    of_scan: np.ndarray | None = None,
 ) -> None:
     """Add the network's evidence to candidates, the most doubtful first in the list.
 
-    `origin` as for `find_cases`.
+    `origin` and `of_scan` as for `find_cases`.
     """
     if not doubtful:
         return
@@ -161,6 +164,8 @@ def second_look(
     )
     shape = working_shape(scan.shape, factor)
     shown = network_input(scan, card, settings, progress, cancel, origin)
+    if union_rule is not None and shown.denoising is not None:
+        union_rule = each_contact_alone(union_rule)
     tile = tile_shape_for(shape, card.patch_shape)
     look = SecondLook(
         shown.volume,
@@ -171,6 +176,7 @@ def second_look(
         predictor,
         on_processor,
         union_rule,
+        of_scan,
     )
     boxes = [look.to_working(candidate.box) for candidate in doubtful]
     # Scattered items are cheapest one tile at a time, crowded ones in windows of several.

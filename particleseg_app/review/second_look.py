@@ -65,17 +65,18 @@ class SecondLook:
         predictor: TilePredictor,
         on_processor: Callable[[], TilePredictor] | None = None,
         union_rule: UnionRule | None = None,
+        of_scan: np.ndarray | None = None,
     ) -> None:
         """`on_processor` makes the predictor that takes over where a graphics card fails.
 
-        With a `union_rule` parts of one particle are united as in runs of the model, but each
-        contact is judged by itself: a window does not know the others of the scan.
+        With a `union_rule` parts of one particle are united as in runs of the model; a window does
+        not know all contacts of the scan, so `of_scan` are its figures of them (`scan_figures`).
         """
         self.scan, self.labels = scan, labels
         self.working_shape, self.tile = working_shape, tile
         self.scaling, self.predictor = scaling, predictor
         self._on_processor = on_processor
-        self._union_rule = union_rule
+        self._union_rule, self._of_scan = union_rule, of_scan
 
     def to_working(self, box: Box) -> Box:
         """The box at working scale that holds a box of the scan."""
@@ -137,7 +138,7 @@ class SecondLook:
             factor = self._union_rule.core_factor
             graded = with_grades(torch.from_numpy(classes), torch.from_numpy(shares), factor)
             classes = graded.numpy()
-        return united_parts(classes, self._union_rule).astype(np.int32)
+        return united_parts(classes, self._union_rule, self._of_scan).astype(np.int32)
 
     def _predict(self, box: Box, shifted: bool) -> np.ndarray:
         """Class probabilities (3, z, y, x) of `box`: mirrored tiles, or tiles `SHIFT` further."""

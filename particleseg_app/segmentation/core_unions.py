@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,25 +124,36 @@ class UnionRule:
         terms = with_products((features(contacts) - self.centre) / self.spread)
         return np.clip(terms @ np.array(self.weights) + self.intercept, -50, 50)
 
-    def probabilities(self, contacts: Contacts, parts: int | None) -> np.ndarray:
+    def scan_figures(self, contacts: Contacts, parts: int) -> np.ndarray | None:
+        """What the `contacts` of all `parts` of a scan say of it, float64 (SCAN_FEATURE_COUNT,).
+
+        None where there are no contacts.
+        """
+        if not len(contacts.pairs):
+            return None
+        figures = scan_features(self.by_itself(contacts), parts, self.usual_share)
+        return np.clip(figures, self.scan_low, self.scan_high)
+
+    def probabilities(self, contacts: Contacts, of_scan: np.ndarray | None) -> np.ndarray:
         """That the two parts of each pair are one particle, float64 (n,).
 
-        `contacts` are those of all `parts` of a scan. Where they are only some of a scan's, as in a
-        window, `parts` is None, and each is judged by itself.
+        `of_scan` are the `scan_figures` of the whole scan, of which these contacts may be a few.
+        Where they are not known each is judged by itself.
         """
         score = self.by_itself(contacts)
-        if parts is not None and score.size:
-            of_scan = scan_features(score, parts, self.usual_share)
+        if of_scan is not None:
             of_scan = np.clip(of_scan, self.scan_low, self.scan_high)
             score = scan_terms(score, of_scan) @ np.array(self.scan_weights) + self.scan_intercept
         return np.asarray(1 / (1 + np.exp(-np.clip(score, -50, 50))))
 
-    def united(self, contacts: Contacts, label_count: int, parts: int | None) -> np.ndarray:
+    def united(
+        self, contacts: Contacts, label_count: int, of_scan: np.ndarray | None
+    ) -> np.ndarray:
         """For the labels 0…`label_count` the least label of the particle each is part of.
 
-        `parts` as for `probabilities`.
+        `of_scan` as for `probabilities`.
         """
-        chosen = contacts.pairs[self.probabilities(contacts, parts) >= self.least_probability]
+        chosen = contacts.pairs[self.probabilities(contacts, of_scan) >= self.least_probability]
         groups, group = joined(label_count + 1, chosen)
         least = np.full(groups, label_count + 1, np.int64)
         np.minimum.at(least, group, np.arange(label_count + 1))
@@ -178,6 +189,26 @@ def union_rule_of(entry: ModelEntry) -> UnionRule | None:
         raise ModelError(
             f"{path} does not say when parts are united ({error}).", "Copy the model anew."
         ) from error
+
+
+def each_contact_alone(rule: UnionRule) -> UnionRule:
+    """The same rule, but blind to the other contacts of a scan: for those that are denoised.
+
+    Under strong noise most contacts are doubtful, as those of fused grains are, and a rule that
+    sees them would join many particles (docs/noise.md).
+    """
+    odds_alone = (1.0,) + (0.0,) * (len(rule.scan_weights) - 1)
+    return replace(rule, scan_weights=odds_alone, scan_intercept=0.0)
+
+
+def figures_of_scan(summary: dict[str, Any]) -> np.ndarray | None:
+    """The rule's `scan_figures` that a run left in its summary; None where there are none."""
+    figures = summary.get("contacts_of_scan")
+    if not isinstance(figures, list) or len(figures) != SCAN_FEATURE_COUNT:
+        return None
+    if not all(isinstance(figure, float) and math.isfinite(figure) for figure in figures):
+        return None
+    return np.array(figures)
 
 
 def features(contacts: Contacts) -> np.ndarray:

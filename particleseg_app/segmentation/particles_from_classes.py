@@ -46,7 +46,7 @@ from particleseg_app.volumes.labels import LabelWriter
 BLOCK_SHAPE: Shape = (128, 128, 128)
 
 # Raised when finished pieces of an older version lead to another result or cannot be read.
-_PIECES_VERSION = 6
+_PIECES_VERSION = 7
 
 
 def particles_from_classes(
@@ -67,6 +67,7 @@ def particles_from_classes(
     tube: TubeWall | None = None,
     union_rule: UnionRule | None = None,
     left_out: Callable[[LeftOut], None] = lambda left_out: None,
+    of_scan: Callable[[np.ndarray], None] = lambda figures: None,
 ) -> int:
     """Separate the particles of `classes` and write them at the scan's grid; return their number.
 
@@ -77,7 +78,8 @@ def particles_from_classes(
     With `leave_out_running_through` whatever lies in the first and in the last slice is dropped
     before, with a `tube` whatever lies outside its inner wall by more than half; `left_out` is told
     how many these were, before the labels are written; again when the call is repeated. With a
-    `union_rule` parts of one particle that the classes leave apart are united (`core_unions`).
+    `union_rule` parts of one particle that the classes leave apart are united (`core_unions`), and
+    `of_scan` is told its `scan_figures`, at the same time as `left_out`, if there are contacts.
 
     Finished pieces are kept in `work_folder`, which is this function's own: after a cancel, an
     error or a kill the same call goes on where it stopped and ends with the same labels. Other
@@ -135,6 +137,8 @@ def particles_from_classes(
         work.write("numbers", 0, numbers)
     numbers = work.read("numbers", 0)
     left_out(LeftOut(*(int(count) for count in numbers["containers"])))
+    if numbers["of_scan"].size:
+        of_scan(numbers["of_scan"])
     count = int(max(numbers["cored"].max(initial=0), numbers["coreless"].max(initial=0)))
     _write_labels(work, scan_grid, numbers, count, writer_path)
     # Without its plan, what is left of the pieces by a kill is no longer taken for finished work.
@@ -208,7 +212,7 @@ def _number_particles(
 ) -> dict[str, np.ndarray]:
     """Final numbers (uint32, 0 for dropped): `cored[label of the grown core]`, and
     `coreless[offset[block] + local number - 1]`; how many `containers` were left out, as
-    `LeftOut` has them.
+    `LeftOut` has them; the rule's figures `of_scan`, none where nothing could be united.
     """
     from particleseg_app.segmentation.region_growth import NO_LABEL
 
@@ -251,9 +255,9 @@ def _number_particles(
     )
     # Before the mean volume is taken, of which they would be most.
     kept &= ~(outside | through)
-    particle = np.arange(core_keys.size)
+    particle, of_scan = np.arange(core_keys.size), None
     if union_rule is not None and contacts is not None:
-        particle = _united(union_rule, contacts, kept[: core_keys.size])
+        particle, of_scan = _united(union_rule, contacts, kept[: core_keys.size])
         # The first core of a particle has the smallest key, because cores are numbered by theirs.
         others = np.flatnonzero(particle != np.arange(core_keys.size))
         np.add.at(all_volumes, particle[others], all_volumes[others])
@@ -272,14 +276,21 @@ def _number_particles(
         "coreless": final[core_keys.size :][group],
         "offsets": offsets,
         "containers": np.array([(parts & large_enough).sum() for parts in (outside, through)]),
+        "of_scan": np.zeros(0) if of_scan is None else of_scan,
     }
 
 
-def _united(rule: UnionRule, contacts: Contacts, kept: np.ndarray) -> np.ndarray:
-    """For each core (0…) the first one of its particle; those that are not `kept` stay alone."""
+def _united(
+    rule: UnionRule, contacts: Contacts, kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """For each core (0…) the first one of its particle; those that are not `kept` stay alone.
+
+    And the rule's figures of the scan.
+    """
     among = np.concatenate([[False], kept])[contacts.pairs].all(axis=1)
     contacts = replace(contacts, pairs=contacts.pairs[among], faces=contacts.faces[among])
-    return rule.united(contacts, kept.size, int(kept.sum()))[1:] - 1
+    of_scan = rule.scan_figures(contacts, int(kept.sum()))
+    return rule.united(contacts, kept.size, of_scan)[1:] - 1, of_scan
 
 
 def _coreless_contacts(work: BlockWork, offsets: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The last stage of a run: from classes to labels, without what is part of the container.
 
 What the stage finds out on its way is kept beside the pieces: the tube in the scan, so that a run
-that goes on uses the same one, and how much was left out, in case the run is killed before its
-summary.
+that goes on uses the same one, and how much was left out and what the contacts of the scan are
+like, in case the run is killed before its summary.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ from particleseg_app.volumes import Scan, open_labels
 
 _TUBE = "tube.json"
 _LEFT_OUT = "left_out.json"
+_OF_SCAN = "contacts_of_scan.json"
 
 
 @dataclass(frozen=True)
 class FoundParticles:
-    """How many particles the labels hold, the tube around them if any, and what was left out."""
+    """How many particles the labels hold, the tube around them if any, what was left out, and the
+    union rule's figures of the scan, if it had contacts to judge.
+    """
 
     count: int
     tube: TubeWall | None
     left_out: LeftOut
+    of_scan: list[float] | None
 
 
 def particles_of_run(
@@ -56,6 +60,7 @@ def particles_of_run(
     remove_part_files(run_folder)
     diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
     told = run_folder / PIECES / _LEFT_OUT
+    of_scan_told = run_folder / PIECES / _OF_SCAN
     tube = None
     if settings.leave_out_containers:
         tube = _tube_of_run(run_folder, scan, diameter, progress, cancel)
@@ -82,6 +87,7 @@ def particles_of_run(
             tube=tube,
             union_rule=union_rule,
             left_out=lambda left_out: write_json(told, asdict(left_out)),
+            of_scan=lambda figures: write_json(of_scan_told, {"figures": figures.tolist()}),
         )
         shutil.rmtree(run_folder / WORK, ignore_errors=True)
     left_out = LeftOut()
@@ -90,7 +96,8 @@ def particles_of_run(
         left_out = LeftOut(int(raw.get("outside_tube", 0)), int(raw.get("running_through", 0)))
     for note in left_out_notes(left_out, tube, scan.shape[0], settings.voxel_size_um):
         progress.note(note)
-    return FoundParticles(count, tube, left_out)
+    of_scan = read_run_json(of_scan_told).get("figures") if of_scan_told.exists() else None
+    return FoundParticles(count, tube, left_out, of_scan)
 
 
 def _tube_of_run(

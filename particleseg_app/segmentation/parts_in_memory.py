@@ -45,12 +45,15 @@ def contacts_of(parts: np.ndarray, count: int, classes: np.ndarray) -> Contacts:
     return Contacts(pairs, faces, voxels)
 
 
-def united_parts(classes: np.ndarray, rule: UnionRule | None) -> np.ndarray:
+def united_parts(
+    classes: np.ndarray, rule: UnionRule | None, of_scan: np.ndarray | None
+) -> np.ndarray:
     """Particles (uint32) of the cores of a window's `classes`: parts, united by the rule.
 
-    The rule looks at each contact by itself, for it does not know the others of the scan.
+    `of_scan` are the `scan_figures` of the scan that the window is of; where they are not known
+    each contact is judged by itself.
     """
     parts, count = grown_parts(classes)
     if rule is None:
         return parts
-    return rule.united(contacts_of(parts, count, classes), count, None).astype(np.uint32)[parts]
+    return rule.united(contacts_of(parts, count, classes), count, of_scan).astype(np.uint32)[parts]

@@ -17,7 +17,7 @@ from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memor
 from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.chunk_sums import ChunkSums
-from particleseg_app.segmentation.core_unions import UnionRule, union_rule_of
+from particleseg_app.segmentation.core_unions import each_contact_alone, union_rule_of
 from particleseg_app.segmentation.denoised_scan import denoising_note
 from particleseg_app.segmentation.even_slices import evening_note
 from particleseg_app.segmentation.failures import in_words
@@ -120,16 +120,6 @@ def finished_result(run_folder: Path) -> RunResult:
     """The result of a finished run."""
     summary = read_run_json(run_folder / SUMMARY)
     return RunResult(run_folder / LABELS, int(summary["particle_count"]), summary)
-
-
-def each_contact_alone(rule: UnionRule) -> UnionRule:
-    """The same rule, but blind to the other contacts of a scan.
-
-    Under strong noise most contacts are doubtful, as those of fused grains are, and a rule that
-    sees them would join many particles (docs/noise.md).
-    """
-    odds_alone = (1.0,) + (0.0,) * (len(rule.scan_weights) - 1)
-    return replace(rule, scan_weights=odds_alone, scan_intercept=0.0)
 
 
 def _segment(
@@ -278,6 +268,7 @@ def _segment(
         "particle_count": found.count,
         "containers_left_out": found.left_out.count,
         "tube": None if found.tube is None else found.tube.as_dict(),
+        "contacts_of_scan": found.of_scan,
         "diameter_voxels": diameter_in_voxels(
             settings.particle_diameter_um, settings.voxel_size_um
         ),

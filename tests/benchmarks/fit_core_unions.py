@@ -90,7 +90,8 @@ class Scene:
         """Mergers, splitters, reference particles; F1_match and F1_instance."""
         labels = self.parts
         if rule is not None:
-            united = rule.united(self.contacts, self.count, self.count)
+            of_scan = rule.scan_figures(self.contacts, self.count)
+            united = rule.united(self.contacts, self.count, of_scan)
             rest = np.arange(self.count + 1, int(labels.max()) + 1)
             labels = np.concatenate([united, rest])[labels].astype(np.uint32)
         result = score(count_overlaps(self.reference, without_small(labels)))

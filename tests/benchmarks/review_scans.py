@@ -33,6 +33,8 @@ from particleseg_app.review.queue import (
 )
 from particleseg_app.review.scoring import SCORES_FILE, Scores
 from particleseg_app.segmentation import RunSettings, segment
+from particleseg_app.segmentation.core_unions import figures_of_scan
+from particleseg_app.segmentation.run import finished_result
 from particleseg_app.units import Box
 from particleseg_app.volumes import (
     import_scan,
@@ -82,6 +84,10 @@ class SegmentedScan:
         return json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
 
     @property
+    def _of_scan(self) -> np.ndarray | None:
+        return figures_of_scan(finished_result(self.folder / "run").summary)
+
+    @property
     def labels_path(self) -> Path:
         return self.folder / "run" / "labels.h5"
 
@@ -121,7 +127,10 @@ class SegmentedScan:
         with self.scan() as scan, self.labels() as labels:
             found = gather_evidence(scan, labels, self.table(), progress, cancel)
             if self.settings.method == "nnunet":
-                second_look(scan, labels, self.settings, found.everything(), progress, cancel)
+                everything = found.everything()
+                second_look(
+                    scan, labels, self.settings, everything, progress, cancel, of_scan=self._of_scan
+                )
         write_json(path, {part: [_raw(c) for c in getattr(found, part)] for part in PARTS})
         return found
 
@@ -132,7 +141,10 @@ class SegmentedScan:
         if not path.exists() or path.stat().st_mtime < scores.stat().st_mtime:
             progress, cancel = Progress(), CancelToken()
             with self.scan() as scan, self.labels() as labels:
-                found = find_cases(scan, labels, self.table(), self.settings, progress, cancel)
+                found = find_cases(
+                    scan, labels, self.table(), self.settings, progress, cancel,
+                    of_scan=self._of_scan,
+                )  # fmt: skip
             write_cases(path, found)
         return read_cases(path)
 

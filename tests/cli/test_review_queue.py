@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from particleseg_app.cli import main
 from particleseg_app.projects import Project, review_queue
 from particleseg_app.projects.review_files import open_review
 from particleseg_app.projects.review_queue import read_review_queue
+from particleseg_app.review import queue
 from particleseg_app.review.looking_order import in_looking_order
 
 SETTINGS = ["--voxel-size-um", "5", "--particle-diameter-um", "60", "--method", "threshwater"]
@@ -69,6 +71,23 @@ def test_a_damaged_queue_is_told_and_made_again(project, capsys):
     assert main(["review-queue", str(project)]) == 1
     assert "Make the queue again" in capsys.readouterr().err
     assert main(["review-queue", str(project), "--again"]) == 0
+
+
+def test_what_the_run_knows_of_all_contacts_is_passed_on(project, monkeypatch):
+    with Project.open(project, read_only=True) as opened:
+        path = opened.run_folder("run-001") / "summary.json"
+    figures, passed = [0.5, -1.0, -3.0, 2.0, 0.25], []
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(summary | {"contacts_of_scan": figures}), encoding="utf-8")
+    really = queue.find_cases
+
+    def noted(*arguments, **options):
+        passed.append(options["of_scan"].tolist())
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(queue, "find_cases", noted)
+    assert main(["review-queue", str(project), "--again"]) == 0
+    assert passed == [figures]
 
 
 def test_a_queue_that_cannot_be_kept_is_told(project, monkeypatch, capsys):

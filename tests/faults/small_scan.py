@@ -45,9 +45,14 @@ class Server:
 
     def __post_init__(self) -> None:
         self.scan = write_scan(self.folder / "scan")
-        self.model = write_tiny_model(self.folder / "tiny").folder
-        # So that this stage is there to be killed in.
-        write_json(self.model / RULE_NAME, uniting_what_is_nearly_core(2).as_dict())
+        # One network finds a dozen parts that touch, some of which are united; the other one specks
+        # without a core.
+        self.models = {
+            "nnunet": write_tiny_model(self.folder / "parts", seed=6).folder,
+            "specks": write_tiny_model(self.folder / "specks", seed=0).folder,
+        }
+        for model in self.models.values():
+            write_json(model / RULE_NAME, uniting_what_is_nearly_core(2, -0.5).as_dict())
         self.log = self.folder / "log.txt"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.faulty_process"],
@@ -66,12 +71,19 @@ class Server:
     def arguments(self, project: Path, method: str = "nnunet") -> list[str]:
         return [
             "segment", str(self.scan), "--voxel-size-um", "10", "--particle-diameter-um", "120",
-            "--out", str(project), "--method", method, "--model", str(self.model),
-            "--device", "cpu",
+            "--out", str(project), "--device", "cpu",
+            *(
+                ["--method", method]
+                if method not in self.models
+                else ["--method", "nnunet", "--model", str(self.models[method])]
+            ),
         ]  # fmt: skip
 
     def attempt(self, project: Path, method: str = "nnunet", **request: Any) -> dict[str, Any]:
-        """Run the command once; the answer holds exit code, log, and what harm was done where."""
+        """Run the command once; the answer holds exit code, log, and what harm was done where.
+
+        `method` is that of the run or one of `models`.
+        """
         request |= {"arguments": self.arguments(project, method), "log": str(self.log)}
         request["project"] = str(project)
         assert self.process.stdin is not None
@@ -112,6 +124,7 @@ class Results:
     labels: np.ndarray
     csv: bytes
     tiff: np.ndarray
+    contacts_of_scan: list[float] | None
 
     @staticmethod
     def of(project: Path) -> Results:
@@ -122,9 +135,11 @@ class Results:
             values,
             (project / "particles.csv").read_bytes(),
             tifffile.imread(project / "labels.tif"),
+            json.loads((path.parent / "summary.json").read_bytes()).get("contacts_of_scan"),
         )
 
     def assert_same(self, other: Results) -> None:
         np.testing.assert_array_equal(self.labels, other.labels)
         np.testing.assert_array_equal(self.tiff, other.tiff)
         assert self.csv == other.csv
+        assert self.contacts_of_scan == other.contacts_of_scan

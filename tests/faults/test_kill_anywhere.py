@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 KILLS_PER_STAGE = 2
-PROJECTS = [("nnunet", 1), ("nnunet", 2), ("threshwater", 3)]
+PROJECTS = [("nnunet", 1), ("specks", 2), ("threshwater", 3)]
 
 
 @pytest.fixture(scope="module")
@@ -77,25 +77,25 @@ def test_killed_at_a_hundred_moments_and_nothing_is_lost(server, tmp_path):
     hit: Counter = Counter()
     cpu_s = 0.0
     all_stages: set[str] = set()
-    for method in ("nnunet", "threshwater"):
+    for method, seed in PROJECTS:
         whole = tmp_path / f"{method} undisturbed"
         answer = server.attempt(whole, method)
         assert answer["exit_code"] == 0, answer["log"]
         undisturbed = answer["counts"]
         expected = Results.of(whole)
         assert expected.labels.max() > 3
+        assert (expected.contacts_of_scan is not None) == (method == "nnunet")
         all_stages |= set(undisturbed)
-        for _, seed in (project for project in PROJECTS if project[0] == method):
-            project = tmp_path / f"{method} {seed}"
-            hits, seconds = kill_everywhere(server, project, method, undisturbed, seed)
-            hit += hits
-            cpu_s += seconds
-            answer = server.attempt_again(project, method)
-            assert answer["exit_code"] == 0, answer["log"]
-            Results.of(project).assert_same(expected)
-            left = [path.name for path in project.rglob("*") if path.name.endswith(".part")]
-            left += [path.name for path in project.rglob(".importing*")]
-            assert left == []
+        project = tmp_path / f"{method} {seed}"
+        hits, seconds = kill_everywhere(server, project, method, undisturbed, seed)
+        hit += hits
+        cpu_s += seconds
+        answer = server.attempt_again(project, method)
+        assert answer["exit_code"] == 0, answer["log"]
+        Results.of(project).assert_same(expected)
+        left = [path.name for path in project.rglob("*") if path.name.endswith(".part")]
+        left += [path.name for path in project.rglob(".importing*")]
+        assert left == []
     lines = [f"{count:4} {stage}" for stage, count in hit.items()]
     lines.append(f"{sum(hit.values())} kills, {cpu_s:.0f} s of processor time")
     sys.stdout.write("\n".join(["", *lines, ""]))

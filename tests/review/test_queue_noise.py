@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from particleseg_app.durable_files import write_json
 from particleseg_app.errors import RunError
 from particleseg_app.models import find_model
 from particleseg_app.particles import measure_particles
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.review import queue
 from particleseg_app.review.queue import find_cases
+from particleseg_app.review.second_look import SecondLook
 from particleseg_app.segmentation import RunSettings, denoised_scan
+from particleseg_app.segmentation.core_unions import (
+    RULE_NAME,
+    SCAN_FEATURE_COUNT,
+    each_contact_alone,
+)
 from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.network_input import network_input
-from tests.models.tiny_model import write_tiny_model
+from tests.models.tiny_model import uniting_what_is_nearly_core, write_tiny_model
 from tests.review.test_queue import Volume, ball
 
 SHAPE = (40, 64, 80)
@@ -66,6 +75,26 @@ def test_the_figures_of_the_run_are_used_again(noisy, monkeypatch):
     weights.clear()
     find_cases(scan, labels, table, asked, Progress(), CancelToken(), origin={})
     assert weights == []
+
+
+def test_parts_are_united_as_in_the_run(noisy, monkeypatch):
+    """By its figures of all contacts; where noise was taken off, by none."""
+    scan, labels, table, asked = noisy
+    rule = replace(uniting_what_is_nearly_core(), scan_intercept=2.0)
+    write_json(find_model(asked.model).folder / RULE_NAME, rule.as_dict())
+    origin, figures = origin_of(scan, asked), np.full(SCAN_FEATURE_COUNT, 0.5)
+    used = []
+
+    def noted(*arguments: Any) -> SecondLook:
+        used.append(arguments[-2:])
+        return SecondLook(*arguments)
+
+    monkeypatch.setattr(queue, "SecondLook", noted)
+    for begun in (origin, {}):
+        find_cases(
+            scan, labels, table, asked, Progress(), CancelToken(), origin=begun, of_scan=figures
+        )
+    assert used == [(each_contact_alone(rule), figures), (rule, figures)]
 
 
 def test_damaged_figures_are_told(noisy):

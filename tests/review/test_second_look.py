@@ -1,6 +1,7 @@
 """The network's second look at windows of a scan."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from particleseg_app.review.network_evidence import (
 )
 from particleseg_app.review.second_look import SecondLook
 from particleseg_app.segmentation.border_core import border_core_to_particles
+from particleseg_app.segmentation.core_unions import SCAN_FEATURE_COUNT, SCAN_WEIGHT_COUNT
 from particleseg_app.segmentation.failures import check_numbers
 from particleseg_app.units import Box
 from tests.models.tiny_model import uniting_what_is_nearly_core
@@ -132,6 +134,17 @@ def test_parts_that_a_run_unites_are_no_second_part():
     made.scan.values[7:17, 11:21, 22:26] = 1.0
     window = made.window(Box((0, 0, 0), SHAPE))
     assert particle_network_evidence(window, 1, window.margin)[0]["second_part"] > 0.4
+
+
+def test_what_a_second_part_is_depends_on_the_contacts_of_the_scan():
+    made = with_neck()
+    weights = [1.0, 0.0, 1.0] + [0.0] * (SCAN_WEIGHT_COUNT - 3)  # the first figure counts, too
+    rule = uniting_what_is_nearly_core(2, math.log(3))
+    made._union_rule = replace(rule, scan_weights=tuple(weights))
+    for first, parts in ((-9.0, 2), (0.0, 1)):
+        made._of_scan = np.array([first] + [0.0] * (SCAN_FEATURE_COUNT - 1))
+        window = made.window(Box((0, 0, 0), SHAPE))
+        assert [int(labels.max()) for labels in window.parts] == [parts, parts]
 
 
 def test_a_merger_shows_two_cores_and_a_second_part():

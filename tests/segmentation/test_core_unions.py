@@ -38,6 +38,7 @@ from particleseg_app.segmentation.core_unions import (
     Contacts,
     UnionRule,
     features,
+    figures_of_scan,
     scan_features,
     scan_terms,
     union_rule_of,
@@ -84,7 +85,8 @@ def plain_particles(classes: np.ndarray, rule: UnionRule) -> np.ndarray:
     cores = numbers_by_first_voxel(cores)[cores]
     grown = grow_by_layers(cores, classes > 0)
     parts = int(cores.max(initial=0))
-    particle = rule.united(plain_contacts(grown, classes), parts, parts)
+    contacts = plain_contacts(grown, classes)
+    particle = rule.united(contacts, parts, rule.scan_figures(contacts, parts))
     seeds = particle[cores]
     coreless = numbered_by_first_voxel((classes > 0) & (grown == 0), connectivity=26)
     most = int(cores.max(initial=0))
@@ -102,13 +104,18 @@ def numbers_by_first_voxel(labels: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def convert(classes: np.ndarray, block_shape: Shape, folder: Path, rule: UnionRule) -> np.ndarray:
+def convert(
+    classes: np.ndarray, block_shape: Shape, folder: Path, rule: UnionRule
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels, and what the rule saw of the whole volume's contacts."""
+    of_scan: list[np.ndarray] = []
     particles_from_classes(
         Classes(classes), classes.shape, 1.0, folder / "work", folder / "labels.h5", 0.0,
         Progress(), CancelToken(), block_shape=block_shape, union_rule=rule,
+        of_scan=of_scan.append,
     )  # fmt: skip
     with open_labels(folder / "labels.h5") as labels:
-        return labels.read(Box.whole(labels.shape))
+        return labels.read(Box.whole(labels.shape)), of_scan[0] if of_scan else None
 
 
 @settings(max_examples=40, deadline=None)
@@ -138,13 +145,15 @@ def test_any_blocks_unite_the_same_parts_as_the_whole_volume(
     alone = replace(uniting_what_is_nearly_core(1, intercept), weights=tuple(weights.tolist()))
     rule = replace(alone, scan_weights=tuple(of_scan.tolist()))
     with tempfile.TemporaryDirectory() as folder:
-        found = convert(classes, (z, y, x), Path(folder), rule)
+        found, of_run = convert(classes, (z, y, x), Path(folder), rule)
     np.testing.assert_array_equal(found, plain_particles(classes, rule))
-    # In a window in memory the same, but for particles without a core, and each contact by itself.
-    window, whole = united_parts(classes, rule), plain_particles(classes, alone)
-    cored = window > 0
-    both = np.unique(np.stack([whole[cored], window[cored]]), axis=1)
-    assert both.shape[1] == np.unique(window[cored]).size == np.unique(whole[cored]).size
+    # In a window in memory the same, but for particles without a core; each contact by itself where
+    # the figures of the scan are not known.
+    for whole, figures in ((found, of_run), (plain_particles(classes, alone), None)):
+        window = united_parts(classes, rule, figures)
+        cored = window > 0
+        both = np.unique(np.stack([whole[cored], window[cored]]), axis=1)
+        assert both.shape[1] == np.unique(window[cored]).size == np.unique(whole[cored]).size
 
 
 def two_parts(neck: int) -> np.ndarray:
@@ -163,7 +172,7 @@ def test_a_wide_neck_unites_and_a_narrow_one_does_not(block_shape: Shape, tmp_pa
     for neck, count in ((4, 2), (14, 1)):
         folder = tmp_path / str(neck)
         folder.mkdir()
-        found = convert(two_parts(neck), block_shape, folder, rule)
+        found, _ = convert(two_parts(neck), block_shape, folder, rule)
         assert found.max() == count
         assert set(np.unique(found[two_parts(neck) > 0])) == set(range(1, count + 1))
 
@@ -181,9 +190,9 @@ def test_parts_of_parts_are_one_particle_with_the_least_label() -> None:
     pairs = np.array([[2, 5], [3, 4], [5, 6]])
     contacts = Contacts(pairs, np.full((3, GRADES), 50), np.full(8, 100))
     rule = uniting_what_is_nearly_core()
-    assert rule.united(contacts, 7, 7).tolist() == [0, 1, 2, 3, 3, 2, 2, 7]
+    assert rule.united(contacts, 7, None).tolist() == [0, 1, 2, 3, 3, 2, 2, 7]
     apart = Contacts(pairs, np.zeros((3, GRADES), int), np.full(8, 100))
-    assert rule.united(apart, 7, 7).tolist() == list(range(8))
+    assert rule.united(apart, 7, None).tolist() == list(range(8))
 
 
 def test_a_contact_is_judged_beside_the_others_of_its_scan() -> None:
@@ -196,7 +205,8 @@ def test_a_contact_is_judged_beside_the_others_of_its_scan() -> None:
 
     def probability(others: list[int], parts: int | None) -> float:
         contacts = Contacts(pairs, np.array([doubtful, *[others] * 19]), np.full(22, 1000))
-        return float(rule.probabilities(contacts, parts)[0])
+        of_scan = None if parts is None else rule.scan_figures(contacts, parts)
+        return float(rule.probabilities(contacts, of_scan)[0])
 
     assert probability(wall, 21) < probability(doubtful, 21)
     assert probability(wall, None) == probability(doubtful, None)
@@ -254,10 +264,18 @@ def test_the_bundled_models_say_when_parts_are_united(tmp_path: Path) -> None:
         film = Contacts(
             np.array([[1, 2]]), np.array([[140, 0, 0, 0, 0, 0]]), np.array([0, 1000, 1000])
         )
-        for parts in (None, 2):
-            assert rule.probabilities(neck, parts)[0] > rule.least_probability
-            assert rule.probabilities(film, parts)[0] < rule.least_probability
+        for one, united in ((neck, True), (film, False)):
+            for of_scan in (None, rule.scan_figures(one, 2)):
+                assert (rule.probabilities(one, of_scan)[0] > rule.least_probability) == united
     assert union_rule_of(write_tiny_model(tmp_path / "model")) is None
+
+
+def test_figures_of_a_scan_are_read_from_a_summary_and_nothing_else() -> None:
+    figures = [0.5, -1.0, -3.25, 2.0, 0.125]
+    read = figures_of_scan(json.loads(json.dumps({"contacts_of_scan": figures})))
+    assert read is not None and read.tolist() == figures
+    for wrong in ({}, None, "x", figures[1:], [*figures[1:], "1"], [*figures[1:], math.nan]):
+        assert figures_of_scan({"contacts_of_scan": wrong}) is None
 
 
 @pytest.mark.parametrize(

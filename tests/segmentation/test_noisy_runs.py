@@ -29,10 +29,15 @@ from particleseg_app.segmentation import (
     run_state,
     segment,
 )
-from particleseg_app.segmentation.core_unions import GRADES, Contacts, union_rule_of
+from particleseg_app.segmentation.core_unions import (
+    GRADES,
+    Contacts,
+    each_contact_alone,
+    figures_of_scan,
+    union_rule_of,
+)
 from particleseg_app.segmentation.denoised_scan import Denoising, denoising_note
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
-from particleseg_app.segmentation.run import each_contact_alone
 from particleseg_app.volumes import import_scan, inspect_source, open_scan
 from tests.models.tiny_model import write_tiny_model
 from tests.segmentation.tube_scans import grains
@@ -120,19 +125,23 @@ def test_more_particles_are_right_and_the_run_says_so(
         for name in ("denoised", "kept")
     ]
     assert rules == [each_contact_alone(rule).fingerprint(), rule.fingerprint()]
+    for made in (result, as_it_is):
+        figures = figures_of_scan(made.summary)
+        assert figures is not None
+        np.testing.assert_array_equal(figures, np.clip(figures, rule.scan_low, rule.scan_high))
 
 
-def test_a_rule_blind_to_the_scan_says_what_it_says_of_a_window() -> None:
+def test_a_rule_blind_to_the_scan_says_what_it_says_without_its_figures() -> None:
     rule = union_rule_of(find_model("default"))
     assert rule is not None
     random = np.random.default_rng(1)
     pairs = np.array([[i, i + 1] for i in range(1, 31)])
     contacts = Contacts(pairs, random.integers(0, 60, (30, GRADES)), np.full(32, 3000))
     alone = each_contact_alone(rule)
-    np.testing.assert_allclose(
-        alone.probabilities(contacts, 31), rule.probabilities(contacts, None)
-    )
-    assert not np.allclose(alone.probabilities(contacts, 31), rule.probabilities(contacts, 31))
+    of_scan = rule.scan_figures(contacts, 31)
+    by_itself = rule.probabilities(contacts, None)
+    np.testing.assert_allclose(alone.probabilities(contacts, of_scan), by_itself)
+    assert not np.allclose(rule.probabilities(contacts, of_scan), by_itself)
 
 
 @pytest.mark.parametrize("tiles_per_chunk", [1, 2, 100])
