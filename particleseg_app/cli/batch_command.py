@@ -70,7 +70,7 @@ def batch(
         bool,
         typer.Option(
             "--keep-noise",
-            help="Take the scan as it is; noise and steps between slices are else taken off.",
+            help="Take the scan as it is; noise, rings and uneven slices are else dealt with.",
         ),
     ] = False,
     keep_containers: Annotated[

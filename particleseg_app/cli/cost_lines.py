@@ -25,6 +25,11 @@ def cost_lines(cost: CostEstimate, voxel_size_um: float) -> list[str]:
             f"  size: {x} × {y} × {z} voxels (across, down, slices)",
             f"  tiles: {tiles}",
         ]
+    if cost.rings is not None:
+        lines.append(
+            f"  rings: ring artefacts (the strongest has {100 * cost.rings.strongest:.0f} % of "
+            "what particles stand out by); they are taken off"
+        )
     if cost.evening is not None:
         lines.append(
             "  slices: of uneven brightness (by "

@@ -67,7 +67,7 @@ def segment(
         bool,
         typer.Option(
             "--keep-noise",
-            help="Take the scan as it is; noise and steps between slices are else taken off.",
+            help="Take the scan as it is; noise, rings and uneven slices are else dealt with.",
         ),
     ] = False,
     keep_containers: Annotated[

@@ -176,6 +176,7 @@ ROW_SIZES = (
 # Contacts as usual that every scan is thought to have besides its own, where shares are taken.
 _USUAL_CONTACTS = 10
 RULE_NAME = "core_unions.json"
+LEAST_PROBABILITY_IN_NOISE = 0.7
 
 
 def union_rule_of(entry: ModelEntry) -> UnionRule | None:
@@ -192,13 +193,18 @@ def union_rule_of(entry: ModelEntry) -> UnionRule | None:
 
 
 def each_contact_alone(rule: UnionRule) -> UnionRule:
-    """The same rule, but blind to the other contacts of a scan: for those that are denoised.
+    """The same rule, but blind to the other contacts of a scan, and stricter: for those that are
+    denoised.
 
     Under strong noise most contacts are doubtful, as those of fused grains are, and a rule that
     sees them would join many particles (docs/noise.md).
     """
-    odds_alone = (1.0,) + (0.0,) * (len(rule.scan_weights) - 1)
-    return replace(rule, scan_weights=odds_alone, scan_intercept=0.0)
+    return replace(
+        rule,
+        scan_weights=(1.0,) + (0.0,) * (len(rule.scan_weights) - 1),
+        scan_intercept=0.0,
+        least_probability=max(rule.least_probability, LEAST_PROBABILITY_IN_NOISE),
+    )
 
 
 def figures_of_scan(summary: dict[str, Any]) -> np.ndarray | None:

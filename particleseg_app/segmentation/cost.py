@@ -18,6 +18,7 @@ from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.even_slices import Evening
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
+from particleseg_app.segmentation.rings import Rings
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.trial import (
     Measure,
@@ -36,7 +37,8 @@ class CostEstimate:
     """`seconds` is None when it was not tried; bytes are the most needed at one time.
 
     `empty_tiles` of the `tiles` are expected to be passed by. `denoising`: what the run will do
-    about the noise of the scan, `evening`: about slices of uneven brightness, None for nothing.
+    about the noise of the scan, `evening`: about slices of uneven brightness, `rings`: about ring
+    artefacts, None for nothing.
     """
 
     scale_factor: float
@@ -49,6 +51,7 @@ class CostEstimate:
     empty_tiles: int = 0
     denoising: Denoising | None = None
     evening: Evening | None = None
+    rings: Rings | None = None
 
 
 def estimate_cost(
@@ -85,7 +88,7 @@ def estimate_cost(
     began = time.perf_counter()
     shown = None
     if scan is not None:
-        shown = network_input(scan, entry.card, settings, Progress(), cancel)
+        shown = network_input(scan, entry.card, settings, Progress(), cancel, preview=True)
     measuring_s = time.perf_counter() - began
     plan = plan_network_run(
         scan_shape,
@@ -121,6 +124,7 @@ def estimate_cost(
         empty_tiles=round(empty_share * plan.tile_count),
         denoising=None if shown is None else shown.denoising,
         evening=None if shown is None else shown.evening,
+        rings=None if shown is None else shown.rings,
     )
 
 

@@ -12,6 +12,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest, background_test
 from particleseg_app.segmentation.denoised_scan import DenoisedScan, Denoising, denoising_for
 from particleseg_app.segmentation.even_slices import EvenedScan, Evening, evening_for
+from particleseg_app.segmentation.rings import RinglessScan, Rings, rings_of
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.working_scale import GreyVolume, ScanWithStatistics
 from particleseg_app.units import diameter_in_voxels, scale_factor
@@ -21,15 +22,17 @@ Recorded = TypeVar("Recorded")
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """`volume` is the scan, or the scan without its noise and with even slices; `background` None
-    where no tile may be passed by; `denoising` and `evening` None where nothing was done about it.
-    `reading_bytes`: memory that reading the volume takes beside what is read."""
+    """`volume` is the scan, or the scan without its rings and noise and with even slices;
+    `background` None where no tile may be passed by; `denoising`, `evening` and `rings` None where
+    nothing was done about it. `reading_bytes`: memory that reading the volume takes beside what is
+    read."""
 
     volume: GreyVolume
     scaling: GreyScaling
     background: BackgroundTest | None
     denoising: Denoising | None
     evening: Evening | None = None
+    rings: Rings | None = None
     reading_bytes: int = 0
 
 
@@ -40,17 +43,24 @@ def network_input(
     progress: Progress,
     cancel: CancelToken,
     earlier: dict[str, Any] | None = None,
+    preview: bool = False,
 ) -> NetworkInput:
     """The scan as a model wants it. `earlier`: what an earlier attempt of the run started from;
-    what it did about noise and slices is done again. Raises `RunError` where that is damaged."""
-    evening = denoising = None
+    what it did about rings, slices and noise is done again. Raises `RunError` where that is
+    damaged. A `preview` is good enough to try how long a run takes."""
+    rings = evening = denoising = None
     if earlier is not None:
-        slices = scan.shape[0]
+        shape, slices = scan.shape, scan.shape[0]
+        rings = _recorded(earlier, "rings", "rings", lambda raw: Rings.from_dict(raw, shape))
         evening = _recorded(
             earlier, "evening", "uneven slices", lambda raw: Evening.from_dict(raw, slices)
         )
         denoising = _recorded(earlier, "denoising", "noise", Denoising.from_dict)
     elif settings.denoise:
+        rings = rings_of(scan, progress, cancel, all_slices=not preview)
+    if rings is not None:
+        scan = RinglessScan(scan, rings)
+    if earlier is None and settings.denoise:
         progress.start("Comparing the slices")
         evening = evening_for(scan, cancel)
     if evening is not None:
@@ -78,11 +88,12 @@ def network_input(
             BackgroundTest(limit) if settings.skip_background and limit is not None else None,
             denoising,
             evening,
+            rings,
             volume.reading_bytes,
         )
     scaling = card.normalisation.for_scan(scan.statistics)
     background = background_test(scan.statistics, scaling) if settings.skip_background else None
-    return NetworkInput(scan, scaling, background, None, evening)
+    return NetworkInput(scan, scaling, background, None, evening, rings)
 
 
 def _recorded(

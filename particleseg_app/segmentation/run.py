@@ -30,6 +30,7 @@ from particleseg_app.segmentation.network_on_workers import (
 from particleseg_app.segmentation.network_stage import NetworkStage, TilePredictor
 from particleseg_app.segmentation.particles_of_run import particles_of_run
 from particleseg_app.segmentation.plan import plan_network_run
+from particleseg_app.segmentation.rings import rings_note
 from particleseg_app.segmentation.run_clock import RunClock
 from particleseg_app.segmentation.run_folder import (
     FAILURE,
@@ -185,6 +186,9 @@ def _segment(
             make_predictor = functools.partial(open_predictor, inference=inference)
             recorded = {"inference": inference.id} if earlier is None else earlier
             origin |= {key: recorded[key] for key in ("inference",) if key in recorded}
+        if shown.rings is not None:
+            origin["rings"] = shown.rings.as_dict() if earlier is None else earlier["rings"]
+            progress.note(rings_note(shown.rings))
         if shown.evening is not None:
             origin["evening"] = shown.evening.as_dict()
             progress.note(evening_note(shown.evening))
@@ -220,7 +224,8 @@ def _segment(
             progress.note(f"{skipped} of {plan.tile_count} tiles {PASSED_BY}")
         factor, small_core_filter = plan.scale_factor, True
         summary |= {
-            "model": {"name": entry.card.name, "version": entry.card.version, **origin},
+            "model": {"name": entry.card.name, "version": entry.card.version, **origin}
+            | ({} if shown.rings is None else {"rings": shown.rings.in_short()}),
             "device": device.title,
             "scale_factor": plan.scale_factor,
             "working_shape": list(plan.working_shape),

@@ -24,7 +24,8 @@ class RunSettings:
     `skip_background` passes the network by tiles that are certainly background (see
     `background`); `inference` names what computes the network on the processor.
     `denoise` takes the noise off a scan that is noisier than the model is used to (see
-    `denoised_scan`) and evens out slices of uneven brightness (`even_slices`).
+    `denoised_scan`), evens out slices of uneven brightness (`even_slices`) and takes off ring
+    artefacts (`rings`).
     `leave_out_containers` drops what is part of the sample tube (see `containers`).
     """
 

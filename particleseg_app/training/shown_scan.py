@@ -2,7 +2,9 @@
 
 A run evens out slices of uneven brightness (`segmentation.even_slices`) and denoises scans that are
 noisier than a model's card says it can take (`segmentation.denoised_scan`). What that leaves (worn
-films, rounded corners, blotches of coarse noise) a network has to have seen in its training.
+films, rounded corners, blotches of coarse noise) a network has to have seen in its training. Ring
+artefacts, which a run takes off where it finds their axis (`segmentation.rings`), are left in for
+the scans in which it does not.
 """
 
 from __future__ import annotations

@@ -720,17 +720,20 @@ def test_the_cost_of_a_noisy_run_names_scale_tiles_and_noise():
     from particleseg_app.segmentation import CostEstimate
     from particleseg_app.segmentation.denoised_scan import Denoising
     from particleseg_app.segmentation.even_slices import Evening
+    from particleseg_app.segmentation.rings import Rings
 
     noise = Denoising(1.1, 1.0, 180, GreyScaling(0, 1, 0, 1), None)
     uneven = Evening((1.0,) * 30, 0.31)
+    rings = Rings((9.5, 4.5), np.zeros((7, 12), np.float32), 0.62)
     cost = CostEstimate(
-        1.5, (30, 20, 10), 27, 200.0, int(3e8), int(2.5e9), "Processor", 3, noise, uneven
+        1.5, (30, 20, 10), 27, 200.0, int(3e8), int(2.5e9), "Processor", 3, noise, uneven, rings
     )
     text = "\n".join(cost_lines(cost, 10.0))
     for part in (
         "scale: 1.50 ×, enlarged",
         "size: 10 × 20 × 30 voxels (across, down, slices)",
         "tiles: 27, about 3 of them empty",
+        "rings: ring artefacts (the strongest has 62 % of what particles stand out by)",
         "slices: of uneven brightness (by 31 % of what particles stand out by)",
         "stand out by 1.1 times the noise",
         "particles below about 70 µm are left out",

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from particleseg_app.segmentation import CostEstimate
     from particleseg_app.segmentation.denoised_scan import Denoising
     from particleseg_app.segmentation.even_slices import Evening
+    from particleseg_app.segmentation.rings import Rings
     from particleseg_app.volumes import Scan
 
 LINES = (
     ("scale", "Scale"),
     ("size", "Size"),
     ("tiles", "Tiles"),
+    ("rings", "Rings"),
     ("slices", "Slices"),
     ("noise", "Noise"),
     ("time", "Time"),
@@ -44,6 +46,8 @@ EXPLANATIONS = {
     "size": "What the network works on, across × down × slices.",
     "tiles": "The network looks at the scan tile by tile, but not at empty ones; "
     "finished tiles are never lost.",
+    "rings": "Rings about the rotation axis look like surfaces to the network, which is shown the "
+    "scan without them. Grey values in the table stay those of the scan.",
     "slices": "Steps of brightness from slice to slice look like surfaces to the network, which is "
     "shown the scan without them. Grey values in the table stay those of the scan.",
     "noise": "The network is shown the scan without its noise, which it would take for structure. "
@@ -82,6 +86,7 @@ class CostCard(Card):
             self._names[key] = name
         grid.setColumnStretch(1, 1)
         self.body.addLayout(grid)
+        self._show_rings(None)
         self._show_slices(None)
         self._show_noise(None)
         self._state = label("", "muted", wrap=True)
@@ -118,6 +123,7 @@ class CostCard(Card):
         self._wanted, self._problem = None, ""
         for value in self._values.values():
             value.setText("–")
+        self._show_rings(None)
         self._show_slices(None)
         self._show_noise(None)
         self._say("")
@@ -171,6 +177,7 @@ class CostCard(Card):
         for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)
+        self._show_rings(cost.rings)
         self._show_slices(cost.evening)
         self._show_noise(cost.denoising)
         seconds = cost.seconds
@@ -181,6 +188,16 @@ class CostCard(Card):
         self._values["device"].setText(cost.device_title)
         self._show_room(cost)
         self.changed.emit()
+
+    def _show_rings(self, rings: Rings | None) -> None:
+        """What will be done about ring artefacts; no line where there are none."""
+        if rings is not None:
+            self._values["rings"].setText(
+                f"Ring artefacts (the strongest has {100 * rings.strongest:.0f} % of what "
+                "particles stand out by). They are taken off."
+            )
+        for text in (self._values["rings"], self._names["rings"]):
+            text.setVisible(rings is not None)
 
     def _show_slices(self, evening: Evening | None) -> None:
         """What will be done about slices of uneven brightness; no line where they are even."""
