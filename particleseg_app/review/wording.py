@@ -12,7 +12,8 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "lobe_share": lambda v: f"its second lobe holds {_percent(v)} of it",
     "lobe_radius_ratio": lambda v: f"its second lobe is {_percent(v)} as thick as the first",
     "lobe_grey_difference": lambda v: f"its lobes differ by {_percent(v)} of the contrast",
-    "neck_grey_dip": lambda v: f"the neck is darker by {_percent(v)} of the contrast",
+    "neck_grey_dip": lambda v: f"the neck is darker by {_percent(v)} of the contrast"
+    if v > 0.02 else "nothing dark lies across the neck",
     "thickness": lambda v: "it is thin for its volume" if v < 0.7 else "it is compact",
     "stands_out": lambda v: f"it stands out by {_percent(v)} of the usual contrast",
     "brightness": lambda v: f"its grey value is {_percent(v)} of the way from background"

@@ -331,7 +331,7 @@ def test_what_is_shown_becomes_a_training_patch(reviewer: Reviewer, tmp_path: Pa
     reviewer.wait_for_case()
     task = reviewer.window.review.save_patch(tmp_path / "patches")
     assert task is not None
-    reviewer.wait(lambda: not reviewer.page.patch_text.isHidden())
+    reviewer.wait(lambda: not reviewer.page.side.patch_text.isHidden())
     image, labels = (sorted((tmp_path / "patches").glob(f"*_{n}.tif")) for n in ("image", "labels"))
     assert len(image) == len(labels) == 1
     found = reviewer.controller.neighbourhood

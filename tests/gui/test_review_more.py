@@ -160,7 +160,7 @@ def test_the_list_takes_the_colours_of_the_theme(reviewer: Reviewer, qapp: QAppl
     reviewer.wait_for_case()
     theme.apply_theme(qapp, False)
     reviewer.qtbot.wait(50)
-    picture = reviewer.page.queue.queue.viewport().grab().toImage()
+    picture = reviewer.page.queue.cases.doubtful.viewport().grab().toImage()
     mark = [
         picture.pixelColor(column, row)
         for column in range(picture.width() - 60, picture.width())
@@ -245,10 +245,14 @@ def test_the_estimate_is_told_in_sensible_figures() -> None:
 
     few = EstimatedRate(0.0319, 0.0, 0.1684)
     assert estimate_text(rates(few, EstimatedRate(0.112, 0.014, 1.05))) == (
-        "Of 100 particles, about 3.2 (0 to 17) are joined and about 11 (1 to more than 100) "
+        "Of 100 particles, about 3 (0 to 17) are joined and about 11 (1 to more than 100) "
         "cut in pieces."
     )
     assert "will help more" in estimate_text(rates(few, EstimatedRate(1.4, 0.2, 27.0)))
+    fewer, none = EstimatedRate(0.0044, 0.0, 0.02), EstimatedRate(0.0001, 0.0, 0.01)
+    assert estimate_text(rates(fewer, none)) == (
+        "Of 100 particles, about 0.4 (0 to 2) are joined and about 0 (0 to 1) cut in pieces."
+    )
 
 
 def test_nothing_is_asked_while_cases_are_looked_for(

@@ -10,34 +10,21 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from particleseg_app.gui import theme
-from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.read_only import READ_ONLY
+from particleseg_app.gui.review.case_texts import (
+    STATES,
+    answer_text,
+    beside_text,
+    likelihood_text,
+    question_text,
+)
 from particleseg_app.gui.style import Card, button, label, row
 
 if TYPE_CHECKING:
     from particleseg_app.review.cases import ReviewCase
 
-QUESTIONS = {
-    "merger": "Two particles joined?",
-    "splitter": "One particle cut in two?",
-    "false particle": "Not a particle?",
-    "missed particle": "A particle missed?",
-}
-ANSWERS = {
-    "merger": "Split as drawn",
-    "splitter": "Join them",
-    "false particle": "Remove it",
-    "missed particle": "Add it",
-}
-STATES = {
-    "": "",
-    "accepted": "Mended as proposed",
-    "rejected": "Right as it is",
-    "mended": "Mended by hand",
-    "skipped": "Skipped",
-}
-_ALSO = {"merger": "joined?", "splitter": "one particle?", "false particle": "no particle?"}
 STRONG, MEDIUM = 0.6, 0.25
+LIKELY = 0.5  # from here on the proposal is the answer that is offered first
 
 
 def likelihood_colour(probability: float) -> QColor:
@@ -46,14 +33,6 @@ def likelihood_colour(probability: float) -> QColor:
     if probability >= STRONG:
         return QColor(colours.error)
     return QColor(colours.warning if probability >= MEDIUM else colours.muted)
-
-
-def likelihood_text(probability: float) -> str:
-    """A probability for people: 83 %, and no more than is known at the ends."""
-    percent = 100 * probability
-    if percent > 99:
-        return "> 99 %"
-    return "< 1 %" if percent < 1 else f"{percent:.0f} %"
 
 
 class LikelihoodBar(QWidget):
@@ -109,6 +88,11 @@ class CaseCard(Card):
         self.reject_button.setToolTip("R")
         self.previous_button.setToolTip("P")
         self.next_button.setToolTip("N")
+        for each in (
+            self.accept_button, self.reject_button, self.previous_button, self.next_button,
+        ):  # fmt: skip
+            # A click leaves the keyboard where it was, so that Enter goes on accepting.
+            each.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         answers = QVBoxLayout()
         answers.setSpacing(6)
         answers.addWidget(self.accept_button)
@@ -133,15 +117,16 @@ class CaseCard(Card):
         state: str,
         *,
         proposal: bool,
+        parts: int = 0,
         beside: Sequence[ReviewCase] = (),
         read_only: bool = False,
-        nothing: str = "",
+        title: str = "",
     ) -> None:
         """Show a case, `who` it is about, and what was decided; None when there is none.
 
-        `proposal`: whether there is something that can be accepted. `beside`: other doubts about
-        the same particles, to be judged in the same picture. `nothing`: what to say where there
-        is neither case nor particle.
+        `proposal`: whether there is something that can be accepted, `parts`: how many it makes
+        of a particle. `beside`: other doubts about the same particles, to be judged in the same
+        picture. `title`: what to say instead of a question where there is no case.
         """
         for step in (self.previous_button, self.next_button):
             step.setVisible(case is not None)
@@ -155,43 +140,29 @@ class CaseCard(Card):
         self.state.setText(said)
         self.state.setVisible(bool(said))
         if case is None:
-            self.question.setText("Mend a particle" if who else nothing)
+            self.question.setText(title)
             self.accept_button.hide()
             return
-        self.question.setText(QUESTIONS[case.kind])
         self._bar.set_probability(case.probability)
         self._likelihood.setText(likelihood_text(case.probability))
         self._likelihood.setToolTip("How probable an error is here")
         self._evidence.setText(case.text)
         self.accept_button.setToolTip(READ_ONLY if read_only else "Enter")
         self.reject_button.setToolTip(READ_ONLY if read_only else "R")
-        self.accept_button.setText(ANSWERS[case.kind])
+        self.show_proposal(case, proposal, parts)
         self.accept_button.setVisible(True)
+
+    def show_proposal(self, case: ReviewCase, proposal: bool, parts: int) -> None:
+        """Whether the case's proposal can be accepted, and how many parts it makes."""
+        self.question.setText(question_text(case, parts))
+        self.accept_button.setText(answer_text(case, parts))
         self.accept_button.setEnabled(proposal)
+        # What is improbable is not urged on anybody.
+        likely = case.probability >= LIKELY
+        if self.accept_button.property("primary") != likely:
+            self.accept_button.setProperty("primary", likely)
+            self.accept_button.style().unpolish(self.accept_button)
+            self.accept_button.style().polish(self.accept_button)
 
-    def show_steps(self, previous: bool, following: bool) -> None:
+    def show_steps(self, previous: bool) -> None:
         self.previous_button.setEnabled(previous)
-        self.next_button.setEnabled(following)
-
-
-def beside_text(cases: Sequence[ReviewCase]) -> str:
-    """Other doubts about the particles shown: “Also here: 12 and 47 one particle? (23 %)”."""
-    named = [
-        f"{' and '.join(format_count(n) for n in case.labels)} {_ALSO[case.kind]} "
-        f"({likelihood_text(case.probability)})"
-        for case in cases
-    ]
-    return f"Also here: {', '.join(named)}" if named else ""
-
-
-def who_text(particles: tuple[int, ...], diameters_um: dict[int, float]) -> str:
-    """Numbers and sizes of the particles of a case: “Particle 512, 214 µm”."""
-    from particleseg_app.units import format_micrometres
-
-    names = []
-    for particle in particles:
-        size = diameters_um.get(particle)
-        text = format_count(particle)
-        names.append(text if size is None else f"{text} ({format_micrometres(size)})")
-    noun = "Particle" if len(particles) == 1 else "Particles"
-    return f"{noun} {' and '.join(names)}"

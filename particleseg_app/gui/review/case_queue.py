@@ -15,7 +15,9 @@ DECIDED = ("accepted", "rejected", "mended")
 
 
 class CaseQueue:
-    """The cases in their order; `number` is the one shown, None while there is none."""
+    """The doubtful cases in their order, then the less doubtful ones, which the house does not ask
+    by itself (`looking_order.LEAST_ASKED`). `number` is the one shown, None while there is none.
+    """
 
     def __init__(self, cases: Sequence[ReviewCase], journal: ReviewJournal) -> None:
         self._journal = journal
@@ -24,10 +26,12 @@ class CaseQueue:
 
     def take(self, cases: Sequence[ReviewCase]) -> None:
         """Take a queue that was made anew; the case shown stays where it is still there."""
-        from particleseg_app.review.looking_order import doubts_beside
+        from particleseg_app.review.looking_order import LEAST_ASKED, doubts_beside
 
         shown = None if self.number is None else self.case
-        self.cases: list[ReviewCase] = list(cases)
+        # A particle with many small doubts may stand before one with a large one in the queue.
+        self.cases: list[ReviewCase] = sorted(cases, key=lambda c: c.probability < LEAST_ASKED)
+        self.doubtful = sum(1 for case in self.cases if case.probability >= LEAST_ASKED)
         self._beside = doubts_beside(self.cases)
         self.number = None if shown is None else self.number_of(shown.id)
 
@@ -65,6 +69,13 @@ class CaseQueue:
         """The case shown and those that follow, which are read before they are asked for."""
         first = self.number or 0
         return self.cases[first : first + CASES_AHEAD + 1]
+
+    @property
+    def unanswered(self) -> int:
+        """How many of the doubtful cases are not decided."""
+        states = self.states
+        doubtful = self.cases[: self.doubtful]
+        return sum(1 for case in doubtful if states.get(case.id, "") not in DECIDED)
 
     def number_of(self, case_id: str) -> int | None:
         for number, case in enumerate(self.cases):

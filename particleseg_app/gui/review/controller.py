@@ -15,7 +15,7 @@ from particleseg_app.gui.review.mending_work import (
     tool_changes,
 )
 from particleseg_app.gui.review.neighbourhood import BoxVolume
-from particleseg_app.gui.review.review_state import ReviewState
+from particleseg_app.gui.review.review_state import End, ReviewState
 from particleseg_app.gui.review.step_texts import KIND_OF_ANSWER, answer_text, tool_text
 from particleseg_app.review.entries import REVERT, JournalEntry
 from particleseg_app.units import Box
@@ -47,6 +47,7 @@ class ReviewController(ReviewState):
 
     def begin(self) -> None:
         """Show the case where one left off, else the first that is not decided."""
+        self.end = ""
         number = self._queue.where_one_left_off()
         if number is not None:
             self.show_case(number)
@@ -74,24 +75,42 @@ class ReviewController(ReviewState):
         self._queue.number = None
         self._show(tuple(particles), box)
 
-    def next(self, from_start: bool = False) -> bool:
-        """Show the next case that is not decided; False after the last one, which stays."""
+    def next(self, from_start: bool = False) -> None:
+        """Show the next case that is not decided.
+
+        After the last doubtful one, and after the last of all, the place stays and nothing is
+        asked (`end`). From the first of these ends the next step leads to the less doubtful ones.
+        """
+        number, end = self._following(from_start)
+        if number is not None:
+            self.show_case(number)
+            return
+        self.tool, self.end = None, end
+        self._joined.clear()
+        self._preview.clear()
+        self.case_changed.emit()
+
+    def _following(self, from_start: bool = False) -> tuple[int | None, End]:
+        """The case that a step leads to, or else the end that it comes to."""
         number = self._queue.next(from_start)
         if number is None:
-            self.case_changed.emit()
-            return False
-        self.show_case(number)
-        return True
+            return None, "all" if self.cases else ""
+        among_less = not from_start and self.number is not None and self.number >= self.doubtful
+        if number >= self.doubtful and not among_less and self.end != "doubtful":
+            return None, "doubtful"
+        return number, ""
 
     def previous(self) -> None:
-        """The case before this one, decided or not."""
-        if self.number:
+        """The case before this one, decided or not; from an end the case that was shown there."""
+        if self.end and self.number is not None:
+            self.show_case(self.number)
+        elif self.number:
             self.show_case(self.number - 1)
 
     def _show(self, particles: tuple[int, ...], box: Box, tool: str | None = None) -> None:
         self._place.choose(particles, box)
         self._joined.clear()
-        self.tool = tool
+        self.tool, self.end = tool, ""
         self._preview.clear()
         there = self._place.look(case.box for case in self._queue.ahead)
         self.case_changed.emit()
@@ -101,7 +120,8 @@ class ReviewController(ReviewState):
     def _on_shown(self) -> None:
         self.neighbourhood_changed.emit()
         case = self.case
-        if case is not None and self._queue.open and self.neighbourhood and self.tool is None:
+        asked = self._queue.open and not self.end and self.tool is None
+        if case is not None and asked and self.neighbourhood is not None:
             self._preview.make(lambda: self._proposed(case))
 
     def _proposed(self, case: ReviewCase) -> Changes | None:
@@ -131,7 +151,7 @@ class ReviewController(ReviewState):
         def done(rejection: Rejection) -> None:
             self._steps.keep(rejection)
             self._on_decided()
-            if self.case is case:
+            if self.case is case and not self.end:
                 self.next()
 
         self._answer(case, lambda: self._steps.reject(case.id), done)
@@ -245,12 +265,14 @@ class ReviewController(ReviewState):
 
         def done(step: Step) -> None:
             self._steps.forget_what_was_taken_back()
-            still = self.case is case
-            if go_on and still and self.has_next:
+            goes_on = go_on and self.case is case
+            if goes_on and not self.end and self._following()[0] is not None:
                 self._tell_changed(step.entry)
                 self.next()
-            else:
-                self._on_changed(step)
+                return
+            self._on_changed(step)
+            if goes_on:  # what became of the last case is shown
+                self.next()
 
         self._preview.clear()
         self._answer(case, work, done)

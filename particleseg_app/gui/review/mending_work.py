@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from particleseg_app.gui.review.neighbourhood import Neighbourhood
 from particleseg_app.review.changes import LabelChange, as_changes
 from particleseg_app.review.mending import Mending
 from particleseg_app.units import Shape
+
+if TYPE_CHECKING:
+    from particleseg_app.review.cases import ReviewCase
 
 Point = tuple[float, float, float]
 Changes = LabelChange | Iterable[LabelChange]
@@ -98,6 +102,19 @@ def shown_with(neighbourhood: Neighbourhood, changes: Changes | None) -> Neighbo
 
 def changes_anything(changes: Changes) -> bool:
     return any(change.changes_anything for change in as_changes(changes))
+
+
+def proposed_parts(case: ReviewCase, changes: Changes | None) -> int:
+    """How many parts the proposal of a case makes of a merger; 0 for other cases.
+
+    While there is no proposal, as many as the case has markers.
+    """
+    if case.kind != "merger":
+        return 0
+    if isinstance(changes, LabelChange) and changes.brings_new_labels:
+        # One part keeps the number, the others have the first numbers that were free.
+        return int(changes.after.max()) - changes.next_label + 2
+    return len(case.markers)
 
 
 def _split_one(mending: Mending, particles: Sequence[int], markers: Sequence[Point]) -> int:

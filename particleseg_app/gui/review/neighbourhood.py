@@ -42,6 +42,11 @@ class Neighbourhood:
         part[old != new] = new[old != new]
         return replace(self, labels=mended)
 
+    def holds(self, particles: Iterable[int]) -> bool:
+        """Whether any voxel is one of `particles`."""
+        wanted = list(particles)
+        return any(bool(np.isin(plane, wanted).any()) for plane in self.labels)
+
     def only(self, wanted: Iterable[int]) -> np.ndarray:
         """The labels with every particle left out that is not wanted."""
         return np.where(np.isin(self.labels, list(wanted)), self.labels, 0).astype(np.uint32)

@@ -1,52 +1,33 @@
-"""The list of cases, most doubtful first, how far one has come, and what was done so far."""
+"""How far one has come, the cases to look at, and what was done so far."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import (
-    QAbstractListModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QRect,
-    QSize,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QButtonGroup,
     QHBoxLayout,
-    QListView,
     QProgressBar,
     QStackedWidget,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.read_only import READ_ONLY
-from particleseg_app.gui.review.case_card import STATES, likelihood_colour, likelihood_text
+from particleseg_app.gui.review.case_lists import CaseLists
+from particleseg_app.gui.review.case_queue import DECIDED
+from particleseg_app.gui.review.case_texts import done_text
+from particleseg_app.gui.review.row_list import Row, RowList
 from particleseg_app.gui.style import button, label, row, tool_button
 
 if TYPE_CHECKING:
     from particleseg_app.review.cases import ReviewCase
     from particleseg_app.review.entries import JournalEntry
 
-ROW_HEIGHT = 40
-SHORT_NAMES = {
-    "merger": "Joined?",
-    "splitter": "Cut in two?",
-    "false particle": "No particle?",
-    "missed particle": "Missed?",
-}
 UNDO, REDO = "Undo (Ctrl+Z)", "Redo (Ctrl+Shift+Z)"
 HISTORY_STATES = {
     "applied": "",
@@ -54,97 +35,6 @@ HISTORY_STATES = {
     "dropped": "undone, then replaced",
     "reverted": "taken back",
 }
-Row = tuple[str, str, str, float | None, bool]
-Index = QModelIndex | QPersistentModelIndex
-
-
-class _Rows(QAbstractListModel):
-    """Rows of a title, a remark, a mark on the right, how probable an error is (which colours the
-    mark), and whether the row is faint."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[Row] = []
-
-    def set_rows(self, rows: list[Row]) -> None:
-        if len(rows) == len(self.rows):
-            self.rows = rows
-            if rows:
-                self.dataChanged.emit(self.index(0), self.index(len(rows) - 1))
-            return
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: N802, B008
-        return 0 if parent.isValid() else len(self.rows)
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        title, remark, mark, _, _ = self.rows[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return title
-        if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
-            return " · ".join(text for text in (title, remark, mark) if text)
-        return None
-
-
-class _Painter(QStyledItemDelegate):
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:  # noqa: N802
-        return QSize(100, ROW_HEIGHT)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        model = index.model()
-        assert isinstance(model, _Rows)
-        title, remark, mark, probability, faint = model.rows[index.row()]
-        colours = theme.current()
-        area: QRect = option.rect
-        painter.save()
-        if option.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(area, QColor(colours.selection))
-        inner = area.adjusted(12, 4, -12, -4)
-        metrics = painter.fontMetrics()
-        width = metrics.horizontalAdvance(mark) + 8 if mark else 0
-        left = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        painter.setPen(QColor(colours.muted if faint else colours.text))
-        upper = QRect(inner.left(), inner.top(), inner.width() - width, inner.height() // 2)
-        lower = QRect(inner.left(), upper.bottom() + 1, inner.width(), inner.height() // 2)
-        elide = Qt.TextElideMode.ElideRight
-        painter.drawText(upper, left, metrics.elidedText(title, elide, upper.width()))
-        painter.setPen(QColor(colours.muted))
-        painter.drawText(lower, left, metrics.elidedText(remark, elide, lower.width()))
-        if mark:
-            muted = QColor(colours.muted)
-            painter.setPen(muted if probability is None else likelihood_colour(probability))
-            right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
-            painter.drawText(inner, right, mark)
-        painter.restore()
-
-
-class _List(QListView):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.rows = _Rows()
-        self.setModel(self.rows)
-        self.setItemDelegate(_Painter(self))
-        self.setUniformItemSizes(True)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setFrameShape(QListView.Shape.NoFrame)
-        self.setStyleSheet("QListView {border: none; background: transparent}")
-        self.setAccessibleName(name)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # letters are keys of the page
-
-    def choose(self, number: int | None) -> None:
-        """Mark one row without telling anybody."""
-        selection = self.selectionModel()
-        selection.blockSignals(True)
-        if number is None or not 0 <= number < len(self.rows.rows):
-            self.clearSelection()
-        else:
-            self.setCurrentIndex(self.rows.index(number))
-            self.scrollTo(self.rows.index(number))
-        selection.blockSignals(False)
-        self.viewport().update()
 
 
 class QueuePanel(QWidget):
@@ -160,16 +50,15 @@ class QueuePanel(QWidget):
         super().__init__()
         self._entries: list[JournalEntry] = []
         self._estimate = label("", "muted", wrap=True)
-        self._done = label("", "muted")
+        self._done = label("", "muted", wrap=True)
         self._finding = label("Looking for doubtful particles …", "muted")
         self._finding.hide()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(6)
-        self.queue = _List("Cases, most doubtful first")
-        self.history = _List("What was done")
-        theme.notifier.changed.connect(self.queue.viewport().update)
-        self.queue.clicked.connect(lambda index: self.case_chosen.emit(index.row()))
+        self.cases = CaseLists()
+        self.history = RowList("What was done")
+        self.cases.case_chosen.connect(self.case_chosen)
         self.history.clicked.connect(lambda index: self._choose_entry(index.row()))
         self.undo_button = tool_button("undo", UNDO, self.undo_wanted.emit)
         self.redo_button = tool_button("redo", REDO, self.redo_wanted.emit)
@@ -207,14 +96,15 @@ class QueuePanel(QWidget):
         past_layout.addWidget(self._no_history)
         past_layout.addWidget(self.history, 1)
         past_layout.addLayout(row(8, self.revert_button, None))
-        self._pages.addWidget(self.queue)
+        self._pages.addWidget(self.cases)
         self._pages.addWidget(past)
         head = QVBoxLayout()
         head.setContentsMargins(12, 12, 12, 8)
         head.setSpacing(6)
         head.addWidget(label("Review", "heading"))
         head.addWidget(self._estimate)
-        head.addLayout(row(self._bar, self._done, spacing=10))
+        head.addWidget(self._bar)
+        head.addWidget(self._done)
         head.addWidget(self._finding)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -224,32 +114,21 @@ class QueuePanel(QWidget):
         layout.addWidget(self._pages, 1)
 
     def show_cases(
-        self, cases: Sequence[ReviewCase], states: dict[str, str], shown: int | None
+        self,
+        cases: Sequence[ReviewCase],
+        states: dict[str, str],
+        shown: int | None,
+        doubtful: int,
     ) -> None:
-        rows: list[Row] = []
-        for case in cases:
-            state = states.get(case.id, "")
-            names = " and ".join(format_count(particle) for particle in case.labels)
-            one = "Particle" if len(case.labels) == 1 else "Particles"
-            place = f"{one} {names}" if case.labels else "In the background"
-            remark = STATES.get(state, "") or place
-            rows.append(
-                (
-                    SHORT_NAMES[case.kind],
-                    remark,
-                    "" if state else likelihood_text(case.probability),
-                    case.probability,
-                    bool(state),
-                )
-            )
-        self.queue.rows.set_rows(rows)
-        self.queue.choose(shown)
-        done = sum(1 for case in cases if states.get(case.id, "") not in ("", "skipped"))
-        self._bar.setRange(0, max(1, len(cases)))
-        self._bar.setValue(done)
-        self._done.setText(f"{format_count(done)} of {format_count(len(cases))}")
-        for widget in (self._bar, self._done):
-            widget.setVisible(bool(cases))
+        """Show cases of which so many, the first ones, are doubtful, and the one `shown`."""
+        self.cases.show_cases(cases, states, doubtful)
+        self.cases.choose(shown)
+        answered = sum(1 for case in cases[:doubtful] if states.get(case.id, "") in DECIDED)
+        self._bar.setRange(0, max(1, doubtful))
+        self._bar.setValue(answered)
+        self._bar.setVisible(doubtful > 0)
+        self._done.setText(done_text(answered, doubtful))
+        self._done.setVisible(bool(cases))
 
     def show_finding(self, finding: bool) -> None:
         """Say that the cases are being looked for."""
@@ -277,7 +156,7 @@ class QueuePanel(QWidget):
             when = entry.made_at[:16].replace("T", " ")
             state = HISTORY_STATES.get(entry.state, "")
             rows.append((entry.text, f"{when} · {entry.user}", state, None, bool(state)))
-        self.history.rows.set_rows(rows)
+        self.history.set_rows(rows)
         self._no_history.setVisible(not rows)
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)

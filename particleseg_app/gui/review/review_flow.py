@@ -173,7 +173,7 @@ class ReviewFlow(QObject):
             return
         controller.set_cases(self._stored_cases(shown))
         self._show_estimate()
-        if not controller.particles:
+        if controller.end or not controller.particles:
             controller.begin()
 
     def _on_mended(self, box: Box, labels: frozenset[int]) -> None:
@@ -227,9 +227,12 @@ def estimate_text(rates: EstimatedErrorRates) -> str:
 
 
 def _rate(rate: EstimatedRate) -> str:
-    """An expected number of errors in 100 particles and its range: 3.2 (0 to 17)."""
+    """An expected number of errors in 100 particles and its range: 3 (0 to 17), 0.4 (0 to 2).
+
+    The range is so wide that a digit after the point would say nothing from 1 on.
+    """
     expected, low, high = (100 * value for value in (rate.expected, rate.low, rate.high))
-    figure = f"{expected:.0f}" if expected >= 10 else f"{expected:.1f}"
+    figure = f"{expected:.1f}" if 0.05 <= expected < 0.95 else f"{expected:.0f}"
     most = f"{high:.0f}" if high <= 100 else "more than 100"
     return f"{figure} ({low:.0f} to {most})"
 

@@ -10,21 +10,24 @@ from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QScrollArea,
+    QPushButton,
     QSplitter,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from particleseg_app.gui.review.case_card import CaseCard, who_text
+from particleseg_app.gui.review.case_texts import gone_texts, mending_text, who_text
 from particleseg_app.gui.review.case_view import CaseView
 from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.drawing_tool import DrawingTool
+from particleseg_app.gui.review.mending_work import proposed_parts
 from particleseg_app.gui.review.queue_panel import QueuePanel
 from particleseg_app.gui.review.revert_question import RevertQuestion
-from particleseg_app.gui.review.tool_panel import TOOLS, ToolPanel
+from particleseg_app.gui.review.side_column import SIDE_WIDTH, SideColumn
+from particleseg_app.gui.review.tool_panel import TOOLS
 from particleseg_app.gui.review.tool_use import ToolUse
-from particleseg_app.gui.style import button, label, line
+from particleseg_app.gui.style import button, line
 from particleseg_app.gui.viewers import OrthosliceView
 from particleseg_app.units import Box
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from particleseg_app.gui.viewers.slice_reader import GreyStatisticsLike
     from particleseg_app.review.entries import JournalEntry
 
-LEFT_WIDTH, RIGHT_WIDTH = 280, 364
+LEFT_WIDTH = 280
 REPEATED_KEYS = (Qt.Key.Key_N, Qt.Key.Key_P, Qt.Key.Key_Space)
 
 
@@ -55,8 +58,8 @@ class ReviewPage(QWidget):
         self._finding = False
         self.queue = QueuePanel()
         self.view = CaseView()
-        self.card = CaseCard()
-        self.tools = ToolPanel()
+        self.side = SideColumn()
+        self.card, self.end_card, self.tools = self.side.card, self.side.end_card, self.side.tools
         self._tool_use = ToolUse(self.tools, self.drawing, self)
         self.revert_question: RevertQuestion | None = None
         self._build()
@@ -72,9 +75,11 @@ class ReviewPage(QWidget):
         return self.view.drawing
 
     def _build(self) -> None:
-        self.back_button = button("Back to the results", self.left_wanted.emit, icon_name="undo")
+        self.back_button = button("Back to the results", self.left_wanted.emit)
         self.back_button.setToolTip("Esc")
         self.find_button = button("Look for doubtful particles", self.queue_wanted.emit)
+        for each in (self.back_button, self.find_button):
+            each.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         left = QFrame()
         left.setProperty("role", "bar")
         left_layout = QVBoxLayout(left)
@@ -89,48 +94,13 @@ class ReviewPage(QWidget):
         foot.addWidget(self.back_button)
         left_layout.addLayout(foot)
         left.setMinimumWidth(240)
-        right = QFrame()
-        right.setProperty("role", "bar")
-        inside = QWidget()
-        inside_layout = QVBoxLayout(inside)
-        inside_layout.setContentsMargins(10, 10, 10, 10)
-        inside_layout.setSpacing(10)
-        inside_layout.addWidget(self.card)
-        inside_layout.addWidget(self.tools)
-        self.keys_text = label(
-            "Enter accept · R right as it is · N next · P previous · Ctrl+Z undo",
-            "muted",
-            wrap=True,
-        )
-        inside_layout.addWidget(self.keys_text)
-        self.patch_button = button("Save as training patch…", self.patch_wanted.emit, quiet=True)
-        self.patch_button.setToolTip(
-            "Keep what is shown, with its labels, for training a model of your own"
-        )
-        self.patch_text = label("", "success", wrap=True)
-        self.patch_text.hide()
-        inside_layout.addWidget(self.patch_button)
-        inside_layout.addWidget(self.patch_text)
-        inside_layout.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
-        scroll.setStyleSheet(
-            "QScrollArea, QScrollArea > QWidget > QWidget {background: transparent}"
-        )
-        right_layout = QVBoxLayout(right)
-        right_layout.setContentsMargins(0, 0, 0, 0)
-        right_layout.addWidget(scroll)
-        right.setMinimumWidth(364)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        for part in (left, self.view, right):
+        for part in (left, self.view, self.side):
             self.splitter.addWidget(part)
         for place, stretch in enumerate((0, 1, 0)):
             self.splitter.setStretchFactor(place, stretch)
             self.splitter.setCollapsible(place, False)
-        self.splitter.setSizes([LEFT_WIDTH, 800, RIGHT_WIDTH])
+        self.splitter.setSizes([LEFT_WIDTH, 800, SIDE_WIDTH])
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.splitter)
@@ -140,6 +110,9 @@ class ReviewPage(QWidget):
         self.card.rejected.connect(lambda: self._tell(lambda c: c.reject()))
         self.card.next_wanted.connect(lambda: self._tell(lambda c: c.next()))
         self.card.previous_wanted.connect(lambda: self._tell(lambda c: c.previous()))
+        self.end_card.left_wanted.connect(self.left_wanted)
+        self.end_card.next_wanted.connect(lambda: self._tell(lambda c: c.next()))
+        self.side.patch_button.clicked.connect(lambda _checked: self.patch_wanted.emit())
         self.queue.case_chosen.connect(lambda number: self._tell(lambda c: c.show_case(number)))
         self.queue.undo_wanted.connect(lambda: self._tell(lambda c: c.undo()))
         self.queue.redo_wanted.connect(lambda: self._tell(lambda c: c.redo()))
@@ -153,8 +126,9 @@ class ReviewPage(QWidget):
             Qt.Key.Key_Escape: self.step_back,
             Qt.Key.Key_Delete: self._tool_use.take_back_or_delete,
         }
-        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_A):
-            keys[key] = self.confirm
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            keys[key] = self._press_or_confirm
+        keys[Qt.Key.Key_A] = self.confirm
         for key in (Qt.Key.Key_N, Qt.Key.Key_Space):
             keys[key] = lambda: self._tell(lambda c: c.next())
         for spec in TOOLS:
@@ -166,9 +140,11 @@ class ReviewPage(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Keys that nothing inside the page wanted for itself.
 
-        A key that is held down answers once only, or it would answer what nobody looked at.
+        A key that is held down answers once only, or it would answer what nobody looked at; and
+        one that leads on stops where the doubtful cases end.
         """
-        if event.isAutoRepeat() and event.key() not in REPEATED_KEYS:
+        at_end = self.controller is not None and bool(self.controller.end)
+        if event.isAutoRepeat() and (at_end or event.key() not in REPEATED_KEYS):
             event.accept()
             return
         act = self._keys.get(Qt.Key(event.key()))
@@ -184,6 +160,16 @@ class ReviewPage(QWidget):
             act()
         else:
             super().keyPressEvent(event)
+
+    def focusNextPrevChild(self, following: bool) -> bool:  # noqa: N802
+        """Where the keyboard goes from a button that is switched off or hidden while it has it: to
+        the pictures, never to the answer beside it, which Enter would give next."""
+        focused = self.window().focusWidget()
+        here = focused is not None and self.isAncestorOf(focused)
+        if focused is not None and here and not (focused.isEnabled() and focused.isVisible()):
+            self.slices.setFocus()
+            return True
+        return super().focusNextPrevChild(following)
 
     # --- beginning and end ---------------------------------------------------------------------
 
@@ -201,6 +187,7 @@ class ReviewPage(QWidget):
         self.view.set_scan(statistics, voxel_size_um, window, controller.labels.shape)
         self._diameters = diameters_um
         self.tools.set_voxel_size(voxel_size_um)
+        self.queue.cases.fold_button.setChecked(False)
         controller.case_changed.connect(self._show_case)
         controller.neighbourhood_changed.connect(self._show_neighbourhood)
         controller.preview_changed.connect(self._show_preview)
@@ -239,8 +226,8 @@ class ReviewPage(QWidget):
 
     def say_saved(self, text: str) -> None:
         """Where a training patch was saved; empty for nothing."""
-        self.patch_text.setText(text)
-        self.patch_text.setVisible(bool(text))
+        self.side.patch_text.setText(text)
+        self.side.patch_text.setVisible(bool(text))
 
     def set_estimate(self, text: str) -> None:
         self.queue.show_estimate(text)
@@ -250,7 +237,9 @@ class ReviewPage(QWidget):
     def _show_queue(self) -> None:
         controller = self.controller
         if controller is not None:
-            self.queue.show_cases(controller.cases, controller.states, controller.number)
+            self.queue.show_cases(
+                controller.cases, controller.states, controller.number, controller.doubtful
+            )
             found = bool(controller.cases)
             self.find_button.setText(
                 "Look for doubtful particles again" if found else "Look for doubtful particles"
@@ -272,40 +261,68 @@ class ReviewPage(QWidget):
     def _show_steps(self) -> None:
         controller = self.controller
         if controller is not None:
-            self.card.show_steps(controller.has_previous, controller.has_next)
+            self.card.show_steps(controller.has_previous)
 
     def _show_case(self) -> None:
         controller = self.controller
         if controller is None:
             return
         case, particles = controller.case, controller.particles
-        who = who_text(particles, self._diameters) if particles else ""
+        title, who = self._texts(controller)
         self.card.show_case(
             case,
             who,
             controller.state,
             proposal=self._has_proposal() and controller.answerable,
+            parts=self._parts(controller),
             beside=controller.doubts_beside,
             read_only=controller.journal.read_only,
-            nothing=self._nothing_text(controller),
+            title=title,
         )
+        self._show_end(controller)
         self.card.reject_button.setEnabled(controller.answerable and controller.state != "rejected")
         self._show_steps()
-        self.queue.queue.choose(controller.number)
+        self.queue.cases.choose(controller.number)
         self._tool_use.show_case()
-        for widget in (self.keys_text, self.patch_button):
-            widget.setVisible(case is not None or bool(particles))
+        self.side.keys_text.setVisible(case is not None and not controller.end)
+        self.side.patch_button.setVisible(case is not None or bool(particles))
         if case is None and not particles:
             self.view.clear()
 
-    def _nothing_text(self, controller: ReviewController) -> str:
-        if self._finding:
-            return "Looking for doubtful particles"
-        return "Nothing left to look at" if controller.cases else "No doubtful particles yet"
+    def _show_end(self, controller: ReviewController) -> None:
+        """Say that the doubtful cases, or all, have been seen, in place of a case."""
+        ended = bool(controller.end)
+        if ended:
+            self.end_card.show_end(
+                controller.end,
+                controller.doubtful,
+                len(controller.cases) - controller.doubtful,
+                0 if controller.journal.read_only else controller.unanswered,
+            )
+        self.end_card.setVisible(ended)
+        self.card.setVisible(not ended)
+
+    def _texts(self, controller: ReviewController) -> tuple[str, str]:
+        """What is said in place of a question where there is no case, and of the particles."""
+        particles = controller.particles
+        if not particles:
+            looking = "Looking for doubtful particles"
+            return (looking if self._finding else "No doubtful particles yet"), ""
+        if controller.gone and controller.case is None:
+            return gone_texts(particles, controller.can_redo)
+        who = who_text(particles, self._diameters)
+        return mending_text(particles), f"{who}, not there any more" if controller.gone else who
 
     def _has_proposal(self) -> bool:
         controller = self.controller
         return controller is not None and controller.tool is None and bool(controller.changes)
+
+    def _parts(self, controller: ReviewController) -> int:
+        """How many parts the proposal makes of the particle of the case shown."""
+        if controller.case is None:
+            return 0
+        proposed = controller.changes if controller.tool is None else None
+        return proposed_parts(controller.case, proposed)
 
     def _show_neighbourhood(self) -> None:
         controller = self.controller
@@ -317,6 +334,7 @@ class ReviewPage(QWidget):
                 controller.particles,
                 None if case is None else case.centre,
             )
+            self._show_case()  # it is known now whether the particles are there
 
     def _show_preview(self) -> None:
         controller = self.controller
@@ -324,12 +342,23 @@ class ReviewPage(QWidget):
             return
         self.view.show_changes(controller.neighbourhood, controller.changes, controller.particles)
         self._tool_use.show_preview()
-        self.card.accept_button.setEnabled(self._has_proposal() and controller.answerable)
+        case = controller.case
+        if case is not None:
+            proposal = self._has_proposal() and controller.answerable
+            self.card.show_proposal(case, proposal, self._parts(controller))
 
     # --- what the user does --------------------------------------------------------------------
 
+    def _press_or_confirm(self) -> None:
+        """Enter: press the button that has the keyboard, else `confirm`."""
+        focused = self.window().focusWidget()
+        if isinstance(focused, QPushButton | QToolButton) and self.isAncestorOf(focused):
+            focused.click()
+        else:
+            self.confirm()
+
     def confirm(self) -> None:
-        """Enter: apply the tool's preview, else accept what the case proposes."""
+        """Apply the tool's preview, else accept what the case proposes."""
         if self.controller is not None:
             if self.controller.tool is not None:
                 self.controller.apply()

@@ -7,7 +7,7 @@ previewed (`preview`) and the steps through the journal (`journal_steps`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QObject, Signal
 
@@ -22,6 +22,8 @@ from particleseg_app.gui.review.worker import Worker
 if TYPE_CHECKING:
     from particleseg_app.review.cases import ReviewCase
     from particleseg_app.review.mending import Mending
+
+End = Literal["", "doubtful", "all"]
 
 
 class ReviewState(QObject):
@@ -47,6 +49,8 @@ class ReviewState(QObject):
         self.mending = mending
         self.labels, self.journal = mending.labels, mending.journal
         self.tool: str | None = None
+        # Whether one has come to the end of the doubtful cases, or of all; nothing is asked then.
+        self.end: End = ""
         self._queue = CaseQueue(cases, self.journal)
         self._steps = JournalSteps(mending)
         margin = max(SMALLEST_MARGIN, round(1.2 * typical_diameter_voxels))
@@ -86,7 +90,17 @@ class ReviewState(QObject):
     @property
     def answerable(self) -> bool:
         """Whether the case shown may be answered; one that was left as it is may be, again."""
-        return not self.journal.read_only and self._queue.open
+        return not self.journal.read_only and self._queue.open and not self.end
+
+    @property
+    def doubtful(self) -> int:
+        """How many cases are doubtful; they come first, and the less doubtful ones after them."""
+        return self._queue.doubtful
+
+    @property
+    def unanswered(self) -> int:
+        """How many of the doubtful cases are not decided."""
+        return self._queue.unanswered
 
     @property
     def particles(self) -> tuple[int, ...]:
@@ -95,6 +109,11 @@ class ReviewState(QObject):
     @property
     def neighbourhood(self) -> Neighbourhood | None:
         return self._place.neighbourhood
+
+    @property
+    def gone(self) -> bool:
+        """Whether none of the particles shown is there any more."""
+        return self._place.gone
 
     @property
     def changes(self) -> Changes | None:

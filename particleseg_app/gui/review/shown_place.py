@@ -25,6 +25,7 @@ class ShownPlace(QObject):
         self.particles: tuple[int, ...] = ()
         self.box: Box | None = None
         self.neighbourhood: Neighbourhood | None = None
+        self._looked_for: tuple[Neighbourhood | None, tuple[int, ...], bool] = (None, (), False)
         self._shape = labels.shape
         self._margin = margin
         self._reader = NeighbourhoodReader(scan, labels, self)
@@ -54,6 +55,16 @@ class ShownPlace(QObject):
         labels = self.neighbourhood.labels
         inside = all(0 <= v < n for v, n in zip(voxel, labels.shape, strict=True))
         return int(labels[voxel]) if inside else 0
+
+    @property
+    def gone(self) -> bool:
+        """Whether there are particles to look at, but none of them is there any more."""
+        found, particles = self.neighbourhood, self.particles
+        if found is None or not particles:
+            return False
+        if self._looked_for[:2] != (found, particles):  # a look through a large crop takes a while
+            self._looked_for = found, particles, not found.holds(particles)
+        return self._looked_for[2]
 
     def forget(self, box: Box) -> None:
         """Labels in a box have changed: what was read of it is out of date."""

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.read_only import READ_ONLY
 from particleseg_app.gui.style import Card, button, label, row
@@ -33,21 +34,32 @@ class ToolSpec:
     hint: str
     at_once: bool = False
     amount: str = ""  # what the slider sets; empty: no slider
+    hint_of_several: str = ""  # where it says something else of several particles; {n}: how many
+
+    def hint_of(self, particles: int) -> str:
+        """The hint where so many particles are mended together."""
+        if particles < 2 or not self.hint_of_several:
+            return self.hint
+        return self.hint_of_several.format(n=format_count(particles))
 
 
 TOOLS = (
     ToolSpec("split", "Split", "split", "S",
              "Click once in each part. Drag to draw the border between them, if it matters where."),
-    ToolSpec("join", "Join", "join", "J", "Click the particles that belong to this one."),
+    ToolSpec("join", "Join", "join", "J", "Click the particles that belong to this one.",
+             hint_of_several="All {n} become one. Click others that belong to them."),
     ToolSpec("paint", "Paint", "paint", "B",
              "Drag to add voxels. Only background is painted over.", amount="Brush"),
     ToolSpec("erase", "Erase", "erase", "E", "Drag to take voxels away.", amount="Brush"),
-    ToolSpec("holes", "Fill holes", "holes", "F", "Holes inside the particle are filled.", True),
+    ToolSpec("holes", "Fill holes", "holes", "F", "Holes inside the particle are filled.", True,
+             hint_of_several="Holes inside all {n} are filled."),
     ToolSpec("smooth", "Smooth", "smooth", "M",
              "Rough surfaces are evened out; neighbours stay as they are.", True, "Strength"),
     ToolSpec("grow", "Fit to edge", "grow", "G",
-             "The surface moves to the grey-value edge, at most this far.", True, "Distance"),
-    ToolSpec("delete", "Delete", "delete", "Del", "The particle becomes background.", True),
+             "The surface moves to the grey-value edge, at most this far.", True, "Distance",
+             "The surfaces of all {n} move to the grey-value edge, at most this far."),
+    ToolSpec("delete", "Delete", "delete", "Del", "The particle becomes background.", True,
+             hint_of_several="All {n} become background."),
 )  # fmt: skip
 SPECS = {spec.name: spec for spec in TOOLS}
 COLUMNS = 4
@@ -70,6 +82,7 @@ class ToolPanel(Card):
         self._voxel_size_um: float | None = None
         self._amounts = dict(FIRST_AMOUNT)
         self._chosen: str | None = None
+        self._particles = 1  # how many are mended
         self.buttons: dict[str, QToolButton] = {}
         self._group = QButtonGroup(self)
         self._group.setExclusive(False)
@@ -83,7 +96,6 @@ class ToolPanel(Card):
             tool.setCheckable(True)
             tool.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
             tool.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            tool.setToolTip(f"{spec.hint} ({spec.key})")
             tool.clicked.connect(lambda on, name=spec.name: self._on_clicked(name, on))
             self._group.addButton(tool)
             self.buttons[spec.name] = tool
@@ -110,6 +122,8 @@ class ToolPanel(Card):
         self.cancel_button = button("Cancel", self.cancel_wanted.emit)
         self.apply_button.setToolTip("Enter")
         self.cancel_button.setToolTip("Esc")
+        for answer in (self.apply_button, self.cancel_button):
+            answer.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._answers = QWidget()
         self._answers.setLayout(row(self.apply_button, self.cancel_button, None))
         below = QVBoxLayout()
@@ -120,6 +134,7 @@ class ToolPanel(Card):
             below.addWidget(widget)
         self.body.addLayout(grid)
         self.body.addLayout(below)
+        self.set_available(1, True)
         self.show_tool(None)
 
     @property
@@ -134,15 +149,18 @@ class ToolPanel(Card):
         self._voxel_size_um = voxel_size_um
         self._show_amount()
 
-    def set_available(self, particle: bool, writable: bool, place: bool = True) -> None:
-        """Whether there is a particle to mend, a place to paint a new one, and whether one may."""
+    def set_available(self, particles: int, writable: bool, place: bool = True) -> None:
+        """How many particles are to be mended, whether there is a place to paint a new one, and
+        whether one may."""
+        self._particles = particles
         for name, tool in self.buttons.items():
-            tool.setEnabled(writable and (particle or (place and name == "paint")))
-            hint = f"{SPECS[name].hint} ({SPECS[name].key})"
+            tool.setEnabled(writable and (particles > 0 or (place and name == "paint")))
+            hint = f"{SPECS[name].hint_of(particles)} ({SPECS[name].key})"
             tool.setToolTip(hint if writable else READ_ONLY)
-        if not particle:
+        if not particles:
             self.as_new.setChecked(True)
-        self.as_new.setEnabled(particle)
+        self.as_new.setEnabled(particles > 0)
+        self._show_hint()
 
     def show_tool(self, name: str | None) -> None:
         """Show this tool as chosen, without telling anybody."""
@@ -150,8 +168,7 @@ class ToolPanel(Card):
         for other, tool in self.buttons.items():
             tool.setChecked(other == name)
         spec = SPECS[name] if name is not None else None
-        self._hint.setText(spec.hint if spec is not None else "")
-        self._hint.setVisible(spec is not None)
+        self._show_hint()
         self.by_grey.setVisible(name == "split")
         self.as_new.setVisible(name == "paint")
         self._amount.setVisible(spec is not None and bool(spec.amount))
@@ -187,6 +204,11 @@ class ToolPanel(Card):
             self._amounts[SPECS[self._chosen].amount] = value
             self._show_amount()
             self.amount_changed.emit(self._chosen, value)
+
+    def _show_hint(self) -> None:
+        spec = SPECS[self._chosen] if self._chosen is not None else None
+        self._hint.setText(spec.hint_of(self._particles) if spec is not None else "")
+        self._hint.setVisible(spec is not None)
 
     def _show_amount(self) -> None:
         if self._chosen is None or not SPECS[self._chosen].amount:

@@ -22,7 +22,7 @@ class ToolUse(QObject):
         self.controller: ReviewController | None = None
         self._panel = panel
         self._drawing = drawing
-        self._particles: tuple[int, ...] = ()  # that the tools work on
+        self._particles: tuple[int, ...] = ()  # that the tools can work on
         panel.tool_wanted.connect(self.use)
         panel.amount_changed.connect(self._on_amount)
         panel.choice_changed.connect(self._on_drawn)
@@ -63,15 +63,20 @@ class ToolUse(QObject):
         controller = self.controller
         if controller is None:
             return
-        particles = controller.particles
-        if particles != self._particles:
-            self._particles = particles
+        particles, case = controller.particles, controller.case
+        there = () if controller.gone or controller.end else particles
+        if there != self._particles:
+            self._particles = there
             self._panel.as_new.setChecked(False)
-        place = controller.case is not None or bool(particles)
-        self._panel.set_available(bool(particles), not controller.journal.read_only, place)
-        self._panel.setVisible(place)
+        # What was painted and taken back may be painted again.
+        place = case is not None or bool(there) or (bool(particles) and controller.can_redo)
+        writable = not controller.journal.read_only
+        self._panel.set_available(len(there), writable, place and not controller.end)
+        self._panel.setVisible((case is not None or bool(particles)) and not controller.end)
         if self._panel.chosen != controller.tool:
             self._take(controller.tool)
+        if controller.tool is not None and not self._panel.buttons[controller.tool].isEnabled():
+            self.use(None)
 
     def show_preview(self) -> None:
         """Tell what the tool would do, or why it cannot."""
