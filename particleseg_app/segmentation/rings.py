@@ -41,8 +41,8 @@ FARTHEST, STEPS = 0.05, (4.0, 2.0, 1.0, 0.5)
 # them is what chance and particles make.
 ELSEWHERE = ((0.17, 0.0), (-0.17, 0.0), (0.0, 0.17), (0.0, -0.17))
 LEAST_OVER_ELSEWHERE = 5.0
-# The strongest ring must have this share of the contrast; the network knows weaker ones.
-LEAST_RING = 0.15
+# The strongest ring must have this share of the contrast: weaker ones do the network no harm.
+LEAST_RING = 0.3
 # What stands out less than so many times its standard error is no ring; nor is there one so near
 # to the axis, where a particle may be all there is at a radius.
 LEAST_OVER_ERROR, LEAST_RADIUS = 3.0, 4

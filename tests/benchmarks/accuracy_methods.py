@@ -35,6 +35,8 @@ from particleseg_app.segmentation import (
     even_slices,
     noise,
     plan,
+    rings,
+    running_median,
     segment,
     threshold_watershed,
     tiles,
@@ -134,7 +136,7 @@ def version_of(name: str, preset: str = "standard") -> str | None:
         entry = find_model(name)
         rule = core_unions.union_rule_of(entry)
         unions = "none" if rule is None else rule.fingerprint()
-        rules = (*NETWORK_RULES, core_unions)
+        rules = (*NETWORK_RULES, core_unions, rings, running_median)
         return code_version(rules, entry.fingerprint(), passes, RULE_VALUES, unions)
     except ModelError:
         return None
