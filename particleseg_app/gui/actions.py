@@ -96,7 +96,7 @@ class Actions(QObject):
         self._overlay.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         overlay = QHBoxLayout(self._overlay)
         overlay.setContentsMargins(12, 0, 8, 0)
-        overlay.addWidget(label("Particles", "muted"))
+        overlay.addWidget(label("Overlay", "muted"))
         overlay.addWidget(self.opacity)
         self._fill_menus()
         self._fill_toolbar()

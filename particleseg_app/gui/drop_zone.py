@@ -88,7 +88,7 @@ class DropZone(QWidget):
 
 
 class DropVeil(QWidget):
-    """Covers an open project while a scan is dragged over it and says what dropping does."""
+    """Covers an open project while something is dragged over it and says what dropping does."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt
@@ -17,8 +18,10 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.errors import UserError
+from particleseg_app.gui.formats import format_count, plural
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.new_project_dialog import folder_name
+from particleseg_app.gui.panels.particle_table import TableContent
 from particleseg_app.gui.reveal import file_manager_words, reveal_in_file_manager
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.style import Card, button, label, row
@@ -37,9 +40,27 @@ CHOICES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Exported:
+    """The files written, and how many particles there are in the run and in the CSV."""
+
+    files: list[Path]
+    particles: int
+    in_csv: int
+
+
 class ExportDialog(QDialog):
-    def __init__(self, project: Project, run_id: str, parent: QWidget | None = None) -> None:
+    """`in_table`: what the table shows of the run, None where it shows another one or none."""
+
+    def __init__(
+        self,
+        project: Project,
+        run_id: str,
+        in_table: TableContent | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._in_table = in_table
         self.setWindowTitle("Export")
         self._project = project
         self._run_id = run_id
@@ -49,6 +70,10 @@ class ExportDialog(QDialog):
         self.task: Task | None = None
         self.boxes: dict[str, QCheckBox] = {}
         self._file_labels = {}
+        self.only_shown_box = QCheckBox("Only the particles that the table shows")
+        if in_table is None or not in_table.filtered:
+            self.only_shown_box.hide()
+        self.only_shown_box.toggled.connect(self._check)
         choices = Card()
         for key, title, text, files in CHOICES:
             box = QCheckBox(title)
@@ -64,6 +89,8 @@ class ExportDialog(QDialog):
             choices.body.addWidget(box)
             choices.body.addWidget(hint)
             choices.body.addWidget(name)
+            if key == CSV:
+                choices.body.addLayout(row(26, self.only_shown_box, None, spacing=0))
             if key != HDF5:
                 choices.body.addSpacing(8)
         usual = Path.home() if project.read_only else project.folder
@@ -83,6 +110,7 @@ class ExportDialog(QDialog):
         form.addWidget(self.folder_edit, 1, 1)
         form.addWidget(button("Change…", self._choose), 1, 2)
         form.setColumnStretch(1, 1)
+        self._count = label("", wrap=True)
         self._problem = label("", "error", wrap=True)
         self._replaces = label("", "warning", wrap=True)
         self.export_button = button("Export", self.start, primary=True, icon_name="")
@@ -94,6 +122,7 @@ class ExportDialog(QDialog):
         body.setSpacing(14)
         body.addWidget(label(f"Export {run.name} of {scan.name}", "heading"))
         body.addWidget(choices)
+        body.addWidget(self._count)
         body.addLayout(form)
         body.addWidget(self._replaces)
         body.addWidget(self._problem)
@@ -128,7 +157,8 @@ class ExportDialog(QDialog):
         body.addLayout(row(None, label("Exported", "title"), None))
         body.addWidget(self._done_text)
         body.addStretch(1)
-        body.addLayout(row(None, self.reveal_button, button("Close", self.accept, primary=True)))
+        self.close_button = button("Close", self.accept, primary=True)
+        body.addLayout(row(None, self.reveal_button, self.close_button))
         return page
 
     @property
@@ -143,6 +173,12 @@ class ExportDialog(QDialog):
             TIFF: folder / f"{name}_labels.tif",
             HDF5: folder / f"{name}_labels.h5",
         }
+
+    @property
+    def _limits_csv(self) -> bool:
+        """Whether the CSV gets only what the table shows."""
+        in_table = self._in_table is not None and self._in_table.filtered
+        return in_table and CSV in self.wanted and self.only_shown_box.isChecked()
 
     def problem(self) -> str:
         if not self.wanted:
@@ -163,9 +199,12 @@ class ExportDialog(QDialog):
         self._problem.hide()
         self._replaces.hide()
         project, run_id, wanted, paths = self._project, self._run_id, self.wanted, self.paths()
+        only = self._in_table if self._limits_csv else None
         self.task = Task(
             "Exporting",
-            lambda progress, cancel: export(project, run_id, wanted, paths, progress, cancel),
+            lambda progress, cancel: export(
+                project, run_id, wanted, paths, progress, cancel, only_in_csv=only
+            ),
         )
         self.task.finished.connect(self._on_done)
         self.task.failed.connect(self._on_failed)
@@ -180,11 +219,18 @@ class ExportDialog(QDialog):
         else:
             super().reject()
 
-    def _on_done(self, files: list[Path]) -> None:
-        self.files = files
+    def _on_done(self, exported: Exported) -> None:
+        self.files = files = exported.files
         names = "\n".join(path.name for path in files)
-        self._done_text.setText(f"{files[0].parent}\n\n{names}")
+        limited = exported.in_csv < exported.particles
+        shown = None if self._in_table is None else len(self._in_table.labels)
+        count = _count_text(
+            exported.particles, exported.in_csv if limited else shown, self.wanted, limited=limited
+        )
+        self._done_text.setText(f"{count}\n\n{files[0].parent}\n\n{names}")
         self.pages.setCurrentIndex(1)
+        self.close_button.setDefault(True)
+        self.close_button.setFocus()
 
     def _on_failed(self, error: Exception) -> None:
         if isinstance(error, UserError):
@@ -207,6 +253,16 @@ class ExportDialog(QDialog):
         name = folder_name(self.name_edit.text()) or "…"
         for text in self._file_labels.values():
             text.setText(str(text.property("pattern")).format(name=name))
+        self.only_shown_box.setEnabled(CSV in self.wanted)
+        content = self._in_table
+        self._count.setText(
+            _count_text(
+                None if content is None else content.total,
+                None if content is None else len(content.labels),
+                self.wanted,
+                limited=self._limits_csv,
+            )
+        )
         problem = self.problem()
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))
@@ -236,8 +292,13 @@ def export(
     paths: dict[str, Path],
     progress: Progress,
     cancel: CancelToken,
-) -> list[Path]:
-    """Write the wanted files of a finished run; all that were written."""
+    *,
+    only_in_csv: TableContent | None = None,
+) -> Exported:
+    """Write the wanted files of a finished run.
+
+    `only_in_csv`: leave all other particles out of the CSV, and say so in its description.
+    """
     from particleseg_app.particles import export_csv, export_labels_hdf5, export_labels_tiff
     from particleseg_app.projects.review_files import open_review
     from particleseg_app.projects.segmentation_job import run_provenance, run_table
@@ -246,10 +307,17 @@ def export(
     voxel_size = float(provenance["voxel_size_um"])
     written: list[Path] = []
     table = run_table(project, run_id, progress, cancel)
+    in_csv = len(table)
     with open_review(project, run_id, read_only=True) as review:
         if CSV in wanted:
             progress.start("Writing the table")
-            written += export_csv(table, paths[CSV], provenance)
+            lines = table
+            if only_in_csv is not None:
+                lines = table[table["label"].isin(only_in_csv.labels)]
+                left_out = {"filter": only_in_csv.filter, "particles_of_the_run": len(table)}
+                provenance = {**provenance, **left_out}
+            in_csv = len(lines)
+            written += export_csv(lines, paths[CSV], provenance)
         if TIFF in wanted:
             export_labels_tiff(review.labels, paths[TIFF], voxel_size, progress, cancel)
             written.append(paths[TIFF])
@@ -263,4 +331,25 @@ def export(
                 particle_count=len(table),
             )
             written.append(paths[HDF5])
-    return written
+    return Exported(written, len(table), in_csv)
+
+
+def _count_text(
+    particles: int | None, shown: int | None, wanted: tuple[str, ...], *, limited: bool
+) -> str:
+    """How many particles are exported, and what the table's filter has to do with it.
+
+    `particles` of the run (None: not known yet), of which the table shows `shown` (None: another
+    run). `limited`: the CSV gets only those.
+    """
+    if particles is None:
+        return "All particles are exported."
+    if shown is None or shown >= particles:
+        return f"{plural(particles, 'particle')} {'is' if particles == 1 else 'are'} exported."
+    if not limited:
+        all_of_them = f"All {plural(particles, 'particle')} are exported"
+        return f"{all_of_them}; the table shows {format_count(shown)} of them."
+    some = f"{format_count(shown)} of {plural(particles, 'particle')}"
+    if wanted == (CSV,):
+        return f"{some} are exported, those that the table shows."
+    return f"The CSV gets {some}, those that the table shows; the volume holds all."

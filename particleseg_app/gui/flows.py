@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QLineEdit, QMessageBox, QWidget
+from PySide6.QtCore import QObject, QPoint
+from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.banner import Banner
-from particleseg_app.gui.formats import plural
 from particleseg_app.gui.new_project_dialog import folder_name
 from particleseg_app.gui.picture_saving import PNG, picture_task
 from particleseg_app.gui.reveal import file_manager_words, reveal_in_file_manager
@@ -20,8 +19,11 @@ from particleseg_app.gui.settings import settings
 
 if TYPE_CHECKING:
     from particleseg_app.gui.export_dialog import ExportDialog
+    from particleseg_app.gui.panels.particle_table import TableContent
     from particleseg_app.gui.phases_dialog import PhasesDialog
+    from particleseg_app.gui.rename_dialog import RenameDialog
     from particleseg_app.gui.wizard import SegmentationWizard
+    from particleseg_app.gui.wizard.page import Draft
     from particleseg_app.volumes import Scan
 
 PICTURE_FOLDER = "last/picture_folder"
@@ -38,6 +40,8 @@ class Flows(QObject):
         self.wizard: SegmentationWizard | None = None
         self.export_dialog: ExportDialog | None = None
         self.phases_dialog: PhasesDialog | None = None
+        self.rename_dialog: RenameDialog | None = None
+        self._drafts: dict[tuple[Path, str], Draft] = {}  # of wizards that were left
         session.scan_imported.connect(self.start_wizard)
         session.run_finished.connect(self._on_run_finished)
         session.run_cancelled.connect(self._on_run_cancelled)
@@ -68,12 +72,19 @@ class Flows(QObject):
             voxel_size_origin=entry.voxel_size_origin,
             project_folder=project.folder,
         )
-        wizard = SegmentationWizard(about, self._window)
+        key = (project.folder, scan_id)
+        wizard = SegmentationWizard(about, self._window, self._drafts.pop(key, None))
         self.wizard = wizard
         wizard.answered.connect(lambda answers: self._start_run(scan_id, answers))
         wizard.scan_released.connect(lambda: self._release(wizard, scan))
-        wizard.finished.connect(lambda _result: self._forget_wizard())
+        wizard.accepted.connect(self._forget_wizard)
+        wizard.rejected.connect(lambda: self._keep_draft(key, wizard))
         wizard.open()
+
+    def _keep_draft(self, key: tuple[Path, str], wizard: SegmentationWizard) -> None:
+        """Answers of a wizard that was left, by Esc perhaps, are there when it is opened again."""
+        self._drafts[key] = wizard.draft
+        self._forget_wizard()
 
     def _forget_wizard(self) -> None:
         self.wizard = None
@@ -128,13 +139,14 @@ class Flows(QObject):
             action=lambda: self._session.continue_run(run_id),
         )
 
-    def export(self, run_id: str) -> None:
+    def export(self, run_id: str, in_table: TableContent | None = None) -> None:
+        """Ask what to export of a run; `in_table`: what the table shows of it, if it does."""
         project = self._session.project
         if project is None or self.export_dialog is not None:
             return
         from particleseg_app.gui.export_dialog import ExportDialog
 
-        dialog = ExportDialog(project, run_id, self._window)
+        dialog = ExportDialog(project, run_id, in_table, self._window)
         self.export_dialog = dialog
         dialog.finished.connect(lambda _result: self._close_export(dialog))
         dialog.open()
@@ -187,6 +199,7 @@ class Flows(QObject):
         dialog.phases_changed.connect(self._session.mended_table.take_up_phases)
         dialog.finished.connect(lambda _result: self._forget_phases())
         dialog.show()
+        dialog.move(_beside_the_views(self._window))
 
     def _forget_phases(self) -> None:
         self.phases_dialog = None  # it goes when its work has ended
@@ -217,30 +230,41 @@ class Flows(QObject):
                 UserError(f"{name} is being segmented.", "Stop its runs before removing it.")
             )
             return
-        also = f" and its {plural(len(runs), 'run')}" if runs else ""
-        text = f"The copy of the scan in this project{also} is deleted; the original files stay."
+        copy = "The copy of the scan in this project"
+        also = " and its run are" if len(runs) == 1 else f" and its {len(runs)} runs are"
+        text = f"{copy}{also if runs else ' is'} deleted; the original files stay."
         if self._sure(f"Remove {name}?", text, "Remove"):
+            self._drafts.pop((project.folder, scan_id), None)
             self._session.remove_scan(scan_id)
 
     def rename(self, kind: str, item_id: str) -> None:
         project = self._session.project
-        if project is None:
+        if project is None or self.rename_dialog is not None:
             return
         old = {
             "project": lambda: project.name,
             "scan": lambda: project.scan(item_id).name,
             "run": lambda: project.run(item_id).name,
         }[kind]()
-        name, agreed = QInputDialog.getText(
-            self._window, "Rename", f"New name of {old}:", QLineEdit.EchoMode.Normal, old
-        )
-        if agreed and name.strip() and name.strip() != old:
-            if kind == "project":
-                self._session.rename_project(name)
-            elif kind == "scan":
-                self._session.rename_scan(item_id, name)
-            else:
-                self._session.rename_run(item_id, name)
+        from particleseg_app.gui.rename_dialog import RenameDialog
+
+        dialog = RenameDialog(old, self._window)
+        self.rename_dialog = dialog
+        dialog.accepted.connect(lambda: self._rename(kind, item_id, dialog.name))
+        dialog.finished.connect(lambda _result: self._close_rename(dialog))
+        dialog.open()
+
+    def _rename(self, kind: str, item_id: str, name: str) -> None:
+        if kind == "project":
+            self._session.rename_project(name)
+        elif kind == "scan":
+            self._session.rename_scan(item_id, name)
+        else:
+            self._session.rename_run(item_id, name)
+
+    def _close_rename(self, dialog: RenameDialog) -> None:
+        self.rename_dialog = None
+        dialog.deleteLater()
 
     def reveal(self, kind: str, item_id: str) -> None:
         project = self._session.project
@@ -264,16 +288,22 @@ class Flows(QObject):
             "A run that is stopped can be continued later from where it was; an import starts "
             "again.",
             f"Stop and {what[0].lower()}{what[1:]}",
+            "Keep running",
         )
 
-    def _sure(self, title: str, text: str, yes: str) -> bool:
+    def _sure(self, title: str, text: str, yes: str, no: str = "Cancel") -> bool:
         box = QMessageBox(self._window)
         box.setIcon(QMessageBox.Icon.NoIcon)
         box.setWindowTitle("ParticleSeg")
         box.setText(f"<b>{title}</b>")
         box.setInformativeText(text)
         agree = box.addButton(yes, QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
+        keep = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
         box.setDefaultButton(keep)
         box.exec()
         return box.clickedButton() is agree
+
+
+def _beside_the_views(window: QWidget) -> QPoint:
+    """The left edge of the window, where the views to the right of it stay in sight."""
+    return window.mapToGlobal(QPoint(0, 0)) + QPoint(8, 64)

@@ -16,7 +16,7 @@ from particleseg_app.gui.crash_handler import CrashHandler
 from particleseg_app.gui.drop_zone import DropVeil, dropped_paths
 from particleseg_app.gui.flows import Flows
 from particleseg_app.gui.icons import application_icon
-from particleseg_app.gui.opening import Opening
+from particleseg_app.gui.opening import Opening, names_project
 from particleseg_app.gui.project_page import ProjectPage
 from particleseg_app.gui.read_only import READ_ONLY, ReadOnlyLine
 from particleseg_app.gui.reveal import reveal_in_file_manager
@@ -30,6 +30,7 @@ from particleseg_app.gui.tasks import ProgressPanel, Task, running_tasks
 from particleseg_app.gui.viewers.appearance import BY_PHASE
 
 APPLICATION = "ParticleSeg"
+SMALLEST = (1260, 680)  # in which nothing is cut off; fits a screen of 1280 × 720
 
 
 class MainWindow(QMainWindow):
@@ -40,7 +41,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(APPLICATION)
         self.setWindowIcon(application_icon())
         self.setAcceptDrops(True)
-        self.setMinimumSize(960, 620)
+        self.setMinimumSize(*SMALLEST)
         self.session = Session(self)
         self.banner = Banner()
         self.read_only_line = ReadOnlyLine()
@@ -105,7 +106,7 @@ class MainWindow(QMainWindow):
         panel.run_chosen.connect(session.show_run)
         panel.run_continued.connect(session.continue_run)
         panel.run_stopped.connect(session.withdraw_run)
-        panel.run_exported.connect(flows.export)
+        panel.run_exported.connect(self._export_run)
         panel.new_run_wanted.connect(flows.start_wizard)
         panel.remove_scan_wanted.connect(flows.remove_scan)
         panel.remove_run_wanted.connect(flows.remove_run)
@@ -268,7 +269,14 @@ class MainWindow(QMainWindow):
     def _export(self) -> None:
         shown = self.session.shown
         if shown is not None and shown.run is not None:
-            self.flows.export(shown.run.id)
+            self._export_run(shown.run.id)
+
+    def _export_run(self, run_id: str) -> None:
+        shown = self.session.shown
+        seen = shown is not None and shown.run is not None and shown.run.id == run_id
+        # The table beside the results does not know the mends of a review that goes on.
+        known = seen and not self.review.active
+        self.flows.export(run_id, self.project_page.table.content() if known else None)
 
     def _save_views(self) -> None:
         page = self.review_page if self.review.active else self.project_page
@@ -322,7 +330,9 @@ class MainWindow(QMainWindow):
         project = self.session.project
         if project is not None:
             text = f"Let go to add the scan to {project.name}"
-            if self.session.read_only:
+            if names_project(dropped_paths(event.mimeData())):
+                text = "Let go to open the project"
+            elif self.session.read_only:
                 text = f"{project.name} is open for reading only; only a project can be dropped"
             self._veil.show_over(self.pages, text)
 

@@ -1,15 +1,17 @@
-"""A field for one number with its unit, which says beside itself what is wrong with the answer."""
+"""A field for one number with its unit, which says beside itself what is wrong with the answer, and
+a box for grey values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QValidator
+from PySide6.QtWidgets import QDoubleSpinBox, QLineEdit, QVBoxLayout, QWidget
 
 from particleseg_app.errors import UserError
-from particleseg_app.gui.formats import parse_length, parse_number, split_length
-from particleseg_app.gui.style import label, row
+from particleseg_app.gui.formats import format_measure, parse_length, parse_number, split_length
+from particleseg_app.gui.style import label, row, trim_number_box
 
 Check = Callable[[float], object]
 MICROMETRES = "µm"
@@ -100,3 +102,28 @@ class NumberField(QWidget):
             if factor != 1:
                 return f"= {value:.6g} µm"
         return self._unit
+
+
+class GreyBox(QDoubleSpinBox):
+    """A box for a grey value, written as elsewhere: with thin spaces between thousands."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        trim_number_box(self)
+        self.setAccessibleName(name)
+        self.setKeyboardTracking(False)
+
+    # Qt's own names from here on.
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802
+        return format_measure(value, self.decimals())
+
+    def valueFromText(self, text: str) -> float:  # noqa: N802
+        value = parse_number(text)
+        return self.value() if value is None else value
+
+    def validate(self, text: str, place: int) -> tuple[QValidator.State, str, int]:
+        value = parse_number(text)
+        fits = value is not None and self.minimum() <= value <= self.maximum()
+        state = QValidator.State.Acceptable if fits else QValidator.State.Intermediate
+        return state, text, place

@@ -110,7 +110,7 @@ class Opening(QObject):
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """What was dropped, chosen or named at the start: a project, or the files of a scan."""
-        if len(paths) == 1 and (is_project(paths[0]) or paths[0].name == "project.json"):
+        if names_project(paths):
             self.open_project(paths[0])
             return
         if not paths or self._looking is not None:
@@ -157,6 +157,11 @@ class Opening(QObject):
     def _make_project(self, dialog: NewProjectDialog, source: ScanSource) -> None:
         if self._session.create_project(dialog.project_folder, dialog.project_name):
             self._session.import_scan(source)
+
+
+def names_project(paths: Sequence[Path]) -> bool:
+    """Whether these are a project, and not the files of a scan."""
+    return len(paths) == 1 and (is_project(paths[0]) or paths[0].name == "project.json")
 
 
 def _inspect(paths: Sequence[Path]) -> ScanSource:

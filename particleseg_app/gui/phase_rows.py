@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
-    QDoubleSpinBox,
     QFrame,
     QGridLayout,
     QLabel,
@@ -15,7 +14,8 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui.formats import format_measure
-from particleseg_app.gui.style import label, trim_number_box
+from particleseg_app.gui.number_field import GreyBox
+from particleseg_app.gui.style import label
 from particleseg_app.gui.viewers.phase_colours import phase_colour
 from particleseg_app.particles.interior_histogram import InteriorHistogram
 from particleseg_app.particles.phases import MOST_PHASES
@@ -44,7 +44,7 @@ class PhaseRows(QWidget):
                 heading.setAlignment(Qt.AlignmentFlag.AlignRight)
             self._grid.addWidget(heading, 0, column)
         self.name_edits: list[QLineEdit] = []
-        self.limit_boxes: list[QDoubleSpinBox] = []  # above each phase but the brightest
+        self.limit_boxes: list[GreyBox] = []  # above each phase but the brightest
         self._limit_words: list[QLabel] = []
         self._share_labels: list[QLabel] = []
         self._parts: list[list[QWidget]] = []
@@ -62,11 +62,8 @@ class PhaseRows(QWidget):
         name.textEdited.connect(lambda _text: self.changed.emit())
         words = label("", "muted")
         words.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        box = QDoubleSpinBox()
-        trim_number_box(box)
-        box.setKeyboardTracking(False)
+        box = GreyBox(f"Highest grey value of phase {number + 1}")
         box.setFixedWidth(96)
-        box.setAccessibleName(f"Highest grey value of phase {number + 1}")
         box.valueChanged.connect(self._on_limit)
         share = label("")
         share.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -93,7 +90,7 @@ class PhaseRows(QWidget):
         self._histogram = histogram
         low, high = float(histogram.edges[0]), float(histogram.edges[-1])
         span = max(high - low, 1e-9)
-        self._decimals = 1 if span > 30 else 3 if span > 0.3 else 6
+        self._decimals = 0 if span > 1000 else 1 if span > 30 else 3 if span > 0.3 else 6
         for box in self.limit_boxes:
             with QSignalBlocker(box):
                 box.setDecimals(self._decimals)

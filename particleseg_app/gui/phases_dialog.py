@@ -61,7 +61,7 @@ class PhasesDialog(QDialog):
             self.count_buttons.addButton(choice, count)
             counts.append(choice)
         self.count_buttons.idClicked.connect(self.set_count)
-        self._proposed_text = label("", "muted")
+        self._proposed_text = label("", "muted", wrap=True)
         self._problem = label("", "error", wrap=True)
         self._done = label("", "success", wrap=True)
         self.progress = ProgressPanel()
@@ -75,17 +75,16 @@ class PhasesDialog(QDialog):
         layout.addWidget(label(f"Phases of {run.name} of {scan.name}", "heading"))
         layout.addWidget(label(EXPLANATION, "muted", wrap=True))
         layout.addWidget(self.histogram, 1)
-        layout.addLayout(
-            row(label("Number of phases"), *counts, 8, self._proposed_text, None, spacing=4)
-        )
+        layout.addLayout(row(label("Number of phases"), *counts, None, spacing=4))
+        layout.addWidget(self._proposed_text)
         layout.addWidget(self.rows)
         layout.addWidget(label(RIM, "muted", wrap=True))
         for part in (self._problem, self._done, self.progress):
             layout.addWidget(part)
         self.close_button = button("Close", self.reject)
         layout.addLayout(row(self.remove_button, None, self.close_button, self.apply_button))
-        self.setMinimumWidth(600)
-        self.resize(640, 620)
+        self.setMinimumWidth(440)
+        self.resize(500, 620)  # no wider: the results beside it are to be seen
         self.histogram.thresholds_changed.connect(self._on_dragged)
         self.rows.changed.connect(self._on_typed)
         if project.read_only:
@@ -173,6 +172,9 @@ class PhasesDialog(QDialog):
             self.rows.set_histogram(proposal.histogram)
             shown = proposal.phases if stored is None else stored.phases
             self._show_phases(shown.names, shown.thresholds)
+            if stored is not None:
+                self._stored = self.phases  # to as many decimals as are shown
+                self._show_state()
             self._proposed_text.setText(_proposed(proposal.count))
 
         self._start("Looking at the grey values", work, done)

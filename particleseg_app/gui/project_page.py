@@ -306,6 +306,7 @@ class ProjectPage(QWidget):
             self._no_3d = True
             return None
         view.label_clicked.connect(self._on_label_clicked_3d)
+        view.scale_shown.connect(self.slices.set_scale_elsewhere)
         view.set_look(self.appearance.look)
         self.greys.window_changed.connect(view.set_window)
         self.slices.set_fourth_widget(view)

@@ -108,7 +108,8 @@ QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{
     subcontrol-origin: border; width: 0; border: none; }}
 QAbstractSpinBox:focus {{ border-color: {colours.accent}; }}
 QAbstractSpinBox:disabled {{ color: {colours.muted}; }}
-QAbstractSpinBox QLineEdit {{ background: transparent; border: none; padding: 0; }}
+QAbstractSpinBox QLineEdit {{ background: transparent; border: none; padding: 0;
+    min-height: 0; }}
 QComboBox:hover, QComboBox:focus {{ border-color: {colours.accent}; }}
 QComboBox:disabled {{ background: {colours.raised}; color: {colours.muted}; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}

@@ -236,6 +236,7 @@ QToolButton:disabled {{ color: {c.muted}; }}
 QLineEdit, QPlainTextEdit {{ background: {c.panel}; border: 1px solid {c.border};
     border-radius: {RADIUS}px; padding: 4px 6px; selection-background-color: {c.accent};
     selection-color: {c.accent_text}; }}
+QLineEdit {{ min-height: 20px; }}
 QLineEdit:focus, QPlainTextEdit:focus {{ border-color: {c.accent}; }}
 QLineEdit[invalid="true"] {{ border-color: {c.error}; }}
 

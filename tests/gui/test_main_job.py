@@ -131,7 +131,7 @@ def test_a_run_stopped_by_closing_can_be_continued(
     asked: list[str] = []
     answers = iter([False, True])
 
-    def sure(title: str, text: str, yes: str) -> bool:
+    def sure(title: str, text: str, yes: str, no: str) -> bool:
         asked.append(title)
         return next(answers)
 

@@ -136,3 +136,34 @@ def test_shares_of_all_phases_have_the_same_decimals(table: pd.DataFrame) -> Non
     for name in ("Pyrite share", "Quartz share"):
         column = next(n for n, c in enumerate(model.columns) if c.title == name)
         assert {len(str(model.index(row, column).data())) for row in range(5)} == {len("0.500")}
+
+
+@pytest.mark.parametrize(
+    ("voxel_um", "decimals"),
+    [(10.0, (0, 0, 0)), (5.0, (1, 0, 0)), (0.5, (2, 1, 1)), (0.1, (2, 2, 3)), (25.0, (0, 0, 0))],
+)
+def test_decimals_follow_the_voxel_and_not_the_run(
+    voxel_um: float, decimals: tuple[int, int, int]
+) -> None:
+    for factor in (0.3, 1.0, 8.0):  # runs of one scan with smaller and larger particles
+        table = made_up_table(40)
+        table["volume_um3"] *= factor**3
+        table["equivalent_diameter_um"] *= factor
+        table["sphericity"] = 1.0 if factor == 8.0 else table["sphericity"]
+        table["volume_voxels"] = (table["volume_um3"] / voxel_um**3).clip(lower=1).astype(np.int64)
+        table["volume_um3"] = table["volume_voxels"] * voxel_um**3
+        model = model_of(table)
+
+        def shown(name: str, model: ParticleTableModel = model) -> int:
+            text = str(model.index(3, column_of(model, name)).data())
+            return len(text.partition(".")[2])
+
+        names = ("equivalent_diameter_um", "surface_area_um2", "volume_um3")
+        assert tuple(shown(name) for name in names) == decimals
+        assert shown("centroid_z_um") == decimals[0]
+        assert shown("sphericity") == 3
+        assert shown("grey_mean") == shown("grey_std") == 1
+
+
+def test_an_empty_table_can_be_shown() -> None:
+    assert model_of(made_up_table(5).iloc[:0]).rowCount() == 0

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tifffile
 from made_up_results import column_of
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.cli import main
 from particleseg_app.errors import InvalidValueError
+from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.panels.table_filter import parse_conditions
 from particleseg_app.gui.phases_dialog import PhasesDialog
@@ -148,6 +149,32 @@ def test_a_dragged_line_moves_the_limit(qtbot: QtBot, window: MainWindow) -> Non
     first, second = dialog.histogram.lines
     first.setValue(second.value() + 500)
     assert first.value() < second.value(), "no line passes another"
+
+
+def test_the_dialog_leaves_the_results_in_sight(qtbot: QtBot, window: MainWindow) -> None:
+    dialog = opened(qtbot, window)
+    left = window.mapToGlobal(QPoint(0, 0)).x()
+    assert left <= dialog.x() < left + 40
+    fourth = window.project_page.slices.view("yz")
+    assert dialog.geometry().right() < fourth.mapToGlobal(QPoint(0, 0)).x()
+    assert dialog.histogram.plot.getAxis("bottom").labelText == "grey value"
+
+
+def test_grey_values_are_whole_where_the_scan_has_whole_ones(
+    qtbot: QtBot, window: MainWindow
+) -> None:
+    dialog = opened(qtbot, window)
+    box = dialog.rows.limit_boxes[0]
+    assert box.decimals() == 0 and box.text() == format_count(round(box.value()))
+    box.selectAll()
+    qtbot.keyClicks(box, "9 100")
+    box.interpretText()  # as when one leaves it
+    assert dialog.phases.thresholds == (9100.0,)
+    assert box.text() == format_count(9100)
+    applied(qtbot, window, dialog)
+    dialog.reject()
+    again = opened(qtbot, window)
+    assert not again.apply_button.isEnabled()  # nothing is changed yet
 
 
 def test_impossible_names_are_told_and_not_applied(qtbot: QtBot, window: MainWindow) -> None:

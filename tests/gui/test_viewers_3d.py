@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QMouseEvent
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 from viewer_samples import MemoryLabels, MemoryScan
 
 from particleseg_app.gui.viewers import Particles3DView, colour_of
+from particleseg_app.gui.viewers.label_look import (
+    ColourKey,
+    LabelColouring,
+    LabelLook,
+    LabelVisibility,
+)
 from particleseg_app.gui.viewers.opengl import find_opengl
 from particleseg_app.gui.viewers.particle_picking import first_hit_on_ray
 from particleseg_app.gui.viewers.particle_surfaces import (
@@ -195,6 +201,55 @@ def test_a_click_selects_a_particle(qtbot: QtBot, shown: Particles3DView) -> Non
     with qtbot.waitSignal(shown.label_clicked) as clicked:
         qtbot.mouseClick(native, Qt.MouseButton.LeftButton, pos=QPoint(3, 3))
     assert clicked.args == [0]
+
+
+def test_colours_that_tell_something_stay_when_a_particle_is_chosen(
+    shown: Particles3DView,
+) -> None:
+    labels = np.array([5, 900])
+    key = ColourKey("Main phase", (("Quartz", (220, 160, 40)), ("Pyrite", (60, 120, 220))))
+    place = pixel_of(shown, 16, 25, 20)
+    for colouring in (
+        LabelColouring.by_value(labels, np.array([1.0, 2.0]), "Volume"),
+        LabelColouring.by_class(labels, np.array([0, 1]), key),
+    ):
+        shown.select_label(None)
+        shown.set_look(LabelLook(colouring, LabelVisibility.all()))
+        before = colour_at(shown, place).getRgb()
+        shown.select_label(900)
+        assert colour_at(shown, place).getRgb() == before
+    shown._place_texts()
+    assert not ring_of(shown).isHidden()  # however large the particle is
+    shown.set_look(LabelLook.plain())
+    shown.select_label(900)
+    after = colour_at(shown, place).value()
+    shown.select_label(None)
+    assert after < colour_at(shown, place).value()
+
+
+def ring_of(view: Particles3DView) -> QWidget:
+    return view._stage._texts._ring
+
+
+def test_the_ring_goes_where_the_cut_takes_the_particle(shown: Particles3DView) -> None:
+    assert shown._scene is not None
+    shown.set_look(
+        LabelLook(
+            LabelColouring.by_value(np.array([5, 900]), np.array([1.0, 2.0]), "Volume"),
+            LabelVisibility.all(),
+        )
+    )
+    shown.select_label(900)  # from x = 32 to 56
+    whole = shown._scene.selected_circle()
+    assert whole is not None
+    for place, beyond, seen in ((20, True, False), (20, False, True), (58, False, False)):
+        shown._scene.set_clip(2, place, beyond)
+        shown._place_texts()
+        assert (shown._scene.selected_circle() is not None) == seen
+        assert ring_of(shown).isHidden() == (not seen)
+    shown._scene.set_clip(2, 44, False)  # half of it is left
+    half = shown._scene.selected_circle()
+    assert half is not None and half[2] < whole[2]
 
 
 def drag(qtbot: QtBot, view: Particles3DView, start: QPoint, end: QPoint) -> None:

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.viewers.appearance import BY_SCORE
 from particleseg_app.gui.viewers.particle_picking import first_hit_on_ray
+from particleseg_app.gui.viewers.slice_geometry import XZ
 from particleseg_app.units import Box
 
 LONG_MS = 25_000
@@ -115,6 +116,44 @@ def test_colours_by_measure_and_by_score_reach_the_slices(qtbot: QtBot, window: 
     assert not page.appearance_bar.isEnabled()
     window.actions_.review_action.trigger()
     assert page.appearance_bar.isEnabled()
+
+
+def legends_in_slices(window: MainWindow) -> list[str]:
+    """The planes of the slices that say what the colours mean."""
+    legends = window.project_page.slices._legends
+    return [plane.name for plane, legend in legends.items() if not legend.isHidden()]
+
+
+def test_the_scale_stands_in_a_slice_where_3d_does_not_show_it(
+    qtbot: QtBot, window: MainWindow
+) -> None:
+    page = window.project_page
+    assert legends_in_slices(window) == []  # each particle has its own colour
+    page.appearance.colour_by("volume_um3")
+    for in_3d in (False, True):
+        page.slices.set_scale_elsewhere(in_3d)
+        assert legends_in_slices(window) == ([] if in_3d and page.particles_3d else ["xy"])
+    size_button = page.slices._cells[XZ].bar.size_button
+    size_button.click()
+    qtbot.waitUntil(lambda: legends_in_slices(window) == ["xz"], timeout=LONG_MS)
+    shown = page.slices._legends[XZ]
+    assert shown.scale is page.appearance.look.colouring.scale
+    size_button.click()
+    wanted = [] if page.particles_3d else ["xy"]
+    qtbot.waitUntil(lambda: legends_in_slices(window) == wanted, timeout=LONG_MS)
+
+
+def test_the_3d_view_tells_whether_it_shows_the_scale(qtbot: QtBot, window: MainWindow) -> None:
+    view = window.project_page.particles_3d
+    if view is None or not view.available:
+        pytest.skip("no OpenGL on this platform: the 3D view cannot be drawn")
+    qtbot.waitUntil(lambda: view.ready, timeout=LONG_MS)
+    window.project_page.appearance.colour_by("volume_um3")
+    assert legends_in_slices(window) == []
+    view.set_mode("scan")
+    assert legends_in_slices(window) == ["xy"]
+    view.set_mode("both")
+    assert legends_in_slices(window) == []
 
 
 def test_a_mend_reaches_every_view_and_hidden_ones_stay_hidden(

@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
+from particleseg_app.gui.formats import format_count
 from particleseg_app.gui.tasks import running_tasks
 from particleseg_app.gui.viewers import Measurement
 from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
@@ -212,9 +213,15 @@ def test_the_classical_method_gives_settings_and_a_cost(
     qtbot.waitUntil(lambda: page.models_known, timeout=60_000)
     page.classical_button.click()
     qtbot.waitUntil(lambda: page.cost.estimate_shown is not None, timeout=60_000)
+    proposed = page.threshold.value
+    assert proposed is not None and proposed == int(proposed)  # as the scan has them
+    assert page.threshold.edit.text() == format_count(int(proposed))
     page.threshold.edit.setText("999999")
-    assert "No voxel" in page.threshold.problem
+    assert f"No voxel has the grey value {format_count(999_999)}." in page.threshold.problem
     assert not wizard.next_button.isEnabled()
+    assert page.problem() == "Correct the threshold to go on."
+    page.threshold.edit.clear()
+    assert page.problem() == "Enter a threshold to go on."
     page.threshold.edit.setText("21000")
     page.erosion.setValue(1)
     settings = RunSettings(**wizard.settings())
@@ -226,6 +233,35 @@ def test_the_classical_method_gives_settings_and_a_cost(
     with qtbot.waitSignal(wizard.answered) as signal:
         wizard.forward()
     assert signal.args[0]["particle_diameter_um"] == 120
+
+
+def test_what_was_entered_goes_over_into_another_wizard(
+    wizard: SegmentationWizard, scan: Scan, tmp_path: Path, qtbot: QtBot
+) -> None:
+    answer_voxel_size(wizard)
+    page = wizard.diameter_page
+    for length in (10.0, 12.0):
+        page.tool.add(Measurement("line", 0, 20, (20, 30, 20), (20, 30, 20 + length)))
+    page.field.edit.setText("95")
+    wizard.forward()
+    method = wizard.method_page
+    qtbot.waitUntil(lambda: method.models_known, timeout=60_000)
+    last = method.model_chooser.box.count() - 1
+    method.model_chooser.box.setCurrentIndex(last)
+    draft = {key: value for each in wizard.pages for key, value in each.draft().items()}
+    about = WizardScan("ore", scan, project_folder=tmp_path)
+    again = SegmentationWizard(about, draft=draft)
+    again.show()
+    assert again.diameter_page.tool.measurements == page.tool.measurements
+    assert again.settings()["particle_diameter_um"] == 95
+    for _ in range(3):
+        again.forward()
+    qtbot.waitUntil(lambda: again.method_page.models_known, timeout=60_000)
+    assert again.settings() == wizard.settings()
+    with qtbot.waitSignal(again.scan_released, timeout=60_000):
+        again.reject()
+    qtbot.waitUntil(lambda: not running_tasks(), timeout=60_000)
+    again.deleteLater()
 
 
 def test_a_full_disk_keeps_one_from_starting(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +47,19 @@ ROW_HEIGHT = 26
 TYPING_MS = 250
 
 
+@dataclass(frozen=True, eq=False)
+class TableContent:
+    """What the table shows of a run: these `labels` of `total` particles, by a filter in words."""
+
+    labels: np.ndarray
+    total: int
+    filter: str
+
+    @property
+    def filtered(self) -> bool:
+        return len(self.labels) < self.total
+
+
 class ParticleTablePanel(QWidget):
     particle_chosen = Signal(int)
     shown_changed = Signal(object)  # labels that pass the filter
@@ -55,6 +70,7 @@ class ParticleTablePanel(QWidget):
         self.model = ParticleTableModel(self)
         self._label: int | None = None
         self._quiet = False
+        self._filter_text = ""  # that was understood last
         self.filter_box = QLineEdit()
         self.filter_box.setPlaceholderText("Filter, for example: diameter > 150")
         self.filter_box.setClearButtonEnabled(True)
@@ -95,7 +111,11 @@ class ParticleTablePanel(QWidget):
         self.view.horizontalHeader().sectionClicked.connect(self.sort_by)
         copy = QShortcut(QKeySequence.StandardKey.Copy, self.view, self._copy)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
-        self.setFocusProxy(self.view)
+        # Tab leads from the filter to the table, as the eye does.
+        for before, after in pairwise(
+            (self.filter_box, self.popup_button, self.hide_edge_box, self.view)
+        ):
+            self.setTabOrder(before, after)
 
     def set_table(self, table: pd.DataFrame | None) -> None:
         """Show the particles of a run; None empties the table."""
@@ -134,6 +154,12 @@ class ParticleTablePanel(QWidget):
         rows = self.view.selectionModel().selectedRows()
         return tuple(sorted(self.model.label_of_row(index.row()) for index in rows))
 
+    def content(self) -> TableContent:
+        """The particles that the table shows now."""
+        edge = "edge = no" if self.hide_edge_box.isChecked() else ""
+        words = ", ".join(text for text in (self._filter_text, edge) if text)
+        return TableContent(self.model.shown_labels(), self.model.total_count, words)
+
     def apply_filter(self) -> None:
         """Filter by what is typed; a text that is not understood keeps the last filter."""
         self._typing.stop()
@@ -146,6 +172,7 @@ class ParticleTablePanel(QWidget):
             self.problem_label.show()
             return
         self.problem_label.hide()
+        self._filter_text = self.filter_box.text().strip()
         if not self._popup.isVisible():
             self._popup.set_conditions(conditions)
         self.model.set_filter(TableFilter(conditions, self.hide_edge_box.isChecked()))
@@ -221,8 +248,10 @@ class ParticleTablePanel(QWidget):
 def _make_view(model: ParticleTableModel) -> QTableView:
     view = QTableView()
     view.setModel(model)
+    view.setAccessibleName("Particle table")
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+    view.setTabKeyNavigation(False)  # the arrow keys go from row to row, Tab leads out
     view.setAlternatingRowColors(True)
     view.setShowGrid(False)
     view.setWordWrap(False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Index = QModelIndex | QPersistentModelIndex
+RATIO_DECIMALS = 3
 MARK = 20  # pixels of the picture of a phase, of which a row shows half
 
 
@@ -84,10 +85,9 @@ class ParticleTableModel(QAbstractTableModel):
                 for place, column in enumerate(self._columns)
             ]
             self._labels = table["label"].to_numpy(dtype=np.int64)
-            self._decimals = [
-                _decimals(values, column)
-                for values, column in zip(self._values, self._columns, strict=True)
-            ]
+            step_um, greys = _voxel_size(table), table["grey_mean"].abs()
+            brightest = float(greys.max()) if greys.notna().any() else 0.0
+            self._decimals = [_decimals(column, step_um, brightest) for column in self._columns]
         self._arrange()
         self.endResetModel()
 
@@ -224,21 +224,28 @@ def _two_lines(column: Column) -> str:
     return f"{first}\n{last}{unit}" if first else f"{column.title}\n{unit.strip()}"
 
 
-def _decimals(values: np.ndarray, column: Column) -> int:
-    """Decimals that show the median value with the column's digits, one number for all rows.
+def _decimals(column: Column, step_um: float, brightest: float) -> int:
+    """Decimals of a column, the same for every run of a scan.
 
-    Shares of one get as many decimals as digits, whatever their median, so that those of several
-    phases are as exact as each other.
+    Lengths are told to a tenth of a voxel, areas to one face of it and volumes to one voxel, whose
+    edge is `step_um`; shares and other ratios have three. Grey values follow the `brightest` one.
     """
-    if column.kind != "real" or not len(values):
+    if column.kind != "real":
         return 0
-    with np.errstate(invalid="ignore"):
-        median = float(np.nanmedian(np.abs(values)))
-    if not math.isfinite(median) or median == 0:
-        return max(0, column.digits - 1)
-    decimals = max(0, column.digits - 1 - math.floor(math.log10(median)))
-    least, largest = float(np.nanmin(values)), float(np.nanmax(values))
-    return min(decimals, column.digits) if least >= 0 and 0.1 < largest <= 1 else decimals
+    if column.group == "Grey value":
+        return 1 if brightest > 30 else 3 if brightest > 0.3 else 6
+    steps = {"µm": step_um / 10, "µm²": step_um**2, "µm³": step_um**3}
+    step = steps.get(column.unit)
+    return RATIO_DECIMALS if step is None else max(0, math.ceil(-math.log10(step) - 1e-6))
+
+
+def _voxel_size(table: pd.DataFrame) -> float:
+    """Edge of a voxel in µm, from a particle's two volumes; 1 for a table without particles."""
+    if not len(table):
+        return 1.0
+    voxels, volumes = table["volume_voxels"].to_numpy(), table["volume_um3"].to_numpy()
+    largest = int(voxels.argmax())
+    return float(volumes[largest] / voxels[largest]) ** (1 / 3)
 
 
 def _text(value: Any, decimals: int) -> str:

@@ -44,7 +44,7 @@ class AppearanceBar(QWidget):
         self.hide_action.triggered.connect(lambda _on=False: self.hide_wanted.emit())
         self.isolate_action = self._action("Isolate with its neighbours", "I", keys_in)
         self.isolate_action.triggered.connect(lambda _on=False: self.isolate_wanted.emit())
-        self.show_all_action = self._action("Show all", "Shift+H", keys_in)
+        self.show_all_action = self._action("Show hidden particles", "Shift+H", keys_in)
         self.show_all_action.triggered.connect(lambda _on=False: appearance.show_all())
         self.only_table_action = QAction("Only those in the table", self)
         self.only_table_action.setCheckable(True)
@@ -121,7 +121,7 @@ class AppearanceBar(QWidget):
         self.only_table_action.setChecked(appearance.only_in_table)
         self.button.setText(f"{format_count(hidden)} hidden" if hidden else "")
         self.button.setToolTip(
-            f"{plural(hidden, 'particle')} hidden. Shift+H shows all again."
+            f"{plural(hidden, 'particle')} hidden. Shift+H shows them again."
             if hidden
             else "Hide and isolate particles"
         )

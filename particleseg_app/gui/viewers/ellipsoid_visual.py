@@ -78,6 +78,7 @@ void main() {
 _FRAGMENT = """
 uniform vec3 u_light_on_screen;
 uniform float u_selected;
+uniform float u_steps_back;  // whether all others do when one is highlighted
 varying vec3 v_inverse;
 varying vec3 v_slope;
 varying float v_reach;
@@ -92,7 +93,7 @@ void main() {
     vec3 normal = normalize(vec3(bent - v_slope.xy * outward, outward));
     float lit = max(dot(normal, u_light_on_screen), 0.0);
     vec3 colour = v_colour;
-    if (u_selected > 0.5 && abs(v_label - u_selected) > 0.5) {
+    if (u_selected > 0.5 && u_steps_back > 0.5 && abs(v_label - u_selected) > 0.5) {
         float grey = dot(colour, vec3(0.3, 0.6, 0.1));
         colour = mix(vec3(grey), colour, 0.35) * 0.55;
     }
@@ -128,6 +129,7 @@ class EllipsoidVisual(Visual):
         program["a_form_x"] = VertexBuffer(np.ascontiguousarray(particles.forms[:, :3]))
         program["a_form_y"] = VertexBuffer(np.ascontiguousarray(particles.forms[:, 3:]))
         program["a_tint"] = self._tints
+        program["u_steps_back"] = float(not look.tells)
         program["a_label"] = VertexBuffer(particles.labels.astype(np.float32))
         self.set_screen(*self._screen)
         self._low = particles.centres.min(axis=0)
@@ -162,6 +164,7 @@ class EllipsoidVisual(Visual):
     def set_look(self, look: LabelLook) -> None:
         """Other colours, or other particles hidden."""
         self._look = look
+        self.shared_program["u_steps_back"] = float(not look.tells)
         self._send_tints()
 
     def leave_out(self, labels: np.ndarray) -> None:

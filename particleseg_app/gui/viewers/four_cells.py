@@ -50,6 +50,11 @@ class FourCells(QWidget):
             if isinstance(bar, ViewBar):
                 bar.size_toggled.connect(lambda on, widget=widget: self._enlarge(widget, on))
 
+    @property
+    def fourth_seen(self) -> bool:
+        """Whether the widget in the free cell has its place now."""
+        return self._fourth is not None and not self._fourth.isHidden()
+
     def _enlarge(self, widget: QWidget, on: bool) -> None:
         for other in (*self._cells.values(), self._fourth or self._empty):
             other.setVisible(not on or other is widget)

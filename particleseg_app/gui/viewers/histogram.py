@@ -7,7 +7,6 @@ import pyqtgraph as pg
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import (
-    QDoubleSpinBox,
     QGridLayout,
     QLabel,
     QPushButton,
@@ -17,7 +16,7 @@ from PySide6.QtWidgets import (
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_count
-from particleseg_app.gui.style import trim_number_box
+from particleseg_app.gui.number_field import GreyBox
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 
 MOST_BINS = 320
@@ -64,7 +63,9 @@ class HistogramWindow(QWidget):
         self._region = pg.LinearRegionItem(swapMode="block")
         self._plot.addItem(self._region)
         self._region.sigRegionChanged.connect(self._dragged)
-        self._low, self._high = _value_box("Black at"), _value_box("White at")
+        self._low, self._high = GreyBox("Black at"), GreyBox("White at")
+        for box in (self._low, self._high):
+            box.setMinimumWidth(64)
         self._low.valueChanged.connect(self._typed)
         self._high.valueChanged.connect(self._typed)
         self._auto, self._full = QPushButton("Auto"), QPushButton("Full")
@@ -207,13 +208,3 @@ def rebinned(
     centres = (edges[:-1] + edges[1:]) / 2
     new_counts, _ = np.histogram(centres, bins=new_edges, weights=counts)
     return new_counts, new_edges
-
-
-def _value_box(name: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    trim_number_box(box)
-    box.setAccessibleName(name)
-    box.setKeyboardTracking(False)
-    box.setGroupSeparatorShown(False)
-    box.setMinimumWidth(64)
-    return box

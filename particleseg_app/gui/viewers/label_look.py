@@ -186,6 +186,11 @@ class LabelLook:
         """Every particle, each in its own colour."""
         return LabelLook(LabelColouring.by_particle(), LabelVisibility.all())
 
+    @property
+    def tells(self) -> bool:
+        """Whether colours stand for something, and so must be as bright as in their legend."""
+        return self.colouring.scale is not None
+
     def tints(self, labels: np.ndarray) -> np.ndarray:
         """Colours of labels (n,) with opacity, float32 (n, 4), 0 to 1; hidden ones have none."""
         table = np.vstack([np.zeros((1, 3), np.uint8), self.colouring.colours])

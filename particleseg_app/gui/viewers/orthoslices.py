@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from particleseg_app.gui import theme
 from particleseg_app.gui.viewers.colour_legend import ColourLegend
 from particleseg_app.gui.viewers.four_cells import FourCells
-from particleseg_app.gui.viewers.label_look import ColourKey, LabelLook
+from particleseg_app.gui.viewers.label_look import ColourScale, LabelLook
 from particleseg_app.gui.viewers.pointed import NOTHING_POINTED, Pointed, describe
 from particleseg_app.gui.viewers.slice_cell import SliceCell
 from particleseg_app.gui.viewers.slice_feed import SliceFeed
@@ -21,7 +21,10 @@ from particleseg_app.gui.viewers.slices_help import slices_help
 from particleseg_app.units import Shape
 
 PARTICLE_SHARE = 0.25  # of the view that a particle one goes to takes at least
-HINTS = "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · Home: show all"
+HINTS = (
+    "Scroll: slices · Ctrl + scroll: zoom · Right drag: move the picture · "
+    "Home: show the whole scan"
+)
 
 
 class OrthosliceView(QWidget):
@@ -50,6 +53,7 @@ class OrthosliceView(QWidget):
         self._cells = {plane: SliceCell(plane, self._camera) for plane in PLANES}
         self._feed = SliceFeed({plane: cell.view for plane, cell in self._cells.items()}, self)
         self.loader = self._feed.loader
+        self._scale_elsewhere = False
         self._legends = {p: ColourLegend(cell.view) for p, cell in self._cells.items()}
         self._build()
         theme.notifier.changed.connect(self.update)
@@ -61,7 +65,7 @@ class OrthosliceView(QWidget):
         self._pointed_text = QLabel()
         self._hints = QLabel(HINTS)
         self._hints.setProperty("role", "muted")
-        self._hints.setMinimumWidth(0)
+        self._hints.setMinimumWidth(1)  # so that the text never widens the views
         footer = QHBoxLayout()
         footer.setContentsMargins(theme.SPACING, 3, theme.SPACING, 3)
         footer.addWidget(self._pointed_text)
@@ -180,6 +184,11 @@ class OrthosliceView(QWidget):
             self._show_legend()
             self._feed.ask_all()
 
+    def set_scale_elsewhere(self, shown: bool) -> None:
+        """Tell whether the widget in the free cell says what the colours along a scale mean."""
+        self._scale_elsewhere = shown
+        self._show_legend()
+
     def set_footer_visible(self, visible: bool) -> None:
         """Show or hide the line below the views (hide it when a status bar shows `hovered`)."""
         self._footer.setVisible(visible)
@@ -274,9 +283,11 @@ class OrthosliceView(QWidget):
         QTimer.singleShot(0, self, self._show_legend)  # when the cells have their sizes
 
     def _show_legend(self) -> None:
-        """Name the colours of classes in the first slice that is seen."""
-        scale = None if self._labels is None else self._feed.look.colouring.scale
-        left = scale if isinstance(scale, ColourKey) else None
+        """Say what the colours mean in the first slice that is seen: of classes always, along a
+        scale unless the free cell says so."""
+        left = None if self._labels is None else self._feed.look.colouring.scale
+        if isinstance(left, ColourScale) and self._scale_elsewhere and self._four.fourth_seen:
+            left = None
         for plane, legend in self._legends.items():
             view = self._cells[plane].view
             seen = not self._cells[plane].isHidden()

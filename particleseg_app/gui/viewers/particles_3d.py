@@ -38,11 +38,12 @@ class Particles3DView(QWidget):
 
     The left button turns, the wheel zooms, the right button moves. Signal `label_clicked` with
     the particle clicked on, 0 for none, and `point_clicked` with it and a point (z, y, x) inside
-    it, in voxels. Nothing is read or drawn before the view is first shown. Call `stop` before the
-    program ends.
+    it, in voxels; `scale_shown` with whether it says what the colours mean. Nothing is read or
+    drawn before the view is first shown. Call `stop` before the program ends.
     """
 
     label_clicked = Signal(int)
+    scale_shown = Signal(bool)
     point_clicked = Signal(int, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -262,6 +263,8 @@ class Particles3DView(QWidget):
         self.clip_bar.setVisible(self.cut.isChecked() and self.cut.isEnabled())
         self.legend.set_scale(shown.look.colouring.scale if shows_particles else None)
         self.legend.place()
+        there = self._scene is not None and shown.shape is not None
+        self.scale_shown.emit(there and self.legend.scale is not None)
         if self._scene is None or shown.shape is None:
             known_missing = self.isVisible() and not self.available
             self._stage.show_message(NOT_AVAILABLE if known_missing else NOTHING)

@@ -128,6 +128,7 @@ class PhaseHistogram(QWidget):
         axis = self.plot.getAxis("bottom")
         axis.setPen(QColor(colours.border))
         axis.setTextPen(QColor(colours.muted))
+        axis.setLabel("grey value", color=colours.muted)
         axis.setStyle(tickLength=-4, maxTickLevel=0)
         for line in self._lines:
             line.setPen(pg.mkPen(QColor(colours.text), width=2))

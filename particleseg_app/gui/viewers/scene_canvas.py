@@ -224,16 +224,30 @@ class SceneCanvas:
         self.canvas.update()
 
     def selected_circle(self) -> tuple[float, float, float] | None:
-        """Middle and radius in pixels of a circle round the highlighted particle, or None."""
+        """Middle and radius in pixels of a circle round the highlighted particle, or None where
+        there is none or the cut has taken it away."""
         box = self.particles.ghost_box()
         if box is None:
             return None
-        low, high = box
+        low, high = self._kept(*box)
+        if (low >= high).any():
+            return None
         corners = np.array([[(low, high)[(k >> a) & 1][a] for a in range(3)] for k in range(8)])
         pixels = self.camera.project(corners)
         middle = (pixels.min(axis=0) + pixels.max(axis=0)) / 2
         radius = float(np.linalg.norm(pixels - middle, axis=1).max())
         return float(middle[0]), float(middle[1]), radius
+
+    def _kept(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The part of a box (corners x, y, z) that the cut leaves; empty where low >= high."""
+        low, high = np.array(low, float), np.array(high, float)
+        for axis in np.flatnonzero(self.clip[:3]):  # one axis, or none
+            place = -self.clip[3] / self.clip[axis]
+            if self.clip[axis] > 0:
+                low[axis] = max(low[axis], place)
+            else:
+                high[axis] = min(high[axis], place)
+        return low, high
 
     def viewpoint(self, visibility: LabelVisibility) -> Viewpoint:
         """Where the scene is looked at from now, and what is not hidden or cut away there."""

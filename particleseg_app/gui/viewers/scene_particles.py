@@ -100,6 +100,10 @@ class SceneParticles:
 
     # --- how it looks --------------------------------------------------------------------------
 
+    @property
+    def look(self) -> LabelLook:
+        return self._look
+
     def set_look(self, look: LabelLook) -> None:
         self._look = look
         for node in self._nodes():
@@ -107,7 +111,10 @@ class SceneParticles:
         self._apply()
 
     def set_selected(self, label: int) -> None:
-        """Highlight one particle, also where others hide it; 0 shows all alike."""
+        """Highlight one particle, also where others hide it; 0 shows all alike.
+
+        The others step back, unless their colours stand for something.
+        """
         if label == self._selected:
             return
         self._selected = label

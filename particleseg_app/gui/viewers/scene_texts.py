@@ -72,7 +72,10 @@ class SceneTexts:
 
     def place(self, scene: SceneCanvas, shape: Shape, voxel_size_um: float | None) -> None:
         """Follow the scene, which shows a volume of `shape` (z, y, x)."""
-        self._ring.surround(scene.selected_circle())
+        # Where the others do not step back, a large particle has to be found, too.
+        largest = min(self._holder.width(), self._holder.height()) / 2
+        tells = scene.particles.look.tells
+        self._ring.surround(scene.selected_circle(), largest if tells else LARGEST_RINGED)
         ends = np.array(shape[::-1], float)
         centre = scene.camera.project(ends[None] / 2)[0]
         for axis, label in enumerate(self._sizes):
@@ -97,11 +100,11 @@ class SceneTexts:
 
 
 class _Ring(QWidget):
-    """A ring round a highlighted particle that is too small to be found at a glance."""
+    """A ring round a highlighted particle that would not be found at a glance."""
 
-    def surround(self, circle: tuple[float, float, float] | None) -> None:
-        """Go round a circle (x, y, radius) in pixels; hide for None and for large ones."""
-        if circle is None or circle[2] > LARGEST_RINGED:
+    def surround(self, circle: tuple[float, float, float] | None, largest: float) -> None:
+        """Go round a circle (x, y, radius) in pixels; hide for None and above a `largest` one."""
+        if circle is None or circle[2] > largest:
             self.hide()
             return
         x, y, radius = circle

@@ -43,6 +43,7 @@ _FRAGMENT = """
 uniform vec3 u_viewer;
 uniform vec3 u_light;
 uniform float u_selected;
+uniform float u_steps_back;  // whether all others do when one is highlighted
 uniform float u_opacity;
 uniform vec4 u_clip;
 varying vec3 v_normal;
@@ -67,17 +68,24 @@ void main() {
     }
     vec3 colour = v_colour;
     bool chosen = abs(v_label - u_selected) < 0.5;
-    if (u_selected > 0.5 && !chosen) {
+    if (u_selected > 0.5 && u_steps_back > 0.5 && !chosen) {
         float grey = dot(colour, vec3(0.3, 0.6, 0.1));
         colour = mix(vec3(grey), colour, 0.35) * 0.55;
         sheen *= 0.2;
     }
     vec3 result = colour * (0.30 + 0.22 * max(facing, 0.0) + 0.58 * lit) + vec3(0.10 * sheen);
+    float opacity = u_opacity;
     if (u_selected > 0.5 && chosen && !solid) {
-        float rim = pow(1.0 - max(facing, 0.0), 2.5);
-        result = result * 1.1 + vec3(0.75 * rim);
+        float edge = 1.0 - max(facing, 0.0);
+        if (u_steps_back > 0.5) {
+            result = result * 1.1 + vec3(0.75 * pow(edge, 2.5));
+        } else {  // its colour stays what it is: a clear outline, also over what hides it
+            float rim = smoothstep(0.62, 0.82, edge);
+            result = mix(result, vec3(1.0), rim);
+            opacity = max(opacity, rim);
+        }
     }
-    gl_FragColor = vec4(min(result, vec3(1.0)), u_opacity);
+    gl_FragColor = vec4(min(result, vec3(1.0)), opacity);
 }
 """
 
@@ -94,6 +102,7 @@ class ParticleSurfaceVisual(Visual):
         self._tints = VertexBuffer(look.tints(surfaces.labels))
         program = self.shared_program
         program["u_opacity"] = opacity
+        program["u_steps_back"] = float(not look.tells)
         program["a_position"] = VertexBuffer(surfaces.vertices)
         program["a_normal"] = VertexBuffer(surfaces.normals)
         program["a_tint"] = self._tints
@@ -114,6 +123,7 @@ class ParticleSurfaceVisual(Visual):
     def set_look(self, look: LabelLook) -> None:
         """Other colours, or other particles hidden; the surfaces stay."""
         self._tints.set_data(look.tints(self._labels))
+        self.shared_program["u_steps_back"] = float(not look.tells)
         self.update()
 
     def set_selected(self, label: int) -> None:

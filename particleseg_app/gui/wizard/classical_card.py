@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSpinBox
 
 from particleseg_app.errors import UserError
+from particleseg_app.gui.formats import format_measure
 from particleseg_app.gui.number_field import NumberField
 from particleseg_app.gui.style import Card, label, trim_number_box
 from particleseg_app.gui.wizard.grey_histogram import GreyHistogram
+from particleseg_app.gui.wizard.page import Draft
 from particleseg_app.volumes import GreyStatistics
 
 
 class ClassicalCard(Card):
     changed = Signal()
 
-    def __init__(self, statistics: GreyStatistics) -> None:
+    def __init__(self, statistics: GreyStatistics, whole: bool) -> None:
+        """`whole`: the grey values of the scan are whole numbers."""
         super().__init__()
         proposed = statistics.matrix_and_particle_threshold()
+        if whole:
+            proposed = math.floor(proposed)  # as many voxels are brighter
         low, high = statistics.minimum, statistics.maximum
+
+        def words(grey: float) -> str:
+            return format_measure(grey, 0) if whole and grey == round(grey) else f"{grey:.6g}"
 
         def inside(value: float) -> None:
             if not low <= value <= high:
                 raise UserError(
-                    f"No voxel has the grey value {value:g}.", f"Enter {low:g} to {high:g}."
+                    f"No voxel has the grey value {words(value)}.",
+                    f"Enter {words(low)} to {words(high)}.",
                 )
 
         self.histogram = GreyHistogram()
         self.histogram.set_statistics(statistics)
         self.histogram.setFixedHeight(120)
         self.threshold = NumberField("grey value", inside, "Threshold")
-        self.threshold.set_value(proposed)
+        self.threshold.edit.setText(words(proposed))
         self.opening, self.erosion = QSpinBox(), QSpinBox()
         for box, value, what in (
             (self.opening, 1, "Opening in voxels"),
@@ -54,9 +64,9 @@ class ClassicalCard(Card):
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
         form.setColumnStretch(1, 1)
-        hint = f"Brighter voxels are particles. Proposed by Otsu’s method: {proposed:.6g}"
+        hint = f"Brighter voxels are particles. Proposed by Otsu’s method: {words(proposed)}"
         name = label("Threshold")
-        name.setContentsMargins(0, 5, 0, 0)  # on the line of the field's text
+        name.setFixedHeight(self.threshold.edit.sizeHint().height())  # on the line of its text
         form.addWidget(name, 0, 0, Qt.AlignmentFlag.AlignTop)
         form.addWidget(self.threshold, 0, 1)
         form.addWidget(label(hint, "muted", wrap=True), 1, 1)
@@ -77,6 +87,18 @@ class ClassicalCard(Card):
             "opening_radius": self.opening.value(),
             "erosion_radius": self.erosion.value(),
         }
+
+    def draft(self) -> Draft:
+        return {
+            "threshold": self.threshold.edit.text(),
+            "opening": self.opening.value(),
+            "erosion": self.erosion.value(),
+        }
+
+    def take_draft(self, draft: Draft) -> None:
+        self.threshold.edit.setText(draft["threshold"])
+        self.opening.setValue(draft["opening"])
+        self.erosion.setValue(draft["erosion"])
 
     def _on_threshold(self) -> None:
         self.histogram.set_threshold(self.threshold.value)

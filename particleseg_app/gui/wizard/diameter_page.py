@@ -13,7 +13,7 @@ from particleseg_app.gui.style import Card, button, label, row
 from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.theme import set_role
 from particleseg_app.gui.viewers import MeasuringPanel, MeasuringTool, OrthosliceView
-from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.gui.wizard.page import Answers, Draft, WizardPage, WizardScan
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import (
     check_diameter_fits,
@@ -121,6 +121,14 @@ class DiameterPage(WizardPage):
             self._looking.finished.connect(self._on_proposed)
             self._looking.failed.connect(self._on_not_proposed)
             self._looking.start()
+
+    def draft(self) -> Draft:
+        return {"diameter": self.field.edit.text(), "measurements": self.tool.measurements}
+
+    def take_draft(self, draft: Draft) -> None:
+        for measurement in draft["measurements"]:
+            self.tool.add(measurement)
+        self.field.edit.setText(draft["diameter"])  # which need not be their mean
 
     def stop(self) -> list[Task]:
         self.view.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import (
@@ -26,7 +27,7 @@ from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.wizard.classical_card import ClassicalCard
 from particleseg_app.gui.wizard.cost_card import CostCard
 from particleseg_app.gui.wizard.model_chooser import ModelChooser
-from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.gui.wizard.page import Answers, Draft, WizardPage, WizardScan
 from particleseg_app.gui.wizard.wide_box import WideBox
 from particleseg_app.progress import CancelToken, Progress
 
@@ -49,6 +50,7 @@ class MethodPage(WizardPage):
     def __init__(self, wizard_scan: WizardScan, answers: Answers) -> None:
         super().__init__()
         self._answers = answers
+        self._draft: Draft = {}
         self._models_problem = ""
         self._looking: Task | None = None
         self.network_button = QRadioButton("Neural network (recommended)")
@@ -73,7 +75,8 @@ class MethodPage(WizardPage):
                 self._network_missing.hide()
                 choice.body.addWidget(self._network_missing)
         self._network = self._network_card()
-        self._classical = ClassicalCard(wizard_scan.scan.statistics)
+        scan = wizard_scan.scan
+        self._classical = ClassicalCard(scan.statistics, whole=np.dtype(scan.dtype).kind in "ui")
         self.threshold, self.erosion = self._classical.threshold, self._classical.erosion
         self.cost = CostCard(wizard_scan.scan, wizard_scan.project_folder)
         left = QVBoxLayout()
@@ -166,8 +169,10 @@ class MethodPage(WizardPage):
 
     def problem(self) -> str:
         if self.method == CLASSICAL:
-            if self.threshold.value is None:
+            if self.threshold.empty:
                 return "Enter a threshold to go on."
+            if self.threshold.value is None:
+                return "Correct the threshold to go on."
         elif not self.models_known:
             return "Looking for models and devices…"
         elif self.model_chooser.busy:
@@ -187,6 +192,18 @@ class MethodPage(WizardPage):
 
     def leave(self) -> None:
         self.cost.stop()
+
+    def draft(self) -> Draft:
+        answers = {"method": self.method, **self._classical.draft()}
+        if self.model_chooser.models:
+            answers["model"] = self.model_chooser.box.currentData()
+            answers["device"] = self.device_box.currentData()
+        return answers
+
+    def take_draft(self, draft: Draft) -> None:
+        self._draft = draft  # models and devices are not known yet
+        self.classical_button.setChecked(draft["method"] == CLASSICAL)
+        self._classical.take_draft(draft)
 
     def stop(self) -> list[Task]:
         self.cost.stop()
@@ -248,10 +265,11 @@ class MethodPage(WizardPage):
         self.device_box.addItem(f"Automatic: {devices[0].title}" if devices else "", "auto")
         for device in devices:
             self.device_box.addItem(device.title, device.id)
-        self.device_box.setCurrentIndex(0)
+        before = self.device_box.findData(self._draft.get("device"))
+        self.device_box.setCurrentIndex(max(0, before))
         self.device_box.blockSignals(False)
         self.device_box.fit_popup()
-        self.model_chooser.set_models(models)
+        self.model_chooser.set_models(models, self._draft.get("model", ""))
         if not models:
             self.classical_button.setChecked(True)
 

@@ -26,6 +26,9 @@ class WizardScan:
     project_folder: Path | None = None
 
 
+Draft = dict[str, Any]  # answers as they were left, by what they answer
+
+
 @dataclass
 class Answers:
     """The user's answers so far; None while a question is open."""
@@ -59,6 +62,13 @@ class WizardPage(QWidget):
 
     def leave(self) -> None:
         """The page is no longer seen."""
+
+    def draft(self) -> Draft:
+        """What was entered here, right or wrong, for `take_draft` of another wizard."""
+        return {}
+
+    def take_draft(self, draft: Draft) -> None:
+        """Enter what was entered in a wizard that was left, on the same scan."""
 
     def stop(self) -> list[Task]:
         """The wizard closes: end background work; what still reads the scan for a moment."""

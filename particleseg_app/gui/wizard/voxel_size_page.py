@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QVBoxLayout
 from particleseg_app.gui.number_field import NumberField
 from particleseg_app.gui.style import Card, button, label, row
 from particleseg_app.gui.wizard.extent_picture import ExtentPicture
-from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.gui.wizard.page import Answers, Draft, WizardPage, WizardScan
 from particleseg_app.units import check_voxel_size, format_micrometres
 
 
@@ -67,6 +67,12 @@ class VoxelSizePage(WizardPage):
 
     def enter(self) -> None:
         self.field.edit.setFocus()
+
+    def draft(self) -> Draft:
+        return {"voxel size": self.field.edit.text()}
+
+    def take_draft(self, draft: Draft) -> None:
+        self.field.edit.setText(draft["voxel size"])
 
     def _on_changed(self) -> None:
         voxel_size = self.field.value

@@ -1,4 +1,4 @@
-"""The four questions before a run, one a page; a step rail shows where one is."""
+"""What is asked before a run, on four pages; a step rail shows where one is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from particleseg_app.gui.style import button, label, line, row
 from particleseg_app.gui.tasks import when_ended
 from particleseg_app.gui.wizard.diameter_page import DiameterPage
 from particleseg_app.gui.wizard.method_page import MethodPage
-from particleseg_app.gui.wizard.page import Answers, WizardPage, WizardScan
+from particleseg_app.gui.wizard.page import Answers, Draft, WizardPage, WizardScan
 from particleseg_app.gui.wizard.scan_page import ScanPage
 from particleseg_app.gui.wizard.voxel_size_page import VoxelSizePage
 
@@ -28,12 +28,21 @@ RAIL_WIDTH = 190
 
 
 class SegmentationWizard(QDialog):
-    """Emits `answered` with the run's settings when the user starts the run."""
+    """Emits `answered` with the run's settings when the user starts the run.
+
+    `draft` holds what was entered, once it is left without a run.
+    """
 
     answered = Signal(dict)
     scan_released = Signal()  # nothing of the wizard reads the scan any more
 
-    def __init__(self, wizard_scan: WizardScan, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        wizard_scan: WizardScan,
+        parent: QWidget | None = None,
+        draft: Draft | None = None,
+    ) -> None:
+        """`draft`: of a wizard on the same scan that was left before."""
         super().__init__(parent)
         self.setWindowTitle(f"New run – {wizard_scan.name}")
         self.setSizeGripEnabled(True)
@@ -87,6 +96,10 @@ class SegmentationWizard(QDialog):
         self.resize(width, height)
         self.setMinimumSize(1000, 620)  # the last page needs that width
         self._current = -1
+        self.draft: Draft = draft or {}
+        if draft is not None:
+            for page in self.pages:
+                page.take_draft(draft)
         self.go_to(0)
 
     @property
@@ -127,6 +140,7 @@ class SegmentationWizard(QDialog):
         return self.answers.settings()
 
     def done(self, result: int) -> None:
+        self.draft = {key: value for page in self.pages for key, value in page.draft().items()}
         still_reading = [task for page in self.pages for task in page.stop()]
         when_ended(still_reading, self.scan_released.emit)
         super().done(result)
