@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QPoint
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -75,7 +75,9 @@ class Flows(QObject):
         key = (project.folder, scan_id)
         wizard = SegmentationWizard(about, self._window, self._drafts.pop(key, None))
         self.wizard = wizard
-        wizard.answered.connect(lambda answers: self._start_run(scan_id, answers))
+        wizard.answered.connect(
+            lambda answers: self._session.start_run(scan_id, answers, wizard.expected_s)
+        )
         wizard.scan_released.connect(lambda: self._release(wizard, scan))
         wizard.accepted.connect(self._forget_wizard)
         wizard.rejected.connect(lambda: self._keep_draft(key, wizard))
@@ -92,9 +94,6 @@ class Flows(QObject):
     def _release(self, wizard: SegmentationWizard, scan: Scan) -> None:
         scan.close()
         wizard.deleteLater()
-
-    def _start_run(self, scan_id: str, answers: dict[str, Any]) -> None:
-        self._session.start_run(scan_id, answers)
 
     def _on_run_finished(self, run_id: str) -> None:
         session = self._session

@@ -161,8 +161,13 @@ class Session(QObject):
         task.failed.connect(self.failed)
         return self.jobs.add(task)
 
-    def start_run(self, scan_id: str, settings: dict[str, Any]) -> str | None:
-        """Remember the answers, record a new run and put it to work; its id."""
+    def start_run(
+        self, scan_id: str, settings: dict[str, Any], expected_s: float | None = None
+    ) -> str | None:
+        """Remember the answers, record a new run and put it to work; its id.
+
+        `expected_s`: how long it takes, as far as that is known.
+        """
         project = self._open()
         try:
             project.set_scan_answers(
@@ -176,10 +181,12 @@ class Session(QObject):
         if shown is not None and shown.run is None and shown.entry.id == scan_id:
             self.shown = replace(shown, entry=project.scan(scan_id))
             self.answers_changed.emit()
-        self.continue_run(run.id)
+        self.continue_run(run.id, expected_s=expected_s)
         return run.id
 
-    def continue_run(self, run_id: str, device: str | None = None) -> None:
+    def continue_run(
+        self, run_id: str, device: str | None = None, expected_s: float | None = None
+    ) -> None:
         """Put a new or unfinished run to work; what it has finished already is kept.
 
         `device`: where it works from now on, None to leave it where it was.
@@ -190,7 +197,8 @@ class Session(QObject):
         if device is not None and not self._try(lambda: project.set_run_device(run_id, device)):
             return
         run = project.run(run_id)
-        task = Task(f"{run.name} of {project.scan(run.scan_id).name}", _segmenting(project, run_id))
+        title = f"{run.name} of {project.scan(run.scan_id).name}"
+        task = Task(title, _segmenting(project, run_id), expected_s)
         self._run_tasks[run_id] = task
         task.finished.connect(lambda _result: self._on_run_finished(run_id))
         task.failed.connect(lambda error: self._on_run_failed(run_id, error))

@@ -111,3 +111,25 @@ def test_remaining_time_is_not_guessed_in_the_first_seconds() -> None:
     later = ProgressSnapshot("s", 50, 100, "tile", 60, 90, 60, ())
     assert "left" not in describe_times(early)
     assert describe_times(later) == "1 min 30 s elapsed  ·  about 1 min left in this step"
+
+
+def test_the_time_of_the_whole_work_is_said_where_it_is_known_and_can_be_true(
+    qtbot: QtBot,
+) -> None:
+    begun = ProgressSnapshot("s", 0, 0, "", 12, 12, None, ())
+    later = ProgressSnapshot("s", 50, 100, "tile", 60, 90, 60, ())
+    over = ProgressSnapshot("s", 0, 0, "", 12, 200, None, ())
+    assert describe_times(begun, 180.0) == "12 s of about 3 min"
+    assert describe_times(later, 180.0) == "1 min 30 s of about 3 min  ·  " + (
+        "about 1 min left in this step"
+    )
+    assert describe_times(over, 180.0) == "3 min 20 s elapsed"
+    panel = ProgressPanel()
+    qtbot.addWidget(panel)
+    task = Task("Segmenting ore", endless, expected_s=180.0)
+    panel.show_task(task)
+    panel.show_snapshot(begun)
+    assert panel._times.text() == "12 s of about 3 min"
+    panel.show_task(Task("Another", endless))
+    panel.show_snapshot(begun)
+    assert panel._times.text() == "12 s elapsed"

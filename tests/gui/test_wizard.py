@@ -230,9 +230,12 @@ def test_the_classical_method_gives_settings_and_a_cost(
         21000,
         1,
     )
+    qtbot.waitUntil(lambda: page.cost.estimate_shown is not None, timeout=60_000)
+    expected_s = page.expected_s
     with qtbot.waitSignal(wizard.answered) as signal:
         wizard.forward()
     assert signal.args[0]["particle_diameter_um"] == 120
+    assert expected_s is not None and wizard.expected_s == expected_s > 0
 
 
 def test_what_was_entered_goes_over_into_another_wizard(

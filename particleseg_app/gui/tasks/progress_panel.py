@@ -107,7 +107,8 @@ class ProgressPanel(QWidget):
             self._bar.setRange(0, BAR_STEPS)
             self._bar.setValue(round(fraction * BAR_STEPS))
         self._detail.setText(describe_count(snapshot))
-        self._times.setText(describe_times(snapshot))
+        expected_s = None if self._task is None else self._task.expected_s
+        self._times.setText(describe_times(snapshot, expected_s))
         if snapshot.messages:
             more = len(snapshot.messages) - 1
             self._note.setText(snapshot.messages[-1])
@@ -145,9 +146,15 @@ def describe_count(snapshot: ProgressSnapshot) -> str:
     return f"{unit} {counts}" if unit else counts
 
 
-def describe_times(snapshot: ProgressSnapshot) -> str:
-    """Elapsed and remaining time of a snapshot; the rest is not guessed in the first seconds."""
+def describe_times(snapshot: ProgressSnapshot, expected_s: float | None = None) -> str:
+    """Elapsed and remaining time of a snapshot; the rest is not guessed in the first seconds.
+
+    `expected_s`: what the whole work takes by a measurement before it. It is said as long as it
+    can be true.
+    """
     elapsed = f"{format_duration(snapshot.elapsed_s)} elapsed"
+    if expected_s is not None and snapshot.elapsed_s < expected_s:
+        elapsed = f"{format_duration(snapshot.elapsed_s)} of {format_rough_duration(expected_s)}"
     remaining = snapshot.remaining_s
     if remaining is None or snapshot.stage_elapsed_s < 2 or snapshot.done >= snapshot.total:
         return elapsed

@@ -48,7 +48,8 @@ class Task(QObject):
     """One run of an engine function `f(progress, cancel)`.
 
     Exactly one of `finished`, `failed` and `cancelled` is emitted on the window's thread, then
-    `ended`. Nothing is emitted before `start` returns.
+    `ended`. Nothing is emitted before `start` returns. `expected_s`: how long it takes as a whole,
+    where that was measured before.
     """
 
     progressed = Signal(object)  # ProgressSnapshot
@@ -58,9 +59,11 @@ class Task(QObject):
     stopping = Signal()
     ended = Signal()
 
-    def __init__(self, title: str, function: EngineFunction) -> None:
+    def __init__(
+        self, title: str, function: EngineFunction, expected_s: float | None = None
+    ) -> None:
         super().__init__()
-        self.title = title
+        self.title, self.expected_s = title, expected_s
         self._progress = Progress()
         self._cancel = CancelToken()
         self._thread = _WorkerThread(function, self._progress, self._cancel)

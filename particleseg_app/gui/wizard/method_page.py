@@ -190,6 +190,12 @@ class MethodPage(WizardPage):
         (self.network_button if self.method == NETWORK else self.classical_button).setFocus()
         self._on_answer()
 
+    @property
+    def expected_s(self) -> float | None:
+        """How long the run takes by the estimate on the page; None where there is none."""
+        estimate = self.cost.estimate_shown
+        return None if estimate is None else estimate.seconds
+
     def leave(self) -> None:
         self.cost.stop()
 

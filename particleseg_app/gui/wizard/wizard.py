@@ -97,6 +97,7 @@ class SegmentationWizard(QDialog):
         self.setMinimumSize(1000, 620)  # the last page needs that width
         self._current = -1
         self.draft: Draft = draft or {}
+        self.expected_s: float | None = None  # of the run that is asked for
         if draft is not None:
             for page in self.pages:
                 page.take_draft(draft)
@@ -141,6 +142,7 @@ class SegmentationWizard(QDialog):
 
     def done(self, result: int) -> None:
         self.draft = {key: value for page in self.pages for key, value in page.draft().items()}
+        self.expected_s = self.method_page.expected_s
         still_reading = [task for page in self.pages for task in page.stop()]
         when_ended(still_reading, self.scan_released.emit)
         super().done(result)
