@@ -128,10 +128,13 @@ def apply_theme(app: QApplication, dark: bool | None = None) -> None:
             _state.listening = True
             hints.colorSchemeChanged.connect(lambda _scheme: _follow_system(app))
     colours = DARK if dark else LIGHT
+    sheet = _style_sheet(colours)
+    if app.styleSheet() == sheet:
+        return  # every widget there is would be gone through for nothing
     _state.colours = colours
     app.setStyle("Fusion")
     app.setPalette(_palette(colours))
-    app.setStyleSheet(_style_sheet(colours))
+    app.setStyleSheet(sheet)
     notifier.changed.emit()
 
 

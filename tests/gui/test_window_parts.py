@@ -14,10 +14,11 @@ import pytest
 from made_up_results import column_of, made_up_table, write_scan
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QLabel
+from PySide6.QtWidgets import QApplication, QFrame, QLabel
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.errors import ScanError
+from particleseg_app.gui import theme
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.crash_handler import CrashDialog, CrashHandler
 from particleseg_app.gui.export_dialog import CSV, TIFF, ExportDialog
@@ -390,3 +391,14 @@ def test_the_pictures_get_the_room_of_a_window_that_grows(qtbot: QtBot) -> None:
     qtbot.wait(20)
     assert page.splitter.sizes()[2] > 1000
     page.stop()
+
+
+def test_the_same_theme_again_is_no_work(qapp: QApplication) -> None:
+    """All widgets there are would be styled anew, which takes a while in a large window."""
+    changes: list[None] = []
+    theme.apply_theme(qapp, dark=True)
+    theme.notifier.changed.connect(lambda: changes.append(None))
+    theme.apply_theme(qapp, dark=True)
+    assert changes == []
+    theme.apply_theme(qapp, dark=False)
+    assert len(changes) == 1
