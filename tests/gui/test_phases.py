@@ -12,6 +12,7 @@ from made_up_results import column_of
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from window_driver import results_of
 
 from particleseg_app.cli import main
 from particleseg_app.errors import InvalidValueError
@@ -49,18 +50,8 @@ def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def window(qtbot: QtBot, segmented: Path) -> Iterator[MainWindow]:
     assert main(["phases", str(segmented), "--remove"]) == 0
-    shown = MainWindow()
-    shown.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
-    shown.resize(1280, 800)
-    shown.show()
-    shown.opening.open_project(segmented)
-    qtbot.waitUntil(
-        lambda: shown.session.shown is not None and shown.session.shown.table is not None,
-        timeout=LONG_MS,
-    )
-    yield shown
-    shown.close()
-    qtbot.waitUntil(lambda: not shown.isVisible() and not running_tasks(), timeout=LONG_MS)
+    with results_of(qtbot, segmented) as shown:
+        yield shown
 
 
 def opened(qtbot: QtBot, window: MainWindow) -> PhasesDialog:

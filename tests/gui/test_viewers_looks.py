@@ -10,6 +10,7 @@ import pytest
 import reviewed_run as run
 from PySide6.QtCore import QItemSelectionModel, Qt
 from pytestqt.qtbot import QtBot
+from window_driver import results_of
 
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.viewers.appearance import BY_SCORE
@@ -24,21 +25,11 @@ NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
     project, _ = run.make_project(tmp_path)
-    window = MainWindow()
-    window.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
-    window.resize(1280, 800)
-    window.show()
-    assert window.session.open_project(project)
-    qtbot.waitUntil(
-        lambda: window.session.shown is not None and window.session.shown.table is not None,
-        timeout=LONG_MS,
-    )
-    page = window.project_page
-    qtbot.waitUntil(lambda: len(page.appearance.choices()) > 2, timeout=LONG_MS)
-    page.slices.go_to(*run.HALVED)
-    yield window
-    window.close()
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=LONG_MS)
+    with results_of(qtbot, project) as window:
+        page = window.project_page
+        qtbot.waitUntil(lambda: len(page.appearance.choices()) > 2, timeout=LONG_MS)
+        page.slices.go_to(*run.HALVED)
+        yield window
 
 
 def press(qtbot: QtBot, window: MainWindow, key: Qt.Key, modifier: Qt.KeyboardModifier) -> None:

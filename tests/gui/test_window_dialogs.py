@@ -23,13 +23,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from pytestqt.qtbot import QtBot
+from window_driver import results_of
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.export_dialog import CSV, HDF5, TIFF, ExportDialog
 from particleseg_app.gui.main_window import SMALLEST, MainWindow
 from particleseg_app.gui.number_field import GreyBox, NumberField
 from particleseg_app.gui.style import controls_style, trim_number_box
-from particleseg_app.gui.tasks import running_tasks
 
 LONG_MS = 60_000
 
@@ -43,18 +43,8 @@ def themed(qapp: QApplication) -> None:
 @pytest.fixture
 def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
     project, _ = run.make_project(tmp_path)
-    shown = MainWindow()
-    shown.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
-    shown.resize(1280, 800)
-    shown.show()
-    assert shown.session.open_project(project)
-    qtbot.waitUntil(
-        lambda: shown.session.shown is not None and shown.session.shown.table is not None,
-        timeout=LONG_MS,
-    )
-    yield shown
-    shown.close()
-    qtbot.waitUntil(lambda: not shown.isVisible() and not running_tasks(), timeout=LONG_MS)
+    with results_of(qtbot, project) as shown:
+        yield shown
 
 
 def filtered(window: MainWindow, text: str) -> None:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.gui.main_window import MainWindow
+from particleseg_app.gui.tasks import running_tasks
 from particleseg_app.gui.wizard import SegmentationWizard
 
 ARTEFACTS = Path(__file__).parents[2] / "test-artefacts" / "gui"
 LONG_MS = 120_000
+
+
+@contextmanager
+def results_of(qtbot: QtBot, project: Path) -> Iterator[MainWindow]:
+    """A window of 1280 × 800 that shows the first results of a project; closed in the end."""
+    window = MainWindow()
+    window.session.failed.connect(lambda error: pytest.fail(f"failed: {error!r}"))
+    window.resize(1280, 800)
+    window.show()
+    assert window.session.open_project(project)
+    qtbot.waitUntil(
+        lambda: window.session.shown is not None and window.session.shown.table is not None,
+        timeout=LONG_MS,
+    )
+    yield window
+    window.close()
+    qtbot.waitUntil(lambda: not window.isVisible() and not running_tasks(), timeout=LONG_MS)
 
 
 class Driver:

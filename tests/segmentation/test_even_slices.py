@@ -30,7 +30,7 @@ from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source
 from tests.segmentation.tube_scans import grains
 from tests.segmentation.volumes import ArrayVolume
-from tests.segmentation.whole_runs import labels_of, run, run_stopped
+from tests.segmentation.whole_runs import labels_of, run, run_stopped, with_damage
 
 SHAPE = (60, 70, 80)
 DIAMETER = 14.0
@@ -240,12 +240,6 @@ def test_a_cluster_finds_the_same_particles(
 def test_damaged_figures_are_told(
     scan_path: Path, tmp_path: Path, damage: dict[str, Any], undisturbed: RunResult
 ) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    origin = json.loads((undisturbed.labels_path.parent / "origin.json").read_text())
-    origin["evening"].update(damage)
-    (folder / "origin.json").write_text(json.dumps(origin))
-    settings = undisturbed.labels_path.parent / "settings.json"
-    (folder / "settings.json").write_text(settings.read_text())
+    folder = with_damage(undisturbed, tmp_path / "run", "evening", damage)
     with pytest.raises(RunError, match="uneven slices"):
         run(scan_path, folder, ASKED)

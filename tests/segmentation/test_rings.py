@@ -28,7 +28,7 @@ from particleseg_app.units import Box, Shape
 from particleseg_app.volumes import import_scan, inspect_source, open_scan
 from tests.segmentation.tube_scans import grains
 from tests.segmentation.volumes import ArrayVolume
-from tests.segmentation.whole_runs import labels_of, run, run_stopped
+from tests.segmentation.whole_runs import labels_of, run, run_stopped, with_damage
 
 SHAPE = (48, 96, 104)
 MIDDLE = (47.5, 51.5)
@@ -304,12 +304,6 @@ NOTHING = base64.b64encode(zlib.compress(b"")).decode()
 def test_damaged_figures_are_told(
     scan_path: Path, tmp_path: Path, damage: dict[str, Any], undisturbed: RunResult
 ) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    origin = json.loads((undisturbed.labels_path.parent / "origin.json").read_text())
-    origin["rings"].update(damage)
-    (folder / "origin.json").write_text(json.dumps(origin))
-    given_settings = undisturbed.labels_path.parent / "settings.json"
-    (folder / "settings.json").write_text(given_settings.read_text())
+    folder = with_damage(undisturbed, tmp_path / "run", "rings", damage)
     with pytest.raises(RunError, match="rings"):
         run(scan_path, folder, ASKED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def run_stopped(
     progress.advance = advance_and_stop  # type: ignore[method-assign]
     with open_scan(path) as scan:
         segment(folder, scan, asked, progress, cancel, **options)
+
+
+def with_damage(result: RunResult, folder: Path, key: str, damage: dict[str, Any]) -> Path:
+    """`folder`, made to look as if `result` had been begun there, with some figures changed."""
+    begun = result.labels_path.parent
+    origin = json.loads((begun / "origin.json").read_text())
+    origin[key].update(damage)
+    folder.mkdir()
+    (folder / "origin.json").write_text(json.dumps(origin))
+    (folder / "settings.json").write_text((begun / "settings.json").read_text())
+    return folder
 
 
 def labels_of(result: RunResult) -> np.ndarray:

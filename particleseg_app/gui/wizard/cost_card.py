@@ -23,9 +23,6 @@ from particleseg_app.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
     from particleseg_app.segmentation import CostEstimate
-    from particleseg_app.segmentation.denoised_scan import Denoising
-    from particleseg_app.segmentation.even_slices import Evening
-    from particleseg_app.segmentation.rings import Rings
     from particleseg_app.volumes import Scan
 
 LINES = (
@@ -86,9 +83,7 @@ class CostCard(Card):
             self._names[key] = name
         grid.setColumnStretch(1, 1)
         self.body.addLayout(grid)
-        self._show_rings(None)
-        self._show_slices(None)
-        self._show_noise(None)
+        self._show_remedies(None)
         self._state = label("", "muted", wrap=True)
         self.body.addWidget(self._state)
         self.setMinimumWidth(280)
@@ -123,9 +118,7 @@ class CostCard(Card):
         self._wanted, self._problem = None, ""
         for value in self._values.values():
             value.setText("–")
-        self._show_rings(None)
-        self._show_slices(None)
-        self._show_noise(None)
+        self._show_remedies(None)
         self._say("")
 
     def stop(self) -> None:
@@ -177,9 +170,7 @@ class CostCard(Card):
         for key in ("scale", "size", "tiles"):
             self._values[key].setVisible(network)
             self._names[key].setVisible(network)
-        self._show_rings(cost.rings)
-        self._show_slices(cost.evening)
-        self._show_noise(cost.denoising)
+        self._show_remedies(cost)
         seconds = cost.seconds
         self._values["time"].setText(
             format_rough_duration(seconds) if seconds is not None else "unknown"
@@ -189,38 +180,31 @@ class CostCard(Card):
         self._show_room(cost)
         self.changed.emit()
 
-    def _show_rings(self, rings: Rings | None) -> None:
-        """What will be done about ring artefacts; no line where there are none."""
-        if rings is not None:
-            self._values["rings"].setText(
-                f"Ring artefacts (the strongest has {100 * rings.strongest:.0f} % of what "
+    def _show_remedies(self, cost: CostEstimate | None) -> None:
+        """What will be done about rings, uneven slices and noise; no line where there is none."""
+        rings = evening = noise = ""
+        if cost is not None and cost.rings is not None:
+            rings = (
+                f"Ring artefacts (the strongest has {100 * cost.rings.strongest:.0f} % of what "
                 "particles stand out by). They are taken off."
             )
-        for text in (self._values["rings"], self._names["rings"]):
-            text.setVisible(rings is not None)
-
-    def _show_slices(self, evening: Evening | None) -> None:
-        """What will be done about slices of uneven brightness; no line where they are even."""
-        if evening is not None:
-            self._values["slices"].setText(
-                f"Of uneven brightness (by {100 * evening.unevenness:.0f} % of what particles "
+        if cost is not None and cost.evening is not None:
+            evening = (
+                f"Of uneven brightness (by {100 * cost.evening.unevenness:.0f} % of what particles "
                 "stand out by). They are evened out."
             )
-        for text in (self._values["slices"], self._names["slices"]):
-            text.setVisible(evening is not None)
-
-    def _show_noise(self, denoising: Denoising | None) -> None:
-        """What will be done about the noise; no line where there is nothing to do."""
-        if denoising is not None and self._wanted is not None:
+        if cost is not None and cost.denoising is not None and self._wanted is not None:
             from particleseg_app.segmentation.denoised_scan import smallest_diameter
 
-            smallest = smallest_diameter(denoising, float(self._wanted["voxel_size_um"]))
-            self._values["noise"].setText(
-                f"Strong (particles stand out by {denoising.contrast_to_noise:.1f} times the "
+            smallest = smallest_diameter(cost.denoising, float(self._wanted["voxel_size_um"]))
+            noise = (
+                f"Strong (particles stand out by {cost.denoising.contrast_to_noise:.1f} times the "
                 f"noise). The scan is denoised; particles below about {smallest} are left out."
             )
-        for text in (self._values["noise"], self._names["noise"]):
-            text.setVisible(denoising is not None)
+        for key, text in (("rings", rings), ("slices", evening), ("noise", noise)):
+            self._values[key].setText(text)
+            for shown in (self._values[key], self._names[key]):
+                shown.setVisible(bool(text))
 
     def _show_room(self, cost: CostEstimate) -> None:
         import psutil
