@@ -13,6 +13,7 @@ from particleseg_app import __version__
 from particleseg_app.cli import (
     about_commands,
     batch_command,
+    diameter_command,
     model_commands,
     phases_command,
     result_commands,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("segment")(segment_command.segment)
 app.command("batch")(batch_command.batch)
+app.command("propose-diameter")(diameter_command.propose_diameter)
 app.command("evaluate")(result_commands.evaluate)
 app.command("export")(result_commands.export)
 app.command("phases")(phases_command.phases)

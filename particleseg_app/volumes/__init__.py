@@ -1,6 +1,6 @@
 """Scans and label volumes on disk: TIFF import, the chunked store, grey statistics."""
 
-from particleseg_app.volumes.granulometry import DiameterProposal, propose_diameter
+from particleseg_app.volumes.granulometry import DiameterProposal, diameter_by_threshold
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 from particleseg_app.volumes.label_files import LabelFile, open_label_file, read_label_file
 from particleseg_app.volumes.labels import LabelVolume, LabelWriter, open_labels
@@ -16,11 +16,11 @@ __all__ = [
     "LabelWriter",
     "Scan",
     "ScanSource",
+    "diameter_by_threshold",
     "import_scan",
     "inspect_source",
     "open_label_file",
     "open_labels",
     "open_scan",
-    "propose_diameter",
     "read_label_file",
 ]

@@ -1,4 +1,4 @@
-"""Proposes the diameter of an average particle from a few blocks of a scan.
+"""The diameter of an average particle from a few blocks of a scan, by one threshold.
 
 Each block is smoothed a little, parted into particles and matrix by one threshold, and its
 particles are parted at their necks. A particle counts as much as it is wide, as it would if one
@@ -47,7 +47,7 @@ class DiameterProposal:
     explanation: str
 
 
-def propose_diameter(scan: Scan, cancel: CancelToken) -> DiameterProposal | None:
+def diameter_by_threshold(scan: Scan, cancel: CancelToken) -> DiameterProposal | None:
     """Granulometry of a few blocks of `scan`; None when nothing like particles is found.
 
     Particles are what is brighter than the threshold. Takes seconds; raises `Cancelled`.

@@ -38,7 +38,7 @@ def other_seeds_table(cases: dict[str, MakeCase], model: str, preset: str) -> li
     found: dict[str, list[dict[str, float]]] = {}
     for make in ALL:
         for step in SEED_STEPS if make.__name__ in cases else ():
-            figures = _with_other_seed(make, step, network_method(model, preset))
+            figures = _judged_with_other_seed(make, step, network_method(model, preset))
             print(f"{make.__name__} {step}: {figures}", flush=True)
             found.setdefault(make.__name__, []).append(figures)
     lines = [
@@ -58,12 +58,16 @@ def other_seeds_table(cases: dict[str, MakeCase], model: str, preset: str) -> li
     return lines
 
 
-def _with_other_seed(
+def with_other_seed(make: Callable[..., LabelledScan], step: int) -> LabelledScan:
+    """A case as `make` makes it, its seed raised by `step`."""
+    with threadpool_limits(1):  # many small products: more threads only wait for one another
+        return make(seed=inspect.signature(make).parameters["seed"].default + step)
+
+
+def _judged_with_other_seed(
     make: Callable[..., LabelledScan], step: int, method: Method
 ) -> dict[str, float]:
-    with threadpool_limits(1):  # many small products: more threads only wait for one another
-        case = make(seed=inspect.signature(make).parameters["seed"].default + step)
-    figures = _figures(case, method)[1]
+    figures = _figures(with_other_seed(make, step), method)[1]
     particles = figures["reference_count"]
     return {
         "particles": particles,
@@ -312,14 +316,18 @@ def conditions_table(cases: dict[str, MakeCase], model: str, preset: str) -> lis
         "| condition | particles | F1 | F1_match | F1_instance | merger | splitter |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, grey, labels in _conditions():
-        low, high = float(grey.min()), float(grey.max())
-        case = LabelledScan(
-            name, rendering.sixteen_bit(grey, low, high), labels, CONDITION_DIAMETER
-        )
-        lines.append(f"| {name} | {_figures(case, network_method(model, preset))[0]} |")
+    for case in conditions():
+        lines.append(f"| {case.name} | {_figures(case, network_method(model, preset))[0]} |")
         print(lines[-1], flush=True)
     return lines
+
+
+def conditions() -> Iterator[LabelledScan]:
+    """The scans of `conditions_table`, made one after the other."""
+    for name, grey, labels in _conditions():
+        low, high = float(grey.min()), float(grey.max())
+        sixteen_bit = rendering.sixteen_bit(grey, low, high)
+        yield LabelledScan(name, sixteen_bit, labels, CONDITION_DIAMETER)
 
 
 def _figures(case: LabelledScan, method: Method) -> tuple[str, dict[str, float]]:

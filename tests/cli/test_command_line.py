@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,6 +69,27 @@ def finished(scan, tmp_path_factory) -> Path:
 @pytest.fixture
 def project(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "balls"))
+
+
+def test_propose_diameter_says_how_large_particles_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scan(tmp_path / "scan.tif", depth=60, balls=6)
+    assert main(["propose-diameter", str(tmp_path / "scan.tif"), "--voxel-size-um", "5"]) == 0
+    told = re.match(r"particle diameter: ([\d.]+) µm \(([\d.]+) voxels\), between",
+                    capsys.readouterr().out)  # fmt: skip
+    assert told is not None
+    assert float(told[1]) == pytest.approx(60, rel=0.15)
+    assert float(told[2]) == pytest.approx(12, rel=0.15)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.tif"]
+
+
+def test_propose_diameter_says_that_there_are_no_particles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", np.full((30, 40, 50), 7, np.uint16))
+    assert main(["propose-diameter", str(tmp_path / "scan.tif")]) == 1
+    assert "Nothing like particles" in capsys.readouterr().err
 
 
 def test_segment_leaves_a_project_labels_and_a_table(finished, scan):

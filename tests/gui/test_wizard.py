@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from particleseg_app.gui.viewers import Measurement
 from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
 from particleseg_app.gui.wizard.scan_page import ScanPage
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.volumes import Scan, import_scan, inspect_source, open_scan
+from particleseg_app.segmentation import diameter_proposal
+from particleseg_app.volumes import DiameterProposal, Scan, import_scan, inspect_source, open_scan
 
 
 @pytest.fixture
@@ -143,6 +145,47 @@ def test_the_program_proposes_a_diameter_that_one_click_takes(
     page.use_proposal_button.click()
     assert wizard.answers.particle_diameter_um == pytest.approx(120, rel=0.35)
     assert wizard.next_button.isEnabled()
+    assert not page.doubt()
+
+
+def test_a_diameter_far_from_the_proposal_is_doubted_but_taken(
+    wizard: SegmentationWizard, qtbot: QtBot
+) -> None:
+    answer_voxel_size(wizard)
+    page = wizard.diameter_page
+    page.proposal = DiameterProposal(12.0, 11.0, 13.0, "good", "Measured.")
+    page.field.edit.setText("75")
+    assert page.doubt() == "Much smaller than the 120 µm that the program found."
+    assert wizard.next_button.isEnabled()
+    page.field.edit.setText("185")
+    assert "larger" in page.doubt()
+    page.field.edit.setText("100")
+    assert not page.doubt()
+    page.proposal = DiameterProposal(12.0, 5.0, 40.0, "poor", "Measured.")
+    page.field.edit.setText("75")
+    assert not page.doubt()
+
+
+def test_nothing_looks_for_particles_while_time_is_measured(
+    wizard: SegmentationWizard, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def endless(scan: Scan, progress: Progress, cancel: CancelToken) -> None:
+        begun.append(cancel)
+        while True:
+            cancel.check()
+            time.sleep(0.005)
+
+    monkeypatch.setattr(diameter_proposal, "propose_diameter", endless)
+    answer_voxel_size(wizard)
+    qtbot.waitUntil(lambda: len(begun) == 1)
+    wizard.diameter_page.field.edit.setText("120")
+    wizard.forward()
+    assert begun[0].cancelled
+    wizard.back()  # and it begins anew, even where the first has not ended yet
+    qtbot.waitUntil(lambda: len(begun) == 2)
+    assert not begun[1].cancelled
 
 
 def test_measurements_are_averaged_and_can_be_removed(wizard: SegmentationWizard) -> None:
@@ -256,6 +299,7 @@ def test_what_was_entered_goes_over_into_another_wizard(
     again = SegmentationWizard(about, draft=draft)
     again.show()
     assert again.diameter_page.tool.measurements == page.tool.measurements
+    assert again.diameter_page.proposal is page.proposal
     assert again.settings()["particle_diameter_um"] == 95
     for _ in range(3):
         again.forward()

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from particleseg_app.errors import Cancelled
 from particleseg_app.progress import CancelToken
-from particleseg_app.volumes import propose_diameter
+from particleseg_app.volumes import diameter_by_threshold
 from tests.volumes.sources import REAL_DATA, imported, needs_real_data
 
 
@@ -55,7 +55,7 @@ def test_known_particles(
     edge = 100 if diameter < 20 else 140
     tifffile.imwrite(tmp_path / "s.tif", _particles((edge,) * 3, diameter, distance, axes))
     with imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan:
-        proposal = propose_diameter(scan, CancelToken())
+        proposal = diameter_by_threshold(scan, CancelToken())
     assert proposal is not None
     assert 0.75 < proposal.diameter_voxels / diameter < 1.3
     assert proposal.low < proposal.diameter_voxels < proposal.high
@@ -68,7 +68,7 @@ def test_particles_larger_than_a_block_are_found(tmp_path: Path) -> None:
     volume = _particles((200, 200, 200), 55, 1.05, (1, 0.9, 0.8))
     tifffile.imwrite(tmp_path / "s.tif", volume)
     with imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan:
-        proposal = propose_diameter(scan, CancelToken())
+        proposal = diameter_by_threshold(scan, CancelToken())
     assert proposal is not None
     assert 0.75 < proposal.diameter_voxels / 55 < 1.3
 
@@ -77,7 +77,7 @@ def test_thin_stack_is_measured_in_slices_and_said_to_be_less_sure(tmp_path: Pat
     volume = _particles((60, 200, 220), 18, 1.2, (1, 0.9, 0.8))[20:30]
     tifffile.imwrite(tmp_path / "s.tif", volume)
     with imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan:
-        proposal = propose_diameter(scan, CancelToken())
+        proposal = diameter_by_threshold(scan, CancelToken())
     assert proposal is not None
     assert 0.7 < proposal.diameter_voxels / 18 < 1.35
     assert proposal.confidence != "good"
@@ -91,7 +91,7 @@ def test_nothing_is_proposed_for_nothing(tmp_path: Path, kind: str) -> None:
         volume[20, 20, 20:22] = 200
     tifffile.imwrite(tmp_path / "s.tif", volume)
     with imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan:
-        assert propose_diameter(scan, CancelToken()) is None
+        assert diameter_by_threshold(scan, CancelToken()) is None
 
 
 def test_pure_noise_is_never_good(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_pure_noise_is_never_good(tmp_path: Path) -> None:
     volume = rng.normal(1000, 100, (80, 90, 100)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "s.tif", volume)
     with imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan:
-        proposal = propose_diameter(scan, CancelToken())
+        proposal = diameter_by_threshold(scan, CancelToken())
     assert proposal is None or proposal.confidence == "poor"
 
 
@@ -111,7 +111,7 @@ def test_cancel(tmp_path: Path) -> None:
         imported(tmp_path / "s.tif", tmp_path / "s.h5") as scan,
         pytest.raises(Cancelled),
     ):
-        propose_diameter(scan, cancel)
+        diameter_by_threshold(scan, cancel)
 
 
 @needs_real_data
@@ -120,7 +120,7 @@ def test_cancel(tmp_path: Path) -> None:
 )
 def test_real_scans(tmp_path: Path, name: str, low: float, high: float) -> None:
     with imported(REAL_DATA / name, tmp_path / "s.h5") as scan:
-        proposal = propose_diameter(scan, CancelToken())
+        proposal = diameter_by_threshold(scan, CancelToken())
     assert proposal is not None
     assert low < proposal.diameter_voxels < high
     assert proposal.confidence == "fair"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from particleseg_app.volumes.granulometry import DiameterProposal
 
 COLUMN_WIDTH = 320
+# A diameter that is off by more than this makes a result worse (docs/accuracy.md).
+MISJUDGED = 1.5
 SURENESS = {
     "good": "The program is quite sure.",
     "fair": "The program is fairly sure; compare it with a few particles.",
@@ -55,6 +57,8 @@ class DiameterPage(WizardPage):
         self.field = NumberField("µm", self._check, "Particle diameter in µm", width=160)
         self.field.edit.setPlaceholderText("for example 200")
         self._voxels = label("", "muted", wrap=True)
+        self._doubt = label("", "warning", wrap=True)
+        self._doubt.hide()
         column = QVBoxLayout()
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(12)
@@ -63,6 +67,7 @@ class DiameterPage(WizardPage):
         answer = Card("Particle diameter")
         answer.body.addWidget(self.field)
         answer.body.addWidget(self._voxels)
+        answer.body.addWidget(self._doubt)
         column.addWidget(answer)
         side = QWidget()
         side.setFixedWidth(COLUMN_WIDTH)
@@ -77,7 +82,7 @@ class DiameterPage(WizardPage):
 
     def _proposal_card(self) -> Card:
         card = Card("Proposed by the program")
-        self._proposed = label("Looking at a few blocks of the scan…", wrap=True)
+        self._proposed = label("Looking for particles in a few parts of the scan…", wrap=True)
         self._sureness = label("", "muted", wrap=True)
         self._sureness.hide()
         self.use_proposal_button = button("Use", self._use_proposal, primary=True)
@@ -116,16 +121,32 @@ class DiameterPage(WizardPage):
         self._show_proposal()
         self.field.set_check(self._check)
         self._on_changed()
-        if self._looking is None and self.proposal is None:
-            self._looking = Task("Measuring typical particles", self._propose)
-            self._looking.finished.connect(self._on_proposed)
-            self._looking.failed.connect(self._on_not_proposed)
-            self._looking.start()
+        self.look_for_particles()
+
+    def look_for_particles(self) -> None:
+        """Measure what will be proposed; it takes some seconds, so it may begin before `enter`."""
+        if self._looking is not None or self.proposal is not None:
+            return
+        self._looking = Task("Measuring typical particles", self._propose)
+        self._looking.finished.connect(self._on_proposed)
+        self._looking.failed.connect(self._on_not_proposed)
+        self._looking.cancelled.connect(self._on_interrupted)
+        self._looking.start()
+
+    def interrupt(self) -> None:
+        """End what still looks for particles; it begins anew when the page is entered again."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     def draft(self) -> Draft:
-        return {"diameter": self.field.edit.text(), "measurements": self.tool.measurements}
+        return {
+            "diameter": self.field.edit.text(),
+            "measurements": self.tool.measurements,
+            "proposal": self.proposal,
+        }
 
     def take_draft(self, draft: Draft) -> None:
+        self.proposal = draft["proposal"]
         for measurement in draft["measurements"]:
             self.tool.add(measurement)
         self.field.edit.setText(draft["diameter"])  # which need not be their mean
@@ -138,9 +159,14 @@ class DiameterPage(WizardPage):
         return [self._looking]
 
     def _propose(self, progress: Progress, cancel: CancelToken) -> DiameterProposal | None:
-        from particleseg_app.volumes.granulometry import propose_diameter
+        from particleseg_app.segmentation.diameter_proposal import propose_diameter
 
-        return propose_diameter(self._scan, cancel)
+        return propose_diameter(self._scan, progress, cancel)
+
+    def _on_interrupted(self) -> None:
+        self._looking = None
+        if self.isVisible():  # the user came back before the work had ended
+            self.look_for_particles()
 
     def _on_proposed(self, proposal: DiameterProposal | None) -> None:
         self.proposal = proposal
@@ -148,6 +174,7 @@ class DiameterPage(WizardPage):
             self._on_not_proposed(None)
             return
         self._show_proposal()
+        self._on_changed()
 
     def _on_not_proposed(self, error: Exception | None) -> None:
         self._proposed.setText("The program could not tell. Please measure a few particles.")
@@ -166,6 +193,18 @@ class DiameterPage(WizardPage):
         self._sureness.show()
         self.use_proposal_button.setText(f"Use {size}")
         self.use_proposal_button.show()
+
+    def doubt(self) -> str:
+        """What is said beside a diameter far from what the program found; empty for others."""
+        proposal, voxel_size = self.proposal, self._answers.voxel_size_um
+        diameter = self.field.value
+        if proposal is None or proposal.confidence == "poor" or not voxel_size or diameter is None:
+            return ""
+        found = proposal.diameter_voxels * voxel_size
+        if 1 / MISJUDGED < diameter / found < MISJUDGED:
+            return ""
+        word = "smaller" if diameter < found else "larger"
+        return f"Much {word} than the {format_micrometres(found)} that the program found."
 
     def _use_proposal(self) -> None:
         if self.proposal is not None and self._answers.voxel_size_um is not None:
@@ -214,6 +253,8 @@ class DiameterPage(WizardPage):
         else:
             self._voxels.setText("")
         self._voxels.setVisible(bool(self._voxels.text()))
+        self._doubt.setText(self.doubt())
+        self._doubt.setVisible(bool(self._doubt.text()))
         mean = self.mean_um()
         shown = mean is not None and (diameter is None or f"{mean:.3g}" != f"{diameter:.3g}")
         self.use_measured_button.setVisible(shown)

@@ -117,6 +117,10 @@ class SegmentationWizard(QDialog):
         self._subtitle.setText(page.subtitle)
         self._stack.setCurrentIndex(number)
         self.next_button.setFocus()
+        if page is self.voxel_size_page:
+            self.diameter_page.look_for_particles()  # while the user looks for the voxel size
+        elif page is self.method_page:
+            self.diameter_page.interrupt()  # it measures time: nothing may work beside it
         page.enter()
         self._show_state()
 
