@@ -16,6 +16,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.core_unions import union_rule_of
 from particleseg_app.segmentation.denoised_scan import Denoising
 from particleseg_app.segmentation.even_slices import Evening
+from particleseg_app.segmentation.large_particles import coarser_settings
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.plan import network_bytes, plan_network_run
 from particleseg_app.segmentation.rings import Rings
@@ -109,6 +110,11 @@ def estimate_cost(
             # Where tiles are empty there is next to nothing to separate and to measure.
             separating_s = scan_voxels * (1 - empty_share) * per_voxel
             seconds = measuring_s + trial.seconds(plan) + separating_s
+            for coarser in coarser_settings(settings, scan_shape):
+                coarser_plan = plan_network_run(
+                    scan_shape, coarser, entry.card, plan.tiles_per_chunk
+                )
+                seconds += trial.seconds(coarser_plan) - trial.to_begin
     return CostEstimate(
         scale_factor=plan.scale_factor,
         working_shape=plan.working_shape,

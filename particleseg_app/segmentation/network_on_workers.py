@@ -15,7 +15,12 @@ from particleseg_app.segmentation.background import BackgroundTest
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.cores import cores_of_worker
-from particleseg_app.segmentation.network_stage import ChunkPredictor, TilePredictor, begin
+from particleseg_app.segmentation.network_stage import (
+    STAGE_NAME,
+    ChunkPredictor,
+    TilePredictor,
+    begin,
+)
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.workers import Workers
 from particleseg_app.segmentation.working_scale import GreyVolume
@@ -34,13 +39,14 @@ def run_network_stage_on(
     progress: Progress,
     cancel: CancelToken,
     background: BackgroundTest | None = None,
+    title: str = STAGE_NAME,
 ) -> ClassPieces:
     """As `NetworkStage.run`, with the same files in `folder` at the end, done by `workers`.
 
     Continues what an earlier attempt left, whether by workers or by `NetworkStage`.
     """
     files = ChunkSums(folder, plan)
-    missing = begin(files, progress)
+    missing = begin(files, progress, title)
     # Kept in memory: on a network drive this computer may see the others' files only later.
     predicted = {chunk.index for chunk in plan.chunks} - {chunk.index for chunk in missing}
     ready = files.ready()

@@ -235,6 +235,7 @@ class NetworkStage:
     predictor: TilePredictor
     folder: Path
     background: BackgroundTest | None = None
+    title: str = STAGE_NAME
 
     def __post_init__(self) -> None:
         self.files = ChunkSums(self.folder, self.plan)
@@ -249,7 +250,7 @@ class NetworkStage:
         While the network works on a chunk, the next one is read and the one before is closed and
         written. At most one chunk waits on either side, so that memory stays bounded.
         """
-        missing = begin(self.files, progress)
+        missing = begin(self.files, progress, self.title)
         with _in_background("read-ahead") as reader, _in_background("write-behind") as writer:
             upcoming = reader.submit(self.chunks.read, missing[0]) if missing else None
             written: Future[None] | None = None
@@ -286,7 +287,7 @@ class NetworkStage:
             self.files.close(chunk, answer.sums)
 
 
-def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
+def begin(files: ChunkSums, progress: Progress, title: str = STAGE_NAME) -> list[Chunk]:
     """Tidy up after an earlier attempt; the chunks that are not predicted, in order."""
     make_folder(files.folder)
     files.remove_spent()
@@ -294,7 +295,7 @@ def begin(files: ChunkSums, progress: Progress) -> list[Chunk]:
     missing = [chunk for chunk in chunks if not files.predicted(chunk.index)]
     tiles = files.plan.tile_count
     done = tiles - sum(len(chunk.tiles) for chunk in missing)
-    progress.start(STAGE_NAME, total=tiles, unit="tiles", done=done)
+    progress.start(title, total=tiles, unit="tiles", done=done)
     return missing
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from particleseg_app.durable_files import remove_part_files, write_json
 from particleseg_app.errors import NewRunError
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.block_work import ClassesVolume
 from particleseg_app.segmentation.containers import LeftOut, left_out_notes, may_hold_containers
 from particleseg_app.segmentation.core_unions import UnionRule
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
@@ -46,7 +46,7 @@ def particles_of_run(
     run_folder: Path,
     scan: Scan,
     settings: RunSettings,
-    classes: ClassPieces,
+    classes: ClassesVolume,
     factor: float,
     small_core_filter: bool,
     least_voxels: float,

@@ -39,6 +39,7 @@ from tests.benchmarks.accuracy_checks import (
     noise_table,
     other_seeds_table,
     sizes_table,
+    very_different_table,
 )
 from tests.benchmarks.accuracy_methods import (
     FIGURES,
@@ -270,6 +271,7 @@ def main() -> None:
     parser.add_argument("--other-seeds", action="store_true", help="three scans of each kind")
     parser.add_argument("--misjudged", action="store_true", help="diameter × 1.5 and ÷ 1.5")
     parser.add_argument("--sizes", action="store_true", help="particles of 8 to 150 voxels")
+    parser.add_argument("--very-different", action="store_true", help="9 to 130 voxels in one scan")
     parser.add_argument("--noise", action="store_true", help="more and more noise and blur")
     parser.add_argument("--conditions", action="store_true", help="few particles, metal, …")
     parser.add_argument("--write", action="store_true", help="into docs/accuracy.md")
@@ -286,6 +288,7 @@ def main() -> None:
         "other_seeds": other_seeds_table,
         "misjudged": misjudged_table,
         "sizes": sizes_table,
+        "very_different": very_different_table,
         "noise": noise_table,
         "conditions": conditions_table,
     }

@@ -1,18 +1,28 @@
-"""Further checks of a model: other seeds, misjudged diameter, many sizes, noise, conditions."""
+"""Further checks of a model: other seeds, misjudged diameter, sizes, noise, other conditions."""
 
 from __future__ import annotations
 
 import inspect
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from particleseg_app.evaluation import evaluate
+from particleseg_app.segmentation import run
 from tests.benchmarks.accuracy_cases import MakeCase
-from tests.benchmarks.accuracy_methods import LazyPlace, Method, network_method, outcome_of
+from tests.benchmarks.accuracy_methods import (
+    LazyPlace,
+    Method,
+    Workplace,
+    network_method,
+    outcome_of,
+)
 from tests.independent_scans import ALL, LabelledScan, bodies, rendering, scene
 
 MISJUDGED = (1.5, 1 / 1.5)
@@ -237,6 +247,82 @@ def _noise_rows(
         lines.append(f"| {ratio} | " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     return count, lines
+
+
+# Diameters in voxels, share of the volume that is full when they are in: large ones first.
+VERY_DIFFERENT = (((110, 130), 0.10), ((50, 70), 0.20), ((20, 30), 0.30), ((9, 14), 0.36))
+# Classes of the table, in average diameters (as one states them).
+TIMES = ((0, 1.5), (1.5, 3), (3, 5), (5, 10))
+
+
+def very_different_sizes() -> LabelledScan:
+    """Particles from 9 to 130 voxels in one scan; what one would state is their mean by width."""
+    random = np.random.default_rng(96_001)
+    shape = (200, 220, 220)
+    make = bodies.mixture((bodies.fragment, 0.5), (bodies.pebble, 0.35), (bodies.bitten, 0.15))
+    made = None
+    for (low, high), filling in VERY_DIFFERENT:
+        made = scene.scattered(
+            random, shape, make, lambda r, a=low, b=high: r.uniform(a, b), filling, 0.5, 0.3,
+            scene=made,
+        )  # fmt: skip
+    assert made is not None
+    labels = made.finished()
+    grey = rendering.minerals(random, labels, 0.3, (0.65, 0.9), None, 0.25, 3.5, 0.05, 0.03)
+    grey = ndimage.gaussian_filter(grey, 0.75) + rendering.noise(random, shape, 0.05)
+    diameters = _diameters(labels)
+    return LabelledScan(
+        "very different sizes", rendering.sixteen_bit(grey, -0.1, 1.6), labels,
+        round(float(np.average(diameters, weights=diameters))),
+    )  # fmt: skip
+
+
+def _diameters(labels: np.ndarray) -> np.ndarray:
+    return np.cbrt(6 * np.bincount(labels.ravel())[1:] / np.pi)
+
+
+def very_different_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
+    """What is found of particles much larger than the average (`cases` is not used)."""
+    del cases
+    case = very_different_sizes()
+    times = _diameters(case.labels) / case.diameter_voxels
+    classes = [(times >= low) & (times < high) for low, high in TIMES]
+    heads = [
+        f"{low:g} to {high:g} average diameters ({np.count_nonzero(chosen)})"
+        for (low, high), chosen in zip(TIMES, classes, strict=True)
+    ]
+    lines = [
+        "| scales | F1 | F1_match | F1_instance | " + " | ".join(heads) + " |",
+        "|---|" + "---|" * (3 + len(heads)),
+    ]
+    for title, looks in (("one", lambda *_: []), ("as many as the scan has room for", None)):
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
+            if looks is not None:
+                patches.enter_context(mock.patch.object(run, "coarser_settings", looks))
+            place = Workplace(case, Path(folder))
+            labels = place.labels(place.settings(model=model, preset=preset))
+        found = evaluate(case.labels, labels)
+        whole = _largest_shares(case.labels, labels)
+        cells = [f"{100 * whole[chosen].mean():.1f} %" for chosen in classes]
+        figures = f"{found.f1:.3f} | {found.f1_match:.3f} | {found.f1_instance:.3f}"
+        lines.append(f"| {title} | {figures} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return [
+        *lines, "",
+        f"{times.size} particles, average diameter {case.diameter_voxels:g} voxels; how much of a "
+        "particle is in the largest label that lies in it, mean by size.",
+    ]  # fmt: skip
+
+
+def _largest_shares(reference: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of each particle of the reference the share that the label with most of it has."""
+    count = int(labels.max()) + 1
+    pairs, voxels = np.unique(reference.ravel().astype(np.int64) * count + labels.ravel(),
+                              return_counts=True)  # fmt: skip
+    largest = np.zeros(int(reference.max()) + 1)
+    labelled = pairs % count > 0
+    np.maximum.at(largest, pairs[labelled] // count, voxels[labelled])
+    return largest[1:] / np.bincount(reference.ravel())[1:]
 
 
 CONDITION_DIAMETER = 20

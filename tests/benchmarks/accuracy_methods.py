@@ -33,6 +33,7 @@ from particleseg_app.segmentation import (
     core_unions,
     denoised_scan,
     even_slices,
+    large_particles,
     noise,
     plan,
     rings,
@@ -136,7 +137,7 @@ def version_of(name: str, preset: str = "standard") -> str | None:
         entry = find_model(name)
         rule = core_unions.union_rule_of(entry)
         unions = "none" if rule is None else rule.fingerprint()
-        rules = (*NETWORK_RULES, core_unions, rings, running_median)
+        rules = (*NETWORK_RULES, core_unions, rings, running_median, large_particles)
         return code_version(rules, entry.fingerprint(), passes, RULE_VALUES, unions)
     except ModelError:
         return None

@@ -159,18 +159,22 @@ FILE_STAGES = {
 def small_pieces() -> None:
     """Many chunks and blocks even in a very small scan; torch, whose choice needs no measuring."""
     from particleseg_app.models import inference
-    from particleseg_app.segmentation import particles_of_run, run
+    from particleseg_app.segmentation import large_particles, particles_of_run, run
 
     inference.QUICK_TILE_S = 1e9
-    particles_of_run.particles_from_classes = functools.partial(
-        particles_of_run.particles_from_classes, block_shape=BLOCK_SHAPE
-    )
+    for room in (particles_of_run, large_particles):
+        room.particles_from_classes = functools.partial(
+            room.particles_from_classes, block_shape=BLOCK_SHAPE
+        )
+    large_particles._BLOCK = BLOCK_SHAPE
     run.plan_network_run = functools.partial(_in_small_chunks, run.plan_network_run)
     run.run_threshold_stage = functools.partial(run.run_threshold_stage, block_shape=BLOCK_SHAPE)
 
 
-def _in_small_chunks(plan: Any, shape: Any, settings: Any, card: Any, *rest: Any) -> Any:
-    return plan(shape, settings, card, 1, *rest[1:])
+def _in_small_chunks(
+    plan: Any, shape: Any, settings: Any, card: Any, *rest: Any, **options: Any
+) -> Any:
+    return plan(shape, settings, card, 1, *rest[1:], **options)
 
 
 def attempt(request: dict[str, Any], tell: int) -> int:

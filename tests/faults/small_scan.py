@@ -45,8 +45,8 @@ class Server:
 
     def __post_init__(self) -> None:
         self.scan = write_scan(self.folder / "scan")
-        # One network finds a dozen parts that touch, some of which are united; the other one specks
-        # without a core.
+        # One network finds parts that touch, some of which are united, and a large particle that it
+        # completes; the other one specks without a core.
         self.models = {
             "nnunet": write_tiny_model(self.folder / "parts", seed=6).folder,
             "specks": write_tiny_model(self.folder / "specks", seed=0).folder,
@@ -70,7 +70,8 @@ class Server:
 
     def arguments(self, project: Path, method: str = "nnunet") -> list[str]:
         return [
-            "segment", str(self.scan), "--voxel-size-um", "10", "--particle-diameter-um", "120",
+            "segment", str(self.scan), "--voxel-size-um", "10",
+            "--particle-diameter-um", "80" if method == "nnunet" else "120",
             "--out", str(project), "--device", "cpu",
             *(
                 ["--method", method]
@@ -125,17 +126,20 @@ class Results:
     csv: bytes
     tiff: np.ndarray
     contacts_of_scan: list[float] | None
+    large_particles_completed: int | None
 
     @staticmethod
     def of(project: Path) -> Results:
         (path,) = project.glob("runs/*/labels.h5")
         with open_labels(path) as labels:
             values = labels.read(Box.whole(labels.shape))
+        summary = json.loads((path.parent / "summary.json").read_bytes())
         return Results(
             values,
             (project / "particles.csv").read_bytes(),
             tifffile.imread(project / "labels.tif"),
-            json.loads((path.parent / "summary.json").read_bytes()).get("contacts_of_scan"),
+            summary.get("contacts_of_scan"),
+            summary.get("large_particles_completed"),
         )
 
     def assert_same(self, other: Results) -> None:
@@ -143,3 +147,4 @@ class Results:
         np.testing.assert_array_equal(self.tiff, other.tiff)
         assert self.csv == other.csv
         assert self.contacts_of_scan == other.contacts_of_scan
+        assert self.large_particles_completed == other.large_particles_completed

@@ -85,6 +85,7 @@ def test_killed_at_a_hundred_moments_and_nothing_is_lost(server, tmp_path):
         expected = Results.of(whole)
         assert expected.labels.max() > 3
         assert (expected.contacts_of_scan is not None) == (method == "nnunet")
+        assert bool(expected.large_particles_completed) == (method == "nnunet")
         all_stages |= set(undisturbed)
         project = tmp_path / f"{method} {seed}"
         hits, seconds = kill_everywhere(server, project, method, undisturbed, seed)
