@@ -51,7 +51,7 @@ from particleseg_app.segmentation.network_stage import TilePredictor
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import tile_shape_for
 from particleseg_app.segmentation.working_scale import working_shape
-from particleseg_app.units import Box, Shape, scale_factor
+from particleseg_app.units import Box, Shape, diameter_in_voxels, scale_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,8 @@ _WITHOUT_NETWORK = "{} scores rest on shape and grey values alone: {}"
 # A false particle is gone with one key and a missed one is there, and neither distorts another
 # one: they wait behind mergers and splitters that are a quarter as probable.
 WEIGHT_OF_SINGLE = 0.25
+# In average diameters.
+WITHIN_REACH = 3.0
 
 
 def find_cases(
@@ -94,6 +96,7 @@ def find_cases(
     if settings.method == "nnunet":
         _note_of_other_model(settings, scores, progress)
         doubtful = doubtful_candidates(found, settings.method, scores)
+        doubtful = within_reach(doubtful, table, settings)
         second_look(
             scan,
             labels,
@@ -275,6 +278,23 @@ def doubtful_candidates(found: Evidence, method: str, scores: Scores) -> list[Ca
             first[id(candidate)] = max(first.get(id(candidate), 0.0), probability)
     chosen = [candidate for candidate in candidates if first.get(id(candidate), 0.0) >= DOUBTFUL]
     return sorted(chosen, key=lambda candidate: (-first[id(candidate)], candidate.labels))
+
+
+def within_reach(
+    candidates: list[Candidate], table: pd.DataFrame, settings: RunSettings
+) -> list[Candidate]:
+    """Without particles so large that the network sees nothing inside them at the run's scale.
+
+    Their run may have completed them at a coarser scale (docs/large_particles.md).
+    """
+    diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
+    most = math.pi / 6 * (WITHIN_REACH * diameter) ** 3
+    large = set(table["label"][table["volume_voxels"] > most].tolist())
+    return [
+        candidate
+        for candidate in candidates
+        if len(candidate.labels) != 1 or candidate.labels[0] not in large
+    ]
 
 
 def _part(window: Window, margin: np.ndarray, box: Box) -> tuple[Window, np.ndarray]:

@@ -30,6 +30,7 @@ from particleseg_app.review.queue import (
     find_cases,
     make_cases,
     second_look,
+    within_reach,
 )
 from particleseg_app.review.scoring import SCORES_FILE, Scores
 from particleseg_app.segmentation import RunSettings, segment
@@ -153,7 +154,10 @@ class SegmentedScan:
         not have looked at again loses the network's evidence."""
         found = self.evidence()
         method = self.settings.method
-        looked_at = {id(candidate) for candidate in doubtful_candidates(found, method, scores)}
+        doubtful = doubtful_candidates(found, method, scores)
+        if method == "nnunet":
+            doubtful = within_reach(doubtful, self.table(), self.settings)
+        looked_at = {id(candidate) for candidate in doubtful}
         for candidate in found.everything():
             if id(candidate) not in looked_at:
                 for name in (*PARTICLE_NAMES, *PAIR_NAMES):

@@ -176,6 +176,27 @@ def test_a_model_looks_again_at_doubtful_particles(run, tmp_path):
     assert "for runs of tiny 1.0 they are rougher" in message
 
 
+def test_the_network_does_not_look_again_at_what_is_too_large_for_it(run, tmp_path):
+    scan, labels, table = run
+    model = write_tiny_model(tmp_path / "model")
+    # The double ball (7) is 17.6 voxels wide, the single ones 14.
+    asked = settings(model=str(model.folder), device="cpu", min_relative_volume=0.0)
+    looked = {}
+    for diameter_um in (60.0, 55.0):
+        sized = dataclasses.replace(asked, particle_diameter_um=diameter_um)
+        cases = find_cases(
+            scan, labels, table, sized, Progress(), CancelToken(),
+            make_predictor=lambda *_: Certain(),
+        )  # fmt: skip
+        looked[diameter_um] = {
+            case.labels
+            for case in cases
+            if case.kind == "merger" and "core_saddle" in case.evidence
+        }
+    assert (7,) in looked[60.0]
+    assert (7,) not in looked[55.0] and looked[55.0]
+
+
 def test_scores_rest_on_shape_and_grey_values_where_the_model_answers_no_numbers(run, tmp_path):
     scan, labels, table = run
     model = write_tiny_model(tmp_path / "model")
