@@ -114,7 +114,8 @@ def estimate_cost(
                 coarser_plan = plan_network_run(
                     scan_shape, coarser, entry.card, plan.tiles_per_chunk
                 )
-                seconds += trial.seconds(coarser_plan) - trial.to_begin
+                # An engine prepares itself anew for tiles of another shape.
+                seconds += trial.seconds(coarser_plan)
     return CostEstimate(
         scale_factor=plan.scale_factor,
         working_shape=plan.working_shape,
