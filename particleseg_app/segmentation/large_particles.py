@@ -26,6 +26,7 @@ from particleseg_app.segmentation.block_grid import BlockGrid
 from particleseg_app.segmentation.block_work import ClassesVolume
 from particleseg_app.segmentation.border_core import BACKGROUND, BORDER, CORE
 from particleseg_app.segmentation.class_pieces import ClassPieces
+from particleseg_app.segmentation.completed_classes import CompletedClasses, Inside, sampled
 from particleseg_app.segmentation.core_unions import UnionRule
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.settings import RunSettings
@@ -107,51 +108,6 @@ def complete_large_particles(
         count = inside.count
         coarser = CompletedClasses(looks[number], inside) if count else looks[number]
     return Completed(coarser, count)
-
-
-@dataclass(frozen=True)
-class Inside:
-    """The inside of large particles at a coarser scale: `CORE`, around it `BORDER`, else 0.
-
-    `count` particles; only the blocks in `written` hold any of them.
-    """
-
-    pieces: ClassPieces
-    written: frozenset[int]
-    count: int
-
-    def read(self, box: Box) -> np.ndarray:
-        found = np.zeros(box.shape, np.uint8)
-        for index in self.written:
-            shared = box.intersection(self.pieces.boxes[index])
-            if shared.size:
-                found[shared.within(box)] = self.pieces.read(shared)
-        return found
-
-
-@dataclass(frozen=True)
-class CompletedClasses:
-    """Border-core classes at the finer scale, with what lies inside large particles."""
-
-    finer: ClassesVolume
-    inside: Inside
-
-    @property
-    def shape(self) -> Shape:
-        return self.finer.shape
-
-    def read(self, box: Box) -> np.ndarray:
-        """uint8 classes (z, y, x) of any box."""
-        classes = self.finer.read(box)
-        index = _nearest(box, self.shape, self.inside.pieces.shape)
-        inside = self.inside.read(_spanned(index))
-        if not inside.any():
-            return classes
-        inside = inside[_from_first(index)]
-        classes = classes.copy()
-        classes[(inside == BORDER) & (classes == BACKGROUND)] = BORDER
-        classes[inside == CORE] = CORE
-        return classes
 
 
 @dataclass(frozen=True)
@@ -242,7 +198,7 @@ class _Step:
         matrix, particles = (np.zeros(_BINS.size - 1) for _ in range(2))
         for _, box in self._shown("Looking for holes in large particles", boxes):
             label, coarse = labels.read(box), self.coarser.read(box)
-            fine = _sampled(self.finer, box, self.coarser.shape)
+            fine = sampled(self.finer, box, self.coarser.shape)
             grey = self._grey(box)
             matrix += np.histogram(grey[(label == 0) & (fine == BACKGROUND)], _BINS)[0]
             particles += np.histogram(grey[fine == CORE], _BINS)[0]
@@ -282,7 +238,7 @@ class _Step:
         if not holed.any():
             return np.zeros(box.shape, np.uint8)
         core = self.coarser.read(box) == CORE
-        missed = _sampled(self.finer, box, self.coarser.shape) == BACKGROUND
+        missed = sampled(self.finer, box, self.coarser.shape) == BACKGROUND
         filled = core | even | (missed & (self._grey(box) > surface))
         return np.where(holed & filled, np.where(core, CORE, BORDER), 0).astype(np.uint8)
 
@@ -302,28 +258,3 @@ def _recorded(path: Path, blocks: int) -> tuple[frozenset[int], int]:
 def _median(counts: np.ndarray) -> float:
     middle = np.searchsorted(np.cumsum(counts), counts.sum() / 2)
     return float((_BINS[middle] + _BINS[middle + 1]) / 2)
-
-
-def _nearest(box: Box, shape: Shape, other: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Along each axis the voxel of a grid of `other` shape that is nearest to each of `box`."""
-    z, y, x = (
-        (2 * np.arange(start, stop) + 1) * there // (2 * here)
-        for start, stop, here, there in zip(box.start, box.stop, shape, other, strict=True)
-    )
-    return z, y, x
-
-
-def _spanned(index: tuple[np.ndarray, ...]) -> Box:
-    start = tuple(int(along[0]) for along in index)
-    stop = tuple(int(along[-1]) + 1 for along in index)
-    return Box(start, stop)  # type: ignore[arg-type]
-
-
-def _from_first(index: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return np.ix_(*(along - along[0] for along in index))
-
-
-def _sampled(finer: ClassesVolume, box: Box, shape: Shape) -> np.ndarray:
-    """Classes of the finer volume in the middle of each voxel of `box`, which is coarser."""
-    index = _nearest(box, shape, finer.shape)
-    return finer.read(_spanned(index))[_from_first(index)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,30 +13,20 @@ from particleseg_app import __version__
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import Cancelled, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
-from particleseg_app.models import ModelEntry, choose_device, find_model, open_predictor
+from particleseg_app.models import choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_work import ClassesVolume
 from particleseg_app.segmentation.chunk_sums import ChunkSums
-from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.core_unions import each_contact_alone, union_rule_of
 from particleseg_app.segmentation.denoised_scan import denoising_note
 from particleseg_app.segmentation.even_slices import evening_note
 from particleseg_app.segmentation.failures import in_words
-from particleseg_app.segmentation.large_particles import (
-    LOOKING_FOR_LARGE,
-    coarser_settings,
-    complete_large_particles,
-    completed_note,
-)
-from particleseg_app.segmentation.network_input import NetworkInput, network_input
-from particleseg_app.segmentation.network_on_workers import (
-    WorkerModel,
-    device_of_workers,
-    run_network_stage_on,
-)
-from particleseg_app.segmentation.network_stage import STAGE_NAME, NetworkStage, TilePredictor
+from particleseg_app.segmentation.large_particles import completed_note
+from particleseg_app.segmentation.network_input import network_input
+from particleseg_app.segmentation.network_looks import NetworkOfRun, network_classes
+from particleseg_app.segmentation.network_on_workers import MakePredictor, device_of_workers
 from particleseg_app.segmentation.particles_of_run import particles_of_run
-from particleseg_app.segmentation.plan import NetworkPlan, plan_network_run
+from particleseg_app.segmentation.plan import plan_network_run
 from particleseg_app.segmentation.rings import rings_note
 from particleseg_app.segmentation.run_clock import RunClock
 from particleseg_app.segmentation.run_folder import (
@@ -64,7 +53,6 @@ NOTHING_FOUND = (
     "No particles were found. Check voxel size and particle diameter{threshold}, and that the "
     "particles are brighter than what surrounds them."
 )
-MakePredictor = Callable[[ModelEntry, str, bool, CancelToken], TilePredictor]
 
 
 def segment(
@@ -207,25 +195,10 @@ def _segment(
             progress.note(denoising_note(shown.denoising, settings.voxel_size_um))
         claim(run_folder, settings, origin)
         clock.begin()
-        look = _looks_with(
-            entry, device.id, make_predictor, shown, workers, plan.mirroring, progress, cancel
-        )
-        looks = [look(plan, pieces_folder, STAGE_NAME)]
-        for number, coarser in enumerate(coarser_settings(settings, scan.shape), start=1):
-            coarser_plan = plan_network_run(
-                scan.shape,
-                coarser,
-                entry.card,
-                plan.tiles_per_chunk,
-                reading_bytes=shown.reading_bytes,
-            )
-            coarser_plan = replace(coarser_plan, core_factor=plan.core_factor)
-            looks.append(look(coarser_plan, pieces_folder / f"coarser_{number}", LOOKING_FOR_LARGE))
-        completed = complete_large_particles(
-            looks,
-            shown.volume,
-            shown.scaling,
-            entry.card.target_diameter_voxels,
+        completed = network_classes(
+            plan,
+            settings,
+            NetworkOfRun(entry, device.id, make_predictor, shown, workers, plan.mirroring),
             union_rule,
             pieces_folder,
             progress,
@@ -302,46 +275,6 @@ def _segment(
     write_json(run_folder / SUMMARY, summary)
     shutil.rmtree(pieces_folder, ignore_errors=True)
     return finished_result(run_folder)
-
-
-def _looks_with(
-    entry: ModelEntry,
-    device_id: str,
-    make_predictor: MakePredictor,
-    shown: NetworkInput,
-    workers: Workers | None,
-    mirroring: bool,
-    progress: Progress,
-    cancel: CancelToken,
-) -> Callable[[NetworkPlan, Path, str], ClassPieces]:
-    """What makes the classes of a plan in a folder; the model is loaded once for all of them."""
-    if workers is not None:
-        model = WorkerModel(make_predictor, entry, entry.fingerprint(), device_id, mirroring)
-
-        def by_workers(plan: NetworkPlan, folder: Path, title: str) -> ClassPieces:
-            return run_network_stage_on(
-                workers,
-                plan,
-                shown.volume,
-                shown.scaling,
-                model,
-                folder,
-                progress,
-                cancel,
-                shown.background,
-                title,
-            )
-
-        return by_workers
-    predictor = make_predictor(entry, device_id, mirroring, cancel)
-
-    def here(plan: NetworkPlan, folder: Path, title: str) -> ClassPieces:
-        stage = NetworkStage(
-            plan, shown.volume, shown.scaling, predictor, folder, shown.background, title
-        )
-        return stage.run(progress, cancel)
-
-    return here
 
 
 def _tiles_per_chunk_before(run_folder: Path) -> int | None:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from particleseg_app.evaluation import evaluate
-from particleseg_app.segmentation import run
+from particleseg_app.segmentation import network_looks
 from tests.benchmarks.accuracy_cases import MakeCase
 from tests.benchmarks.accuracy_methods import (
     LazyPlace,
@@ -298,7 +298,7 @@ def very_different_table(cases: dict[str, MakeCase], model: str, preset: str) ->
     for title, looks in (("one", lambda *_: []), ("as many as the scan has room for", None)):
         with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
             if looks is not None:
-                patches.enter_context(mock.patch.object(run, "coarser_settings", looks))
+                patches.enter_context(mock.patch.object(network_looks, "coarser_settings", looks))
             place = Workplace(case, Path(folder))
             labels = place.labels(place.settings(model=model, preset=preset))
         found = evaluate(case.labels, labels)

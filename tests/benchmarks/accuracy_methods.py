@@ -29,6 +29,7 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation import (
     RunSettings,
     border_core,
+    completed_classes,
     containers,
     core_unions,
     denoised_scan,
@@ -110,6 +111,7 @@ NETWORK_RULES = (
     even_slices,
     model_card,
 )
+LARGE_RULES = (large_particles, completed_classes)
 RULE_VALUES = (
     f"smallest {RunSettings.min_relative_volume}, containers {containers.CONTAINER_DIAMETERS}"
 )
@@ -137,7 +139,7 @@ def version_of(name: str, preset: str = "standard") -> str | None:
         entry = find_model(name)
         rule = core_unions.union_rule_of(entry)
         unions = "none" if rule is None else rule.fingerprint()
-        rules = (*NETWORK_RULES, core_unions, rings, running_median, large_particles)
+        rules = (*NETWORK_RULES, core_unions, rings, running_median, *LARGE_RULES)
         return code_version(rules, entry.fingerprint(), passes, RULE_VALUES, unions)
     except ModelError:
         return None

@@ -17,15 +17,11 @@ from scipy import ndimage
 from particleseg_app.errors import Cancelled, NewRunError
 from particleseg_app.evaluation import evaluate
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunSettings, estimate_cost, large_particles, run
+from particleseg_app.segmentation import RunSettings, estimate_cost, large_particles, network_looks
 from particleseg_app.segmentation.border_core import BACKGROUND, BORDER, CORE
 from particleseg_app.segmentation.class_pieces import ClassPieces
-from particleseg_app.segmentation.large_particles import (
-    LOOKING_FOR_LARGE,
-    CompletedClasses,
-    Inside,
-    coarser_settings,
-)
+from particleseg_app.segmentation.completed_classes import CompletedClasses, Inside
+from particleseg_app.segmentation.large_particles import LOOKING_FOR_LARGE, coarser_settings
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_scan
 from tests.models.tiny_model import write_tiny_model
@@ -126,7 +122,7 @@ def test_a_large_particle_is_whole_and_small_ones_are_as_without_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     labels, summary = completed
-    monkeypatch.setattr(run, "coarser_settings", lambda *_: [])
+    monkeypatch.setattr(network_looks, "coarser_settings", lambda *_: [])
     alone = labels_of(run_scan(scan_path, tmp_path / "alone", asked, make_predictor=short_sighted))
     giant = true == GIANT
     assert (alone[giant] > 0).mean() < 0.8, "the finer scale alone loses its inside"
