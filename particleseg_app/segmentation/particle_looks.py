@@ -115,7 +115,8 @@ class Looks:
         scaling = self.card.normalisation.for_scan(self.scan.statistics)
         grey = read_at_working_scale(self.scan, whole, box, scaling, self.predictor.device)
         background = background_test(self.scan.statistics, scaling)
-        if background is not None and bool(background.is_background(grey)):
+        empty = background is not None and bool(background.is_background(grey))
+        if empty or bool(grey.amin() == grey.amax()):
             return np.zeros(grey.shape, np.uint32)
         self.cancel.check()
         shares = self.predictor.predict(grey[None, None])[0]

@@ -74,7 +74,7 @@ def project(finished, tmp_path) -> Path:
 def test_propose_diameter_says_how_large_particles_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_scan(tmp_path / "scan.tif", depth=60, balls=6)
+    write_scan(tmp_path / "scan.tif", depth=60, balls=4)
     assert main(["propose-diameter", str(tmp_path / "scan.tif"), "--voxel-size-um", "5"]) == 0
     told = re.match(r"particle diameter: ([\d.]+) µm \(([\d.]+) voxels\), between",
                     capsys.readouterr().out)  # fmt: skip
