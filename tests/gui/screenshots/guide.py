@@ -86,8 +86,8 @@ class Photographer:
         self.pause(3.0)
         z, _, x = page.view.position
         # Two grains of the middle slices, from edge to edge.
-        page.tool.add(Measurement("line", 0, z, (z, 26, 104), (z, 53, 113)))
-        page.tool.add(Measurement("line", 2, x, (20, 44, x), (36, 44, x)))
+        page.tool.add(Measurement("line", 0, z, (z, 23, 37), (z, 23, 58)))
+        page.tool.add(Measurement("line", 2, x, (21, 66, x), (37, 66, x)))
         self.take("wizard_diameter", wizard)
         page.field.edit.setText("180")
         self._next(wizard)
