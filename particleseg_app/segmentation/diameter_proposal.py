@@ -43,6 +43,7 @@ _SMALLEST_DIAMETER, _LARGEST_DIAMETER = 5.0, 200.0
 _MOST_LOOKS = 8
 # Scans are looked at that are this many particles deep.
 _DEPTH = 1.5
+# By this factor a threshold that is sure must differ to raise a doubt.
 _APART = 1.5
 
 
@@ -52,7 +53,7 @@ def propose_diameter(
     """Diameter of an average particle of a scan, in its voxels; None where none can be told.
 
     Each particle counts as much as it is wide, as when one measures what is seen in slices. Takes
-    5 to 15 seconds, with a bundled model. Raises `Cancelled`.
+    some seconds (docs/particle_diameter.md), with a bundled model. Raises `Cancelled`.
     """
     progress.start("Measuring typical particles")
     by_threshold = diameter_by_threshold(scan, cancel)
