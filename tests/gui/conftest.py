@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import reviewed_run
 from made_up_results import made_up_table
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from review_driver import LONG_MS, Reviewer
 
@@ -39,6 +41,16 @@ def no_leaked_threads() -> Iterator[None]:
         if thread not in before and not thread.daemon and thread.is_alive()
     ]
     assert not after, f"threads left running: {after}"
+
+
+@pytest.fixture(autouse=True)
+def no_windows_kept(no_leaked_threads: None) -> Iterator[None]:
+    """A window of an earlier test would be restyled whenever a later one changes the theme."""
+    yield
+    for widget in QApplication.topLevelWidgets():
+        if isinstance(widget, MainWindow) and not widget.isVisible():
+            widget.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

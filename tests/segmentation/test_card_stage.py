@@ -170,7 +170,7 @@ def test_on_a_processor_every_tile_is_counted_at_once():
 def test_chunks_on_a_card_are_larger_where_its_memory_allows_it(tmp_path):
     card = write_tiny_model(tmp_path / "m").card
     settings = RunSettings(10, 10 * card.target_diameter_voxels)
-    shape = (2000, 2000, 2000)
+    shape = (600, 600, 600)
 
     def tiles(device: Device | None) -> int:
         return plan_network_run(shape, settings, card, device=device).tiles_per_chunk

@@ -16,12 +16,21 @@ from scipy import ndimage
 
 from particleseg_app.errors import Cancelled, NewRunError
 from particleseg_app.evaluation import evaluate
+from particleseg_app.models import find_model
 from particleseg_app.progress import CancelToken, Progress
-from particleseg_app.segmentation import RunSettings, estimate_cost, large_particles, network_looks
+from particleseg_app.segmentation import (
+    RunSettings,
+    cost,
+    estimate_cost,
+    large_particles,
+    network_looks,
+)
 from particleseg_app.segmentation.border_core import BACKGROUND, BORDER, CORE
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.completed_classes import CompletedClasses, Inside
 from particleseg_app.segmentation.large_particles import LOOKING_FOR_LARGE, coarser_settings
+from particleseg_app.segmentation.plan import plan_network_run
+from particleseg_app.segmentation.trial import NetworkTrial
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_scan
 from tests.models.tiny_model import write_tiny_model
@@ -192,18 +201,17 @@ def test_coarser_looks_are_taken_where_their_particles_find_room() -> None:
 def test_the_estimate_counts_them(
     scan_path: Path, asked: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked_of = []
-    real = large_particles.coarser_settings
-
-    def counted(*arguments: object) -> list[RunSettings]:
-        asked_of.append(real(*arguments))  # type: ignore[arg-type]
-        return asked_of[-1]
-
-    monkeypatch.setattr("particleseg_app.segmentation.cost.coarser_settings", counted)
+    # So many seconds for each tile that nothing else of the estimate counts.
+    trial = NetworkTrial(0, per_tile=1000, per_look=0, per_reach_voxel=0, empty_share=0)
+    monkeypatch.setattr(cost, "try_network", lambda *_: (trial, np.zeros((8, 8, 8), np.uint8)))
+    monkeypatch.setattr(cost, "try_particles", lambda *_: 0.0)
+    card = find_model(asked.model).card
+    (coarser,) = coarser_settings(asked, SHAPE)
+    tiles = [plan_network_run(SHAPE, one, card).tile_count for one in (asked, coarser)]
+    assert min(tiles) > 0
     with open_scan(scan_path) as scan:
-        cost = estimate_cost(SHAPE, asked, CancelToken(), scan)
-    assert cost.seconds is not None and cost.seconds > 0
-    assert len(asked_of) == 1 and len(asked_of[0]) == 1
+        seconds = estimate_cost(SHAPE, asked, CancelToken(), scan).seconds
+    assert seconds == pytest.approx(1000 * sum(tiles), abs=500)
 
 
 @settings(max_examples=30, deadline=None)
