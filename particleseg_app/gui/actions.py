@@ -43,6 +43,7 @@ class Actions(QObject):
     show_all = Signal()
     filter_table = Signal()
     about = Signal()
+    guide = Signal()
     keys = Signal()
     quit = Signal()
     opacity_changed = Signal(float)
@@ -76,7 +77,8 @@ class Actions(QObject):
         self.show_all_action = make("Show the whole scan", "scan", "Ctrl+0", self.show_all)
         self.filter_action = make("Filter particles", "filter", "Ctrl+F", self.filter_table)
         self.about_action = make("About ParticleSeg", "info", "", self.about)
-        self.keys_action = make("Keys", "", "F1", self.keys)
+        self.guide_action = make("User guide", "", "F1", self.guide)
+        self.keys_action = make("Keys", "", "Shift+F1", self.keys)
         self.quit_action = make("Quit", "", Standard.Quit, self.quit)
         self.fill_action = make("Fill particles", "fill", "Ctrl+1", None)
         self.contours_action = make("Outline particles", "contours", "Ctrl+2", None)
@@ -229,7 +231,7 @@ class Actions(QObject):
             action.setData(key)
             self._themes.addAction(action)
         self._themes.triggered.connect(lambda action: self._set_theme(str(action.data())))
-        bar.addMenu("&Help").addActions([self.keys_action, self.about_action])
+        bar.addMenu("&Help").addActions([self.guide_action, self.keys_action, self.about_action])
 
     def _fill_toolbar(self) -> None:
         self.toolbar = QToolBar("Main toolbar")

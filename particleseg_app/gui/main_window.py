@@ -132,6 +132,7 @@ class MainWindow(QMainWindow):
         actions.show_all.connect(page.slices.show_all)
         actions.filter_table.connect(page.table.filter_box.setFocus)
         actions.about.connect(self._show_about)
+        actions.guide.connect(self._show_guide)
         actions.keys.connect(self._show_keys)
         actions.quit.connect(self.close)
         actions.opacity_changed.connect(page.slices.set_overlay_opacity)
@@ -309,6 +310,15 @@ class MainWindow(QMainWindow):
         from particleseg_app.gui.about import AboutDialog
 
         AboutDialog(self).open()
+
+    def _show_guide(self) -> None:
+        from particleseg_app.gui.guide_window import GuideWindow
+
+        already = self.findChild(GuideWindow)
+        guide = already if already is not None else GuideWindow(self)
+        guide.show()
+        guide.raise_()
+        guide.activateWindow()
 
     def _show_keys(self) -> None:
         from particleseg_app.gui.keys_dialog import KeysDialog

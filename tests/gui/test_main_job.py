@@ -229,7 +229,8 @@ def test_all_keys_stand_on_one_page(new_driver: NewDriver) -> None:
     actions = driver.window.actions_
     keys = dict(keys_of(actions.with_keys()))
     assert keys["Ctrl + E"] == "export"
-    assert keys["F1"] == "keys"
+    assert keys["F1"] == "user guide"
+    assert keys["Shift + F1"] == "keys"
     listed = {action.shortcut().toString() for action in actions.with_keys()}
     own = {action.shortcut().toString() for action in driver.window.actions()}
     assert own - {""} <= listed
