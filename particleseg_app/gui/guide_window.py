@@ -35,6 +35,10 @@ from particleseg_app.gui import theme
 from particleseg_app.gui.style import button, row
 
 GUIDE = "user_guide.md"
+# Chapters of the guide that places in the window lead to.
+QUESTIONS = "2. Answer two questions"
+PARTICLES = "4. Look at the particles"
+REVIEW = "5. Review the doubtful ones"
 # A line of text longer than this is hard to follow.
 TEXT_WIDTH = 760
 PICTURE_WIDTH = 720
@@ -213,7 +217,8 @@ class GuideWindow(QDialog):
 
     def show_page(self, name: str, chapter: str = "") -> None:
         """Show a page and its chapters; `back` leads to the one before."""
-        self._visited.append(name)
+        if not self._visited or self._visited[-1] != name:
+            self._visited.append(name)
         self._show(name, chapter)
 
     def back(self) -> None:
@@ -255,6 +260,17 @@ class GuideWindow(QDialog):
     def _chapter_chosen(self, item: QListWidgetItem | None) -> None:
         if item is not None:
             self.page.go_to(item.data(Qt.ItemDataRole.UserRole))
+
+
+def show_guide(parent: QWidget, chapter: str = "") -> None:
+    """Open the guide beside a window, or bring the one that is open to the front; at a chapter."""
+    already = parent.findChild(GuideWindow)
+    guide = already if already is not None else GuideWindow(parent)
+    guide.show()  # before that it is not known how far it can be scrolled
+    guide.raise_()
+    guide.activateWindow()
+    if chapter:
+        guide.show_page(GUIDE, chapter)
 
 
 def _as_link(heading: str) -> str:

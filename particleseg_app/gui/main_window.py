@@ -312,13 +312,11 @@ class MainWindow(QMainWindow):
         AboutDialog(self).open()
 
     def _show_guide(self) -> None:
-        from particleseg_app.gui.guide_window import GuideWindow
+        from particleseg_app.gui.guide_window import PARTICLES, REVIEW, show_guide
 
-        already = self.findChild(GuideWindow)
-        guide = already if already is not None else GuideWindow(self)
-        guide.show()
-        guide.raise_()
-        guide.activateWindow()
+        shown = self.session.shown
+        results = PARTICLES if shown is not None and shown.run is not None else ""
+        show_guide(self, REVIEW if self.review.active else results)
 
     def _show_keys(self) -> None:
         from particleseg_app.gui.keys_dialog import KeysDialog

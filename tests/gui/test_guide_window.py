@@ -10,11 +10,15 @@ from PySide6.QtCore import QCoreApplication, QEvent, QPoint, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QImage, QTextDocument
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from review_driver import Reviewer
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.guide_window import (
     GUIDE,
+    PARTICLES,
     PICTURE_WIDTH,
+    QUESTIONS,
+    REVIEW,
     GuideWindow,
     documentation_folder,
 )
@@ -49,6 +53,23 @@ def test_its_key_opens_one_guide(qtbot: QtBot) -> None:
     assert len(window.findChildren(GuideWindow)) == 1
     assert window.isEnabled(), "the guide stays open beside the window"
     window.close()
+
+
+def test_its_key_leads_to_the_chapter_of_what_is_shown(reviewer: Reviewer) -> None:
+    reviewer.start()
+    reviewer.wait_for_case()
+    window = reviewer.window
+    window.actions_.guide_action.trigger()
+    guide = window.findChild(GuideWindow)
+    assert guide is not None
+    assert guide.page.chapter_at_top() == REVIEW
+    guide.show_page("review.md")
+    window.actions_.guide_action.trigger()
+    assert guide.page.chapter_at_top() == REVIEW
+
+
+def test_places_of_the_window_lead_to_chapters_that_are_there(guide: GuideWindow) -> None:
+    assert {QUESTIONS, PARTICLES, REVIEW} <= set(names(guide))
 
 
 def test_a_click_on_a_chapter_shows_it(guide: GuideWindow, qtbot: QtBot) -> None:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from particleseg_app.gui.formats import format_count
+from particleseg_app.gui.guide_window import QUESTIONS, GuideWindow
 from particleseg_app.gui.tasks import running_tasks
 from particleseg_app.gui.viewers import Measurement
 from particleseg_app.gui.wizard import SegmentationWizard, WizardScan
@@ -54,6 +55,14 @@ def test_page_1_warns_of_nothing_in_a_good_scan(wizard: SegmentationWizard) -> N
     assert wizard.scan_page.warnings == ()
     assert wizard.next_button.isEnabled()
     assert not wizard.back_button.isEnabled()
+
+
+def test_its_key_opens_the_guide_at_the_questions(wizard: SegmentationWizard, qtbot: QtBot) -> None:
+    wizard.activateWindow()
+    qtbot.waitUntil(wizard.isActiveWindow)
+    qtbot.keyClick(wizard, Qt.Key.Key_F1)
+    qtbot.waitUntil(lambda: wizard.findChild(GuideWindow) is not None)
+    assert wizard.findChild(GuideWindow).page.chapter_at_top() == QUESTIONS
 
 
 def test_page_1_warns_of_a_slice_that_was_lost(qtbot: QtBot, tmp_path: Path) -> None:

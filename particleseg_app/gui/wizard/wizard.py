@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
@@ -16,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.guide_window import QUESTIONS, show_guide
 from particleseg_app.gui.style import button, label, line, row
 from particleseg_app.gui.tasks import when_ended
 from particleseg_app.gui.wizard.diameter_page import DiameterPage
@@ -70,6 +72,7 @@ class SegmentationWizard(QDialog):
         for quiet in (self.cancel_button, self.back_button):
             quiet.setAutoDefault(False)
         self.next_button.setDefault(True)
+        QShortcut(QKeySequence("F1"), self, lambda: show_guide(self, QUESTIONS))
         head = QVBoxLayout()
         head.setSpacing(4)
         head.addWidget(self._title)
