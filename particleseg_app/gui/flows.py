@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QPoint
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from particleseg_app.errors import UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.new_project_dialog import folder_name
 from particleseg_app.gui.picture_saving import PNG, picture_task
+from particleseg_app.gui.question import Question
 from particleseg_app.gui.reveal import file_manager_words, reveal_in_file_manager
 from particleseg_app.gui.run_items import run_findings
 from particleseg_app.gui.session import Session
@@ -291,16 +292,10 @@ class Flows(QObject):
         )
 
     def _sure(self, title: str, text: str, yes: str, no: str = "Cancel") -> bool:
-        box = QMessageBox(self._window)
-        box.setIcon(QMessageBox.Icon.NoIcon)
-        box.setWindowTitle("ParticleSeg")
-        box.setText(f"<b>{title}</b>")
-        box.setInformativeText(text)
-        agree = box.addButton(yes, QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton(no, QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(keep)
-        box.exec()
-        return box.clickedButton() is agree
+        question = Question(title, text, yes, self._window, no)
+        agreed = question.exec() == Question.DialogCode.Accepted
+        question.deleteLater()
+        return agreed
 
 
 def _beside_the_views(window: QWidget) -> QPoint:

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from particleseg_app.errors import ProjectError, UserError
 from particleseg_app.gui.banner import Banner
 from particleseg_app.gui.formats import plural
-from particleseg_app.gui.read_only import ReadOnlyQuestion
+from particleseg_app.gui.question import Question
+from particleseg_app.gui.read_only import read_only_question
 from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import proposed_projects_folder, settings
 from particleseg_app.gui.tasks import Task
@@ -36,7 +37,7 @@ class Opening(QObject):
         self._banner = banner
         self._looking: Task | None = None
         self.new_project_dialog: NewProjectDialog | None = None
-        self.read_only_question: ReadOnlyQuestion | None = None
+        self.read_only_question: Question | None = None
         session.locked.connect(self._ask_to_read_only)
 
     # --- projects ------------------------------------------------------------------------------
@@ -62,17 +63,11 @@ class Opening(QObject):
         """Another program has a project open: ask whether to look at it nevertheless."""
         if self.read_only_question is not None:
             return
-        box = ReadOnlyQuestion(folder.name, error, self._window)
-        self.read_only_question = box
-
-        def on_answer() -> None:
-            self.read_only_question = None
-            if box.clickedButton() is box.agree_button:
-                self._session.open_for_reading(folder, error)
-            box.deleteLater()
-
-        box.finished.connect(lambda _result: on_answer())
-        box.open()
+        self.read_only_question = read_only_question(folder.name, error, self._window)
+        self.read_only_question.ask(
+            lambda: self._session.open_for_reading(folder, error),
+            lambda: setattr(self, "read_only_question", None),
+        )
 
     def close_project(self) -> None:
         if self._may_leave_project("Close the project"):

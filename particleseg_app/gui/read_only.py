@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from particleseg_app.errors import ProjectError
 from particleseg_app.gui import theme
 from particleseg_app.gui.icons import icon
+from particleseg_app.gui.question import Question
 from particleseg_app.gui.style import button, label, line
 from particleseg_app.projects import LockHolder, ProjectLockedError
 
@@ -36,23 +37,17 @@ def why_read_only(error: ProjectError) -> str:
     return "Open for reading only: the project’s folder cannot be written to."
 
 
-class ReadOnlyQuestion(QMessageBox):
+def read_only_question(name: str, error: ProjectError, parent: QWidget) -> Question:
     """Another program has the project called `name` open: look at it nevertheless?"""
-
-    def __init__(self, name: str, error: ProjectError, parent: QWidget) -> None:
-        super().__init__(parent)
-        holder = error.holder if isinstance(error, ProjectLockedError) else None
-        self.setIcon(QMessageBox.Icon.NoIcon)
-        self.setWindowTitle("ParticleSeg")
-        self.setTextFormat(Qt.TextFormat.PlainText)  # a lock file may hold anything
-        self.setText(f"{who_has_it_open(holder, f'“{name}”')}. Open it here for reading only?")
-        if holder is not None and not holder.here:
-            self.setInformativeText(error.remedy)
-        self.agree_button = self.addButton(
-            "Open for reading only", QMessageBox.ButtonRole.AcceptRole
-        )
-        self.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
-        self.setDefaultButton(self.agree_button)
+    holder = error.holder if isinstance(error, ProjectLockedError) else None
+    return Question(
+        "Open the project for reading only?",
+        f"{who_has_it_open(holder, f'“{name}”')}."
+        + (f" {error.remedy}" if holder is not None and not holder.here else ""),
+        "Open for reading only",
+        parent,
+        harmless=True,
+    )
 
 
 class ReadOnlyLine(QFrame):

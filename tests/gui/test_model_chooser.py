@@ -144,13 +144,14 @@ def test_an_imported_model_can_be_removed(page: MethodPage, qtbot: QtBot, tmp_pa
     chooser.import_path(write_tiny_model(tmp_path / "mine").folder)
     _wait(page, qtbot)
     assert chooser.more_button.isVisible()
-    for answer in ("Cancel", "Remove"):
+    for agreed in (False, True):
         assert chooser.box.currentText() == "mine"
         chooser.remove_action.trigger()
         question = chooser.removal_question
         assert question is not None
-        assert "mine" in question.text()
-        button = next(b for b in question.buttons() if b.text() == answer)
+        assert "mine" in question.title.text()
+        button = question.agree_button if agreed else question.keep_button
+        assert button.text() == ("Remove" if agreed else "Cancel")
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
         _wait(page, qtbot)
     assert _titles(page) == ["Default model"]

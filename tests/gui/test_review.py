@@ -10,7 +10,6 @@ import pytest
 import reviewed_run as run
 import tifffile
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 from review_driver import LEFT, LONG_MS, Reviewer
 
@@ -291,9 +290,9 @@ def test_back_to_the_segmentation_is_asked_and_can_be_undone(reviewer: Reviewer)
     reviewer.wait_for_case()
     reviewer.page.queue.revert_wanted.emit()
     question = reviewer.page.revert_question
-    assert isinstance(question, QMessageBox)
-    (agree,) = (button for button in question.buttons() if button.text() == "Go back")
-    reviewer.qtbot.mouseClick(agree, LEFT)
+    assert question is not None
+    assert question.keep_button.isDefault()
+    reviewer.qtbot.mouseClick(question.agree_button, LEFT)
     reviewer.wait(lambda: reviewer.mends() == 0)
     assert np.array_equal(reviewer.labels(), before)
     reviewer.controller.undo()

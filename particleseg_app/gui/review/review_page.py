@@ -17,13 +17,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from particleseg_app.gui.question import Question
 from particleseg_app.gui.review.case_texts import gone_texts, mending_text, who_text
 from particleseg_app.gui.review.case_view import CaseView
 from particleseg_app.gui.review.controller import ReviewController
 from particleseg_app.gui.review.drawing_tool import DrawingTool
 from particleseg_app.gui.review.mending_work import proposed_parts
 from particleseg_app.gui.review.queue_panel import QueuePanel
-from particleseg_app.gui.review.revert_question import RevertQuestion
 from particleseg_app.gui.review.side_column import SIDE_WIDTH, SideColumn
 from particleseg_app.gui.review.tool_panel import TOOLS
 from particleseg_app.gui.review.tool_use import ToolUse
@@ -61,7 +61,7 @@ class ReviewPage(QWidget):
         self.side = SideColumn()
         self.card, self.end_card, self.tools = self.side.card, self.side.end_card, self.side.tools
         self._tool_use = ToolUse(self.tools, self.drawing, self)
-        self.revert_question: RevertQuestion | None = None
+        self.revert_question: Question | None = None
         self._build()
         self._connect()
         self._keys = self._actions_of_keys()
@@ -379,17 +379,16 @@ class ReviewPage(QWidget):
     def _ask_before_revert(self) -> None:
         if self.controller is None or self.revert_question is not None:
             return
-        box = RevertQuestion(self)
-        self.revert_question = box
-
-        def on_answer() -> None:
-            self.revert_question = None
-            if box.clickedButton() is box.agree_button:
-                self._tell(lambda c: c.revert())
-            box.deleteLater()
-
-        box.finished.connect(lambda _result: on_answer())
-        box.open()
+        self.revert_question = Question(
+            "Go back to the segmentation as it was before any mend?",
+            "This is one more step of the history and can be undone.",
+            "Go back",
+            self,
+        )
+        self.revert_question.ask(
+            lambda: self._tell(lambda c: c.revert()),
+            lambda: setattr(self, "revert_question", None),
+        )
 
     def _on_journal(self, box: Box, labels: frozenset[int]) -> None:
         self._show_history()

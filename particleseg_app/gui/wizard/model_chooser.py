@@ -9,13 +9,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QMenu,
-    QMessageBox,
     QProgressBar,
     QVBoxLayout,
     QWidget,
 )
 
 from particleseg_app.errors import UserError
+from particleseg_app.gui.question import Question
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.style import button, label, plain_tip, row, tool_button
 from particleseg_app.gui.tasks import EngineFunction, Task
@@ -38,7 +38,7 @@ class ModelChooser(QWidget):
         super().__init__()
         self._models: list[ModelEntry] | None = None
         self._task: Task | None = None
-        self.removal_question: QMessageBox | None = None
+        self.removal_question: Question | None = None
         self.box = WideBox("Model")
         self.more_button = tool_button("more", "More about this model", self._show_more_menu)
         self.more_button.hide()
@@ -166,26 +166,16 @@ class ModelChooser(QWidget):
         entry = self.chosen
         if entry is None or self.removal_question is not None:
             return
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.NoIcon)
-        box.setWindowTitle("ParticleSeg")
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setText(f"Remove the model “{entry.card.title}”?")
-        box.setInformativeText(
-            "Finished runs keep their results; unfinished runs with this model cannot be continued."
+        self.removal_question = Question(
+            f"Remove the model “{entry.card.title}”?",
+            "Finished runs keep their results; unfinished runs with this model cannot be "
+            "continued.",
+            "Remove",
+            self,
         )
-        agree = box.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
-        self.removal_question = box
-
-        def on_answer() -> None:
-            self.removal_question = None
-            if box.clickedButton() is agree:
-                self.remove_chosen()
-            box.deleteLater()
-
-        box.finished.connect(lambda _result: on_answer())
-        box.open()
+        self.removal_question.ask(
+            self.remove_chosen, lambda: setattr(self, "removal_question", None)
+        )
 
     # --- work ----------------------------------------------------------------------------------
 
