@@ -133,17 +133,20 @@ class GuidePage(QTextBrowser):
         """Line height, space and sizes: what is read from Markdown comes without any."""
         colours = theme.current()
         cursor = QTextCursor(self.document())
+        cursor.beginEditBlock()  # laid out once, not after every change
         block = self.document().begin()
         while block.isValid():
             cursor.setPosition(block.position())
+            if cursor.currentTable() is not None:
+                block = block.next()
+                continue
             layout, level = block.blockFormat(), block.blockFormat().headingLevel()
-            in_table = cursor.currentTable() is not None
             # A line that holds a picture is as high as it.
             if "\N{OBJECT REPLACEMENT CHARACTER}" not in block.text():
                 proportional = QTextBlockFormat.LineHeightTypes.ProportionalHeight
                 layout.setLineHeight(135, proportional.value)
-            layout.setTopMargin(0 if in_table else 22 if level else 3)
-            layout.setBottomMargin(0 if in_table else 8 if level else 7)
+            layout.setTopMargin(22 if level else 3)
+            layout.setBottomMargin(8 if level else 7)
             cursor.setBlockFormat(layout)
             if level:
                 look = QTextCharFormat()
@@ -164,6 +167,7 @@ class GuidePage(QTextBrowser):
                 style.setBottomMargin(14)
                 style.setWidth(QTextLength())
                 frame.setFormat(style)
+        cursor.endEditBlock()
 
     def _follow(self, link: QUrl) -> None:
         """A page of the guide is shown here, another address by the web browser."""
@@ -187,6 +191,7 @@ class GuideWindow(QDialog):
         self.setWindowTitle("User guide")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._visited: list[str] = []  # pages, the one shown last
+        self._going = False  # to the chapter that was clicked
         self.page = GuidePage(folder or documentation_folder())
         self.chapters = QListWidget()
         self.chapters.setFrameShape(QFrame.Shape.NoFrame)
@@ -241,12 +246,13 @@ class GuideWindow(QDialog):
 
     def _mark_chapter(self) -> None:
         """Mark the chapter that is being read."""
+        if self._going:
+            return
         reading = self.page.chapter_at_top()
         self.chapters.blockSignals(True)
-        for number in range(self.chapters.count()):
-            item = self.chapters.item(number)
-            if item.data(Qt.ItemDataRole.UserRole) == reading:
-                self.chapters.setCurrentItem(item)
+        items = [self.chapters.item(number) for number in range(self.chapters.count())]
+        names = [item.data(Qt.ItemDataRole.UserRole) for item in items]
+        self.chapters.setCurrentRow(names.index(reading) if reading in names else -1)
         self.chapters.blockSignals(False)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
@@ -259,7 +265,10 @@ class GuideWindow(QDialog):
 
     def _chapter_chosen(self, item: QListWidgetItem | None) -> None:
         if item is not None:
+            # The last chapters cannot be scrolled to the top, and are marked nevertheless.
+            self._going = True
             self.page.go_to(item.data(Qt.ItemDataRole.UserRole))
+            self._going = False
 
 
 def show_guide(parent: QWidget, chapter: str = "") -> None:

@@ -83,6 +83,17 @@ def test_a_click_on_a_chapter_shows_it(guide: GuideWindow, qtbot: QtBot) -> None
     assert seen == "5. Review the doubtful ones"
 
 
+def test_the_last_chapter_is_marked_when_clicked(guide: GuideWindow, qtbot: QtBot) -> None:
+    last = guide.chapters.item(guide.chapters.count() - 1)
+    place = guide.chapters.visualItemRect(last).center()
+    qtbot.mouseClick(guide.chapters.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    bar = guide.page.verticalScrollBar()
+    assert bar.value() == bar.maximum()
+    assert guide.chapters.currentItem() is last
+    bar.setValue(0)
+    assert guide.chapters.currentItem() is not last
+
+
 def test_the_chapter_being_read_is_marked(guide: GuideWindow) -> None:
     bar = guide.page.verticalScrollBar()
     bar.setValue(bar.maximum() // 2)
@@ -119,6 +130,15 @@ def test_every_link_of_the_guide_leads_somewhere(guide: GuideWindow) -> None:
         if link.hasFragment():
             guide.page.show_page(page, link.fragment())
             assert guide.page.chapter_at_top(), link
+
+
+def test_a_page_of_long_tables_is_laid_out_once(guide: GuideWindow) -> None:
+    changes: list[int] = []
+    guide.page.document().contentsChange.connect(lambda *_: changes.append(1))
+    guide.show_page("accuracy.md")
+    assert "Other seeds" in names(guide)
+    # Each one lays out all tables anew, of which this page has many.
+    assert len(changes) < 10
 
 
 def test_pictures_fit_the_text(guide: GuideWindow) -> None:
