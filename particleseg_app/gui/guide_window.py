@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, Qt, QUrl
+from PySide6.QtCore import QEvent, Qt, QUrl, Signal
 from PySide6.QtGui import (
     QDesktopServices,
     QFont,
@@ -56,6 +56,8 @@ def documentation_folder() -> Path:
 class GuidePage(QTextBrowser):
     """One page of the documentation, styled as the window is. Reads files of `folder` only."""
 
+    page_wanted = Signal(str, str)  # another page of the folder, and the chapter there or nothing
+
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder.resolve()
@@ -75,7 +77,9 @@ class GuidePage(QTextBrowser):
                 raise OSError("it is too large")
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError):
-            text = f"The page {name} does not lie beside the program. Please install it anew."
+            text = (
+                f"The page {name} does not lie beside the program. Please install the program anew."
+            )
         self.document().setBaseUrl(QUrl.fromLocalFile(str(self._folder / "page.md")))
         # HTML in a page is for web browsers: anchors, and marks that tables are written between.
         self.setMarkdown(re.sub(r"<!--.*?-->|</?a\b[^>]*>", "", text, flags=re.DOTALL))
@@ -178,9 +182,7 @@ class GuidePage(QTextBrowser):
         if not name or name == "page.md":
             self.go_to(link.fragment())
         elif name.endswith(".md"):
-            window = self.window()
-            if isinstance(window, GuideWindow):
-                window.show_page(name, link.fragment())
+            self.page_wanted.emit(name, link.fragment())
 
 
 class GuideWindow(QDialog):
@@ -217,6 +219,7 @@ class GuideWindow(QDialog):
         foot.setContentsMargins(16, 10, 16, 12)
         layout.addLayout(foot)
         self.resize(_CHAPTERS_WIDTH + TEXT_WIDTH + 2 * _MARGIN + 16, 780)
+        self.page.page_wanted.connect(self.show_page)
         self.page.verticalScrollBar().valueChanged.connect(lambda _: self._mark_chapter())
         self.show_page(GUIDE)
 

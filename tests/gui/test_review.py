@@ -291,7 +291,7 @@ def test_back_to_the_segmentation_is_asked_and_can_be_undone(reviewer: Reviewer)
     reviewer.page.queue.revert_wanted.emit()
     question = reviewer.page.revert_question
     assert question is not None
-    assert question.keep_button.isDefault()
+    assert question.keep_button.isDefault() and question.agree_button.text() == "Go back"
     reviewer.qtbot.mouseClick(question.agree_button, LEFT)
     reviewer.wait(lambda: reviewer.mends() == 0)
     assert np.array_equal(reviewer.labels(), before)
