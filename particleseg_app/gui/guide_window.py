@@ -81,8 +81,8 @@ class GuidePage(QTextBrowser):
                 f"The page {name} does not lie beside the program. Please install the program anew."
             )
         self.document().setBaseUrl(QUrl.fromLocalFile(str(self._folder / "page.md")))
-        # HTML in a page is for web browsers: anchors, and marks that tables are written between.
-        self.setMarkdown(re.sub(r"<!--.*?-->|</?a\b[^>]*>", "", text, flags=re.DOTALL))
+        # Marks that tables are written between.
+        self.setMarkdown(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))
         self._style()
         self.moveCursor(QTextCursor.MoveOperation.Start)
         self.go_to(chapter)

@@ -37,7 +37,7 @@ SMALL: Shape = (112, 144, 144)
 DIAMETERS = np.geomspace(8, 150, 25)
 RUN_DIAMETERS = (20, 28, 40, 60)
 VOXEL_SIZE_UM = 10.0
-PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "time_against_particle_size.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "time_against_particle_size.png"
 
 
 def settings_for(diameter: float, preset: str) -> RunSettings:
@@ -158,7 +158,7 @@ def draw(
     axes.grid(True, which="major", color="0.9")
     axes.legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, dpi=200)
     print(f"\n{path}")
 
 
