@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, Qt, QUrl, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, QUrl, Signal
 from PySide6.QtGui import (
     QDesktopServices,
     QFont,
@@ -44,6 +44,7 @@ TEXT_WIDTH = 760
 PICTURE_WIDTH = 720
 _MARGIN = 28
 _CHAPTERS_WIDTH = 240
+_CHAPTER_SIDES, _CHAPTER_ENDS = 18, 6  # free space beside an entry, above and below it
 _MOST_BYTES = 8 * 1024**2
 # Sizes of headings in points, by their level.
 _HEADINGS = {1: 20.0, 2: 15.0, 3: 12.0}
@@ -201,7 +202,7 @@ class GuideWindow(QDialog):
         self.chapters.setWordWrap(True)
         self.chapters.setStyleSheet(
             "QListWidget { border: none; border-right: 1px solid palette(mid); padding: 14px 0; }"
-            "QListWidget::item { padding: 6px 18px; }"
+            f"QListWidget::item {{ padding: {_CHAPTER_ENDS}px {_CHAPTER_SIDES}px; }}"
         )
         self.chapters.setAccessibleName("Chapters")
         self.chapters.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -243,9 +244,18 @@ class GuideWindow(QDialog):
             if level in (2, 3):
                 item = QListWidgetItem("    " * (level - 2) + text)
                 item.setData(Qt.ItemDataRole.UserRole, text)
+                item.setSizeHint(self._chapter_size(item.text()))
                 self.chapters.addItem(item)
         self.chapters.blockSignals(False)
         self._mark_chapter()
+
+    def _chapter_size(self, text: str) -> QSize:
+        """Of an entry with all its lines: the list's own guess forgets the space at the sides."""
+        width = _CHAPTERS_WIDTH - 2 * _CHAPTER_SIDES - 8
+        lines = self.chapters.fontMetrics().boundingRect(
+            0, 0, width, 1000, Qt.TextFlag.TextWordWrap.value, text
+        )
+        return QSize(width, lines.height() + 2 * _CHAPTER_ENDS)
 
     def _mark_chapter(self) -> None:
         """Mark the chapter that is being read."""

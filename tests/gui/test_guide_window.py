@@ -102,6 +102,16 @@ def test_the_chapter_being_read_is_marked(guide: GuideWindow) -> None:
     assert marked.text().strip() == guide.page.chapter_at_top()
 
 
+def test_long_chapters_are_listed_in_full(guide: GuideWindow) -> None:
+    guide.show_page("models.md")
+    rows = {name: number for number, name in enumerate(names(guide))}
+    items = [guide.chapters.item(number) for number in rows.values()]
+    heights = [guide.chapters.visualItemRect(item).height() for item in items]
+    line = guide.chapters.fontMetrics().height()
+    assert heights[rows["Target"]] < 2 * line
+    assert heights[rows["Target diameter and border thickness"]] > 2 * line
+
+
 def test_a_link_leads_to_another_page_and_back(guide: GuideWindow) -> None:
     back = guide._back
     assert not back.isVisible()
