@@ -13,10 +13,10 @@ from pytestqt.qtbot import QtBot
 from review_driver import Reviewer
 
 from particleseg_app.gui import theme
+from particleseg_app.gui.guide_page import PICTURE_WIDTH
 from particleseg_app.gui.guide_window import (
     GUIDE,
     PARTICLES,
-    PICTURE_WIDTH,
     QUESTIONS,
     REVIEW,
     GuideWindow,
