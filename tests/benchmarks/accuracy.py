@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.accuracy [--write] [--cases NAME …] [--methods NAME …]
     python -m tests.benchmarks.accuracy --other-seeds | --misjudged | --sizes | --noise |
-                                        --conditions [--write] [--model NAME]
+                                        --conditions | --simple [--write] [--model NAME]
 
 Prints one table: the default model beside other bundled models, ThreshWater tuned on the reference
 of each scan, and a slice-wise 2D U-Net (trained first where that has not been done). `--write`
@@ -12,7 +12,8 @@ and the table says when each was measured. A measurement that was stopped goes o
 `--other-seeds` measures a model on scans made as the simulated ones are, from three other seeds
 each; `--misjudged` tells a model a diameter that is 1.5 times too large and too small; `--sizes`
 gives it particles of 8 to 150 voxels; `--noise` one scene with more and more noise and blur;
-`--conditions` one with few particles, much air, metal, cupping and others.
+`--conditions` one with few particles, much air, metal, cupping and others; `--simple` measures it
+on scans of a third, simple generator.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tests.benchmarks.accuracy_checks import (
     misjudged_table,
     noise_table,
     other_seeds_table,
+    simple_table,
     sizes_table,
     very_different_table,
 )
@@ -274,6 +276,7 @@ def main() -> None:
     parser.add_argument("--very-different", action="store_true", help="9 to 130 voxels in one scan")
     parser.add_argument("--noise", action="store_true", help="more and more noise and blur")
     parser.add_argument("--conditions", action="store_true", help="few particles, metal, …")
+    parser.add_argument("--simple", action="store_true", help="scans of a third generator")
     parser.add_argument("--write", action="store_true", help="into docs/accuracy.md")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures, without --write")
     options = parser.parse_args()
@@ -291,6 +294,7 @@ def main() -> None:
         "very_different": very_different_table,
         "noise": noise_table,
         "conditions": conditions_table,
+        "simple": simple_table,
     }
     asked = {name: table for name, table in checks.items() if getattr(options, name)}
     if asked:

@@ -1,4 +1,4 @@
-"""Further checks of a model: other seeds, misjudged diameter, sizes, noise, other conditions."""
+"""Further checks of a model: other seeds and generator, misjudged diameter, sizes, conditions."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.benchmarks.accuracy_methods import (
     network_method,
     outcome_of,
 )
+from tests.benchmarks.simple_scans import simple_scans
 from tests.independent_scans import ALL, LabelledScan, bodies, rendering, scene
 
 MISJUDGED = (1.5, 1 / 1.5)
@@ -406,6 +407,25 @@ def conditions_table(cases: dict[str, MakeCase], model: str, preset: str) -> lis
         lines.append(f"| {case.name} | {_figures(case, network_method(model, preset))[0]} |")
         print(lines[-1], flush=True)
     return lines
+
+
+def simple_table(cases: dict[str, MakeCase], model: str, preset: str) -> list[str]:
+    """The figures of a model on scans of a third generator (`cases` is not used)."""
+    del cases
+    lines = [
+        "| scan | particles | F1 | F1_match | F1_instance | merger | splitter |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = []
+    for case in simple_scans():
+        text, figures = _figures(case, network_method(model, preset))
+        rows.append(figures)
+        lines.append(f"| {case.name} | {text} |")
+        print(lines[-1], flush=True)
+    names = ("f1", "f1_match", "f1_instance", "merger_ratio", "splitter_ratio")
+    means = " | ".join(f"{np.mean([row[name] for row in rows]):.3f}" for name in names)
+    particles = sum(int(row["reference_count"]) for row in rows)
+    return [*lines, f"| **mean** | {particles} in all | {means} |"]
 
 
 def conditions() -> Iterator[LabelledScan]:
