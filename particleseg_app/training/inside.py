@@ -76,13 +76,41 @@ def _second_phase(rng: np.random.Generator, labels: np.ndarray, diameter: float)
 # is brighter than the second: beside it all others would hardly differ from the matrix.
 FAINTEST_ZONE, BRIGHTEST_ZONE = 0.3, 8.0
 
+# How often a scene's zones are of each kind.
+ZONES = {"rim": 0.24, "core": 0.16, "bands": 0.12, "mottles": 0.16, "specks": 0.12, "halves": 0.2}
 
-def _zones(rng: np.random.Generator, depth: np.ndarray, diameter: float) -> np.ndarray:
-    """By what the attenuation is multiplied: a rim, a core, bands, mottles or very bright specks.
+
+def halves(rng: np.random.Generator, labels: np.ndarray, diameter: float) -> np.ndarray:
+    """One side of a bent sheet through every particle, not always through its middle (bool)."""
+    voxels = np.bincount(labels.ravel())
+    radius = np.cbrt(voxels * 3 / (4 * np.pi))
+    normal = rng.normal(size=(len(voxels), 3))
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    bend = np.float32(rng.uniform(0, 0.1) * diameter)
+    height = bend * smooth_noise(rng, labels.shape, 0.5 * diameter)
+    height -= (rng.uniform(-0.5, 0.5, len(voxels)) * radius).astype(np.float32)[labels]
+    for axis, length in enumerate(labels.shape):
+        place = np.arange(length, dtype=np.float32).reshape(
+            [-1 if n == axis else 1 for n in range(3)]
+        )
+        along = np.broadcast_to(place, labels.shape)
+        centre = np.bincount(labels.ravel(), along.ravel()) / np.maximum(voxels, 1)
+        across = along - centre.astype(np.float32)[labels]
+        height += normal[:, axis].astype(np.float32)[labels] * across
+    return np.asarray(height > 0)
+
+
+def _zones(
+    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, diameter: float
+) -> np.ndarray:
+    """By what the attenuation is multiplied in zones of one of the kinds `ZONES`.
 
     `depth` in voxels below the particle's surface; float32.
     """
-    kind = rng.choice(["rim", "core", "bands", "mottles", "specks"], p=[0.3, 0.2, 0.15, 0.2, 0.15])
+    kind = rng.choice(list(ZONES), p=list(ZONES.values()))
+    if kind == "halves":
+        factor = rng.uniform(0.3, 0.65) if rng.random() < 0.5 else log_uniform(rng, 1.6, 6.0)
+        return np.where(halves(rng, labels, diameter), factor, 1).astype(np.float32)
     if kind == "specks":
         grains = smooth_noise(rng, depth.shape, rng.uniform(1.2, 3.0)) > rng.uniform(1.6, 2.2)
         return np.where(grains & (depth > 1), log_uniform(rng, 3, 10), 1).astype(np.float32)
@@ -139,7 +167,7 @@ def attenuation_inside(
             own = np.zeros(count + 1, bool)
             own[part] = True
             where = own[labels]
-            changed = (volume * _zones(rng, depth, diameter))[where]
+            changed = (volume * _zones(rng, labels, depth, diameter))[where]
             faintest = np.minimum(volume[where], np.float32(FAINTEST_ZONE))
             volume[where] = np.clip(changed, faintest, np.float32(BRIGHTEST_ZONE))
     particle = labels > 0

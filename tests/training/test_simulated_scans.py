@@ -28,6 +28,7 @@ from particleseg_app.training.inside import (
     InsideSettings,
     _lamellae,
     attenuation_inside,
+    halves,
 )
 from particleseg_app.training.packing import (
     Container,
@@ -323,12 +324,17 @@ def test_bundled_sample_is_what_the_simulator_makes(tmp_path: Path) -> None:
     assert np.array_equal(tifffile.imread(tmp_path / "labels.tif"), scan.labels)
 
 
-def test_zones_change_particles_from_within_and_keep_them_visible() -> None:
+def four_balls() -> np.ndarray:
     labels = np.zeros((64, 64, 64), np.uint32)
     z, y, x = np.indices(labels.shape)
     for number, centre in enumerate([(16, 16), (16, 48), (48, 16), (48, 48)], 1):
         distance = np.sqrt((z - 32) ** 2 + (y - centre[0]) ** 2 + (x - centre[1]) ** 2)
         labels[distance < 13] = number
+    return labels
+
+
+def test_zones_change_particles_from_within_and_keep_them_visible() -> None:
+    labels = four_balls()
     depth = ndimage.distance_transform_edt(labels > 0).astype(np.float32)
     plain = InsideSettings((1.0,), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     lowest, highest, rims = [], [], []
@@ -347,6 +353,18 @@ def test_zones_change_particles_from_within_and_keep_them_visible() -> None:
     assert min(rims) < 0.6 and max(rims) > 1.6
     whole = attenuation_inside(np.random.default_rng(0), labels, depth, plain, 26.0)
     assert np.array_equal(whole, (labels > 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_halves_cut_every_particle_in_two(seed: int) -> None:
+    labels = four_balls()
+    sides = halves(np.random.default_rng(seed), labels, 26.0)
+    for number in range(1, 5):
+        own = labels == number
+        assert 0.08 < sides[own].mean() < 0.92
+        for side in (own & sides, own & ~sides):
+            pieces, _ = ndimage.label(side)
+            assert np.bincount(pieces[side]).max() > 0.98 * side.sum()
 
 
 @pytest.mark.parametrize("kind", HARDER)
