@@ -21,6 +21,8 @@ class InsideSettings:
     cracked: float  # share of particles with a crack
     porous: float  # share of particles with pores
     zoned: float = 0.0  # share of particles with strong zones (`_zones`)
+    halved: bool = False  # the second phase of mixed particles is one half of them
+    spongy: bool = False  # more pores, and up to the surface
 
 
 def random_inside(rng: np.random.Generator, phases: int | None = None) -> InsideSettings:
@@ -43,6 +45,8 @@ def random_inside(rng: np.random.Generator, phases: int | None = None) -> Inside
         coated=float(rng.choice([0.0, 0.0, 0.0, 0.3])),
         cracked=float(rng.choice([0.0, 0.0, 0.1, 0.3])),
         porous=float(rng.choice([0.0, 0.0, 0.1, 0.4])),
+        halved=bool(rng.random() < 0.2),
+        spongy=bool(rng.random() < 0.4),
     )
 
 
@@ -153,7 +157,8 @@ def attenuation_inside(
         other = levels[rng.choice(len(levels), size=count + 1)] * jitter
         mixed = rng.random(count + 1) < settings.mixed
         mixed[0] = False
-        where = _second_phase(rng, labels, diameter) & mixed[labels]
+        second = halves if settings.halved else _second_phase
+        where = second(rng, labels, diameter) & mixed[labels]
         volume[where] = other[labels[where]]
     if settings.coated > 0:
         coated = rng.random(count + 1) < settings.coated
@@ -183,6 +188,8 @@ def attenuation_inside(
     if settings.porous > 0:
         porous = rng.random(count + 1) < settings.porous
         porous[0] = False
-        holes = smooth_noise(rng, shape, rng.uniform(1.5, 5.0)) > rng.uniform(1.5, 2.3)
-        volume[holes & porous[labels] & (depth > 1.5)] *= np.float32(rng.uniform(0.0, 0.5))
+        fewest = 1.0 if settings.spongy else 1.5
+        holes = smooth_noise(rng, shape, rng.uniform(1.5, 5.0)) > rng.uniform(fewest, 2.3)
+        holes &= depth > (0.5 if settings.spongy else 1.5)
+        volume[holes & porous[labels]] *= np.float32(rng.uniform(0.0, 0.5))
     return volume.astype(np.float32)

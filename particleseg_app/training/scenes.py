@@ -94,7 +94,8 @@ def _random_packing(rng: np.random.Generator, preset: str, diameter: float) -> P
     compound = preset if preset in ("sintered", "branched") else "lobed"
     stacks = float(rng.uniform(0.2, 0.7)) if preset == "plates" and rng.random() < 0.5 else 0.0
     if fragmented:
-        gap, variation = float(rng.uniform(1.0, 4.0)), float(rng.uniform(0.4, 1.6))
+        gap = log_uniform(rng, 0.6, 4.0)
+        variation = float(rng.uniform(0.1, 0.5)) * gap
     elif compound != "lobed" or stacks > 0:
         # Only a film tells where arms cross, or where plates lie face on face.
         gap, variation = float(rng.uniform(0.8, 2.0)), float(rng.uniform(0.1, 0.5))

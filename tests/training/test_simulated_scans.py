@@ -367,6 +367,37 @@ def test_halves_cut_every_particle_in_two(seed: int) -> None:
             assert np.bincount(pieces[side]).max() > 0.98 * side.sum()
 
 
+def test_halves_are_of_two_of_the_scenes_phases() -> None:
+    labels = four_balls()
+    depth = ndimage.distance_transform_edt(labels > 0).astype(np.float32)
+    two_phases = InsideSettings((1.0, 3.0), 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, halved=True)
+    parted = 0
+    for seed in range(8):
+        inside = attenuation_inside(np.random.default_rng(seed), labels, depth, two_phases, 26.0)
+        assert set(np.unique(inside[labels > 0])) <= {1.0, 3.0}
+        for number in range(1, 5):
+            bright = inside[labels == number] == 3.0
+            parted += bool(0.08 < bright.mean() < 0.92)
+    assert parted > 8  # each particle's second phase may be the same as its first
+
+
+def test_spongy_particles_have_more_pores_and_up_to_their_surface() -> None:
+    labels = four_balls()
+    depth = ndimage.distance_transform_edt(labels > 0).astype(np.float32)
+    usual = InsideSettings((1.0,), 0.0, 0.0, 0.0, 0.0, 0.0, porous=1.0)
+    shares, shallowest = [], []
+    for settings_ in (usual, replace(usual, spongy=True)):
+        drawn = [
+            attenuation_inside(np.random.default_rng(seed), labels, depth, settings_, 26.0)
+            for seed in range(20)
+        ]
+        pores = [(labels > 0) & (inside < 1) for inside in drawn]
+        shares.append(sum(int(pore.sum()) for pore in pores) / (20 * (labels > 0).sum()))
+        shallowest.append(min(float(depth[pore].min()) for pore in pores if pore.any()))
+    assert 1.3 * shares[0] < shares[1] < 0.2
+    assert shallowest[1] == 1 < shallowest[0]
+
+
 @pytest.mark.parametrize("kind", HARDER)
 def test_harder_scans_are_harder_and_their_particles_can_be_seen(kind: str) -> None:
     drawn = [
