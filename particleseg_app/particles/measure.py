@@ -28,7 +28,12 @@ _CHUNK_EDGE = 64
 _BLOCK_VOXELS = 6 * 2**20
 # While a block is worked on and the next one is read: labels, grey values twice, labels padded.
 _BYTES_PER_VOXEL = 40
-_BYTES_PER_LABEL = 128  # of the sums of one thread
+_BYTES_PER_LABEL = 136  # of the sums of one thread
+# A particle that comes as near as this to where the field of view ends is cut there: in voxels, and
+# as a share of its equivalent diameter, because results may end one working voxel before it.
+_LEAST_REACH, _REACH = 2.0, 0.06
+_FAR = 64  # voxels; farther away nothing is cut
+_NOT_NEAR = np.iinfo(np.int64).max
 
 
 class Labels(Protocol):
@@ -46,13 +51,24 @@ class _Statistics(Protocol):
     def mean(self) -> float: ...
 
 
+class _FieldOfView(Protocol):
+    @property
+    def distance(self) -> np.ndarray: ...
+
+
 class Greys(Protocol):
-    """A scan that is read by boxes and knows its mean grey value, as `volumes.Scan`."""
+    """A scan that is read by boxes, as `volumes.Scan`.
+
+    It knows its mean grey value, and how far each voxel of a slice lies from where its field of
+    view ends, None where all of it was seen.
+    """
 
     @property
     def shape(self) -> Shape: ...
     @property
     def statistics(self) -> _Statistics: ...
+    @property
+    def field_of_view(self) -> _FieldOfView | None: ...
     def read(self, box: Box) -> np.ndarray: ...
 
 
@@ -80,6 +96,7 @@ def measure_particles(
     # A whole number as the origin of the grey values keeps their sums small, and exact for
     # integer scans.
     grey_origin = float(np.rint(scan.statistics.mean)) if scan is not None else 0.0
+    to_outside = distance_to_outside(scan)
     block_shape = block_shape or _default_block_shape(labels.shape, memory_limit_bytes)
     boxes = list(blocks(labels.shape, (*block_shape, max(1, labels.shape[2]))))
     lag = _LaggingBlocks(labels.shape)
@@ -102,6 +119,7 @@ def measure_particles(
         except Empty:
             own = _Sums(labels.count)
         own.add(block, grey, padded, box)
+        own.note_cut(block, to_outside, box)
         part = own.taken_out()
         spare.put(own)
         return part
@@ -150,6 +168,7 @@ class _Sums:
         self.boxes[:, :3] = np.iinfo(np.int64).max
         self.greys = np.zeros((rows, 2))
         self.exits = np.zeros((rows, 3), dtype=np.int64)
+        self.to_outside = np.full(rows, _NOT_NEAR, dtype=np.int64)  # least distance, voxels
 
     def add(self, block: np.ndarray, grey: np.ndarray, padded: np.ndarray, box: Box) -> None:
         """Add a block's voxels and its ends, these from `_LaggingBlocks.padded`."""
@@ -159,6 +178,18 @@ class _Sums:
         accumulate_voxels(block, grey, z, y, self.voxels, self.coordinates, self.boxes, self.greys)
         count_exits(padded, self.exits)
 
+    def note_cut(self, block: np.ndarray, to_outside: np.ndarray | None, box: Box) -> None:
+        """Note how near the particles of a block come to where the field of view ends."""
+        if to_outside is None:
+            return
+        distance = to_outside[box.slices[1:]]
+        near = distance < _FAR
+        labels = block[:, near]
+        found = labels > 0
+        if found.any():
+            distances = np.broadcast_to(distance[near], labels.shape)[found].astype(np.int64)
+            np.minimum.at(self.to_outside, labels[found], distances)
+
     def taken_out(self) -> _Part:
         """The rows of the labels that were met, which begin anew here."""
         # Ends are counted later than voxels, so a particle may have only ends in a block.
@@ -167,6 +198,7 @@ class _Sums:
         for array in self._arrays:
             array[met] = 0
         self.boxes[met, :3] = np.iinfo(np.int64).max
+        self.to_outside[met] = _NOT_NEAR
         return part
 
     def merge(self, part: _Part) -> None:
@@ -174,13 +206,14 @@ class _Sums:
         self.coordinates[part.label] += part.coordinates
         self.greys[part.label] += part.greys
         self.exits[part.label] += part.exits
+        self.to_outside[part.label] = np.minimum(self.to_outside[part.label], part.to_outside)
         low, high = self.boxes[part.label, :3], self.boxes[part.label, 3:]
         self.boxes[part.label, :3] = np.minimum(low, part.boxes[:, :3])
         self.boxes[part.label, 3:] = np.maximum(high, part.boxes[:, 3:])
 
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.voxels, self.coordinates, self.boxes, self.greys, self.exits
+        return self.voxels, self.coordinates, self.boxes, self.greys, self.exits, self.to_outside
 
 
 class _Part(NamedTuple):
@@ -192,6 +225,13 @@ class _Part(NamedTuple):
     boxes: np.ndarray
     greys: np.ndarray
     exits: np.ndarray
+    to_outside: np.ndarray
+
+
+def distance_to_outside(scan: Greys | None) -> np.ndarray | None:
+    """How far each voxel of a slice (y, x) lies from what was not seen; None where all was."""
+    view = None if scan is None else scan.field_of_view
+    return None if view is None else view.distance
 
 
 class _LaggingBlocks:
@@ -244,6 +284,9 @@ def _table(
     volume = voxels * voxel_size_um**3
     surface = surface_area(sums.exits[label], voxel_size_um)
     box = sums.boxes[label]
+    reach = np.maximum(_LEAST_REACH, _REACH * np.cbrt(6 * voxels / np.pi))
+    at_view_edge = sums.to_outside[label] <= reach
+    at_face = ((box[:, :3] == 0) | (box[:, 3:] == np.array(shape))).any(axis=1)
     if has_grey:
         grey = sums.greys[label] / voxels[:, None]
         grey_mean = grey[:, 0] + grey_origin
@@ -269,7 +312,7 @@ def _table(
         "box_x_max": box[:, 5],
         "grey_mean": grey_mean,
         "grey_std": grey_std,
-        "touches_scan_edge": ((box[:, :3] == 0) | (box[:, 3:] == np.array(shape))).any(axis=1),
+        "touches_scan_edge": at_face | at_view_edge,
     }
     table = pd.DataFrame({column.name: values[column.name] for column in COLUMNS})
     table.attrs["voxel_size_um"] = float(voxel_size_um)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from particleseg_app.particles.measure import Greys, Labels, _Sums, _table
+from particleseg_app.particles.measure import Greys, Labels, _Sums, _table, distance_to_outside
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box, check_voxel_size, slabs
 
@@ -86,3 +86,5 @@ def _measure(
     sums.boxes[row, 3:] = np.maximum(sums.boxes[row, 3:], one.boxes[1, 3:])
     sums.greys[row] += one.greys[1]
     sums.exits[row] += one.exits[1]
+    one.note_cut(inside, distance_to_outside(scan), slab)
+    sums.to_outside[row] = min(sums.to_outside[row], one.to_outside[1])

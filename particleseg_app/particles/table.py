@@ -92,7 +92,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("grey_std", "Grey value deviation", "", "real", 4, "Grey value",
            "Standard deviation of the scan's grey values inside the particle."),
     Column("touches_scan_edge", "Touches edge", "", "yes_no", 0, "Edge",
-           "Whether the particle touches the outer faces of the scan and so is probably cut."),
+           "Whether the particle touches the outer faces of the scan, or the edge of its field of "
+           "view, and so is probably cut."),
 )  # fmt: skip
 
 _COLUMNS_BY_NAME = {column.name: column for column in COLUMNS}

@@ -27,7 +27,6 @@ from particleseg_app.review.candidates import (
     MARGIN,
     Candidate,
     Evidence,
-    GreyScan,
     Labels,
     gather_evidence,
 )
@@ -48,6 +47,7 @@ from particleseg_app.segmentation.core_unions import each_contact_alone, union_r
 from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.network_input import network_input
 from particleseg_app.segmentation.network_stage import TilePredictor
+from particleseg_app.segmentation.seen_scan import ScanWithView, seen
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.tiles import tile_shape_for
 from particleseg_app.segmentation.working_scale import working_shape
@@ -68,7 +68,7 @@ WITHIN_REACH = 3.0
 
 
 def find_cases(
-    scan: GreyScan,
+    scan: ScanWithView,
     labels: Labels,
     table: pd.DataFrame,
     settings: RunSettings,
@@ -92,7 +92,7 @@ def find_cases(
     """
     scores = scores or load_scores()
     smallest = settings.min_relative_volume
-    found = gather_evidence(scan, labels, table, progress, cancel, smallest)
+    found = gather_evidence(seen(scan), labels, table, progress, cancel, smallest)
     if settings.method == "nnunet":
         _note_of_other_model(settings, scores, progress)
         doubtful = doubtful_candidates(found, settings.method, scores)
@@ -126,7 +126,7 @@ def _note_of_other_model(settings: RunSettings, scores: Scores, progress: Progre
 
 
 def second_look(
-    scan: GreyScan,
+    scan: ScanWithView,
     labels: Labels,
     settings: RunSettings,
     doubtful: list[Candidate],

@@ -21,6 +21,7 @@ from particleseg_app.errors import UserError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.failures import is_of_card
 from particleseg_app.segmentation.particle_looks import Look, Looks
+from particleseg_app.segmentation.seen_scan import seen
 from particleseg_app.volumes import DiameterProposal, Scan, diameter_by_threshold
 
 logger = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ def propose_diameter(
     some seconds (docs/particle_diameter.md), with a bundled model. Raises `Cancelled`.
     """
     progress.start("Measuring typical particles")
-    by_threshold = diameter_by_threshold(scan, cancel)
+    shown = seen(scan)
+    by_threshold = diameter_by_threshold(shown, cancel)
     if by_threshold is not None and min(scan.shape) < _DEPTH * by_threshold.diameter_voxels:
         return by_threshold  # hardly a particle is whole in so thin a stack
     try:
-        looks = Looks.with_quickest_model(scan, cancel)
+        looks = Looks.with_quickest_model(shown, cancel)
         found = _looked_from_above(looks, by_threshold)
     except (UserError, RuntimeError, MemoryError) as error:
         if isinstance(error, RuntimeError) and not is_of_card(error):

@@ -13,6 +13,7 @@ from particleseg_app.segmentation.background import BackgroundTest, background_t
 from particleseg_app.segmentation.denoised_scan import DenoisedScan, Denoising, denoising_for
 from particleseg_app.segmentation.even_slices import EvenedScan, Evening, evening_for
 from particleseg_app.segmentation.rings import RinglessScan, Rings, rings_of
+from particleseg_app.segmentation.seen_scan import DarkOutside, ScanWithView, SeenScan
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.working_scale import GreyVolume, ScanWithStatistics
 from particleseg_app.units import diameter_in_voxels, scale_factor
@@ -22,10 +23,10 @@ Recorded = TypeVar("Recorded")
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """`volume` is the scan, or the scan without its rings and noise and with even slices;
-    `background` None where no tile may be passed by; `denoising`, `evening` and `rings` None where
-    nothing was done about it. `reading_bytes`: memory that reading the volume takes beside what is
-    read."""
+    """`volume` is the scan, or the scan without its rings and noise, with even slices and with
+    matrix outside of its field of view; `background` None where no tile may be passed by;
+    `denoising`, `evening` and `rings` None where nothing was done about it. `reading_bytes`: memory
+    that reading the volume takes beside what is read."""
 
     volume: GreyVolume
     scaling: GreyScaling
@@ -37,7 +38,7 @@ class NetworkInput:
 
 
 def network_input(
-    scan: ScanWithStatistics,
+    scan: ScanWithView,
     card: ModelCard,
     settings: RunSettings,
     progress: Progress,
@@ -49,6 +50,9 @@ def network_input(
     what it did about rings, slices and noise is done again. Raises `RunError` where that is
     damaged. A `preview` is good enough to try how long a run takes."""
     rings = evening = denoising = None
+    view = scan.field_of_view
+    corrected: ScanWithStatistics = scan
+    measured: ScanWithStatistics = scan if view is None else DarkOutside(scan, view)
     if earlier is not None:
         shape, slices = scan.shape, scan.shape[0]
         rings = _recorded(earlier, "rings", "rings", lambda raw: Rings.from_dict(raw, shape))
@@ -57,21 +61,23 @@ def network_input(
         )
         denoising = _recorded(earlier, "denoising", "noise", Denoising.from_dict)
     elif settings.denoise:
-        rings = rings_of(scan, progress, cancel, all_slices=not preview)
+        rings = rings_of(measured, progress, cancel, all_slices=not preview)
     if rings is not None:
-        scan = RinglessScan(scan, rings)
+        corrected, measured = RinglessScan(corrected, rings), RinglessScan(measured, rings)
     if earlier is None and settings.denoise:
         progress.start("Comparing the slices")
-        evening = evening_for(scan, cancel)
+        evening = evening_for(measured, cancel)
     if evening is not None:
-        scan = EvenedScan(scan, evening.offsets)
+        corrected = EvenedScan(corrected, evening.offsets)
+    if view is not None:
+        corrected = SeenScan(corrected, view)
     if earlier is None and settings.denoise:
         factor = scale_factor(
             card.target_diameter_voxels, settings.particle_diameter_um, settings.voxel_size_um
         )
         diameter = diameter_in_voxels(settings.particle_diameter_um, settings.voxel_size_um)
         denoising = denoising_for(
-            scan,
+            corrected,
             card.normalisation,
             card.least_contrast_to_noise,
             diameter,
@@ -81,7 +87,7 @@ def network_input(
         )
     if denoising is not None:
         limit = denoising.darkest_limit
-        volume = DenoisedScan(scan, denoising.weight, cancel)
+        volume = DenoisedScan(corrected, denoising.weight, cancel)
         return NetworkInput(
             volume,
             denoising.scaling,
@@ -93,7 +99,7 @@ def network_input(
         )
     scaling = card.normalisation.for_scan(scan.statistics)
     background = background_test(scan.statistics, scaling) if settings.skip_background else None
-    return NetworkInput(scan, scaling, background, None, evening, rings)
+    return NetworkInput(corrected, scaling, background, None, evening, rings)
 
 
 def _recorded(

@@ -20,9 +20,12 @@ from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.background import background_test
 from particleseg_app.segmentation.core_unions import UnionRule, union_rule_of, with_grades
 from particleseg_app.segmentation.parts_in_memory import united_parts
-from particleseg_app.segmentation.working_scale import read_at_working_scale, working_shape
+from particleseg_app.segmentation.working_scale import (
+    ScanWithStatistics,
+    read_at_working_scale,
+    working_shape,
+)
 from particleseg_app.units import Box, Shape
-from particleseg_app.volumes import Scan
 
 # Edge of a part at working scale; every network here halves its grid four times.
 PART_EDGE = 96
@@ -79,14 +82,14 @@ class Look:
 class Looks:
     """Shows parts of a scan to a network at any scale."""
 
-    scan: Scan
+    scan: ScanWithStatistics
     card: ModelCard
     predictor: TilePredictor
     union_rule: UnionRule | None
     cancel: CancelToken
 
     @classmethod
-    def with_quickest_model(cls, scan: Scan, cancel: CancelToken) -> Looks:
+    def with_quickest_model(cls, scan: ScanWithStatistics, cancel: CancelToken) -> Looks:
         entry = find_model(quickest_bundled_model())
         predictor = open_predictor(entry, choose_device("auto").id, False, cancel)
         return cls(scan, entry.card, predictor, union_rule_of(entry), cancel)

@@ -43,6 +43,7 @@ from particleseg_app.segmentation.run_folder import (
     read_run_json,
 )
 from particleseg_app.segmentation.run_inference import inference_of_run
+from particleseg_app.segmentation.seen_scan import seen, view_note
 from particleseg_app.segmentation.settings import RunSettings
 from particleseg_app.segmentation.threshold_stage import run_threshold_stage
 from particleseg_app.segmentation.workers import Workers
@@ -138,6 +139,8 @@ def _segment(
     }
     said_before = len(progress.snapshot().messages)  # of the import, and that a run is continued
     pieces_folder = run_folder / PIECES
+    if scan.field_of_view is not None:
+        progress.note(view_note(scan.field_of_view))
     classes: ClassesVolume
     least_voxels = 0.0
     if settings.method == "nnunet":
@@ -231,7 +234,7 @@ def _segment(
         claim(run_folder, settings, {"scan_shape": list(scan.shape), "threshold": threshold})
         clock.begin()
         classes = run_threshold_stage(
-            scan,
+            seen(scan),
             settings,
             threshold,
             pieces_folder,

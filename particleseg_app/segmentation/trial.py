@@ -62,6 +62,11 @@ class ScanPart:
     def dtype(self) -> np.dtype:
         return self.scan.dtype
 
+    @property
+    def field_of_view(self) -> None:
+        """As if all of it was seen."""
+        return None
+
     def read(self, box: Box) -> np.ndarray:
         return self.scan.read(box.moved(self.start))
 

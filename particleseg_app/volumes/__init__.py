@@ -1,5 +1,6 @@
 """Scans and label volumes on disk: TIFF import, the chunked store, grey statistics."""
 
+from particleseg_app.volumes.field_of_view import FieldOfView
 from particleseg_app.volumes.granulometry import DiameterProposal, diameter_by_threshold
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 from particleseg_app.volumes.label_files import LabelFile, open_label_file, read_label_file
@@ -10,6 +11,7 @@ from particleseg_app.volumes.tiff_source import ScanSource, inspect_source
 
 __all__ = [
     "DiameterProposal",
+    "FieldOfView",
     "GreyStatistics",
     "LabelFile",
     "LabelVolume",

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from particleseg_app.progress import CancelToken
-from particleseg_app.volumes.granulometry_blocks import block_edge, boxes_to_measure, read_reduced
+from particleseg_app.volumes.granulometry_blocks import (
+    GreyVolume,
+    block_edge,
+    boxes_to_measure,
+    read_reduced,
+)
 from particleseg_app.volumes.granulometry_estimates import BlockEstimates, measure_block
 from particleseg_app.volumes.grey_statistics import otsu
-
-if TYPE_CHECKING:
-    from particleseg_app.volumes.scan import Scan
 
 # How many blocks at which reduction (0.5 enlarges).
 _BLOCK_COUNTS = {0.5: 4, 1.0: 6, 2.0: 3, 4.0: 2}
@@ -47,7 +48,7 @@ class DiameterProposal:
     explanation: str
 
 
-def diameter_by_threshold(scan: Scan, cancel: CancelToken) -> DiameterProposal | None:
+def diameter_by_threshold(scan: GreyVolume, cancel: CancelToken) -> DiameterProposal | None:
     """Granulometry of a few blocks of `scan`; None when nothing like particles is found.
 
     Particles are what is brighter than the threshold. Takes seconds; raises `Cancelled`.
@@ -119,7 +120,7 @@ def _counted(count: int, word: str) -> str:
 
 
 def _measure_blocks(
-    scan: Scan, reduction: float, thin: bool, count: int, cancel: CancelToken
+    scan: GreyVolume, reduction: float, thin: bool, count: int, cancel: CancelToken
 ) -> list[BlockEstimates]:
     blocks = []
     for box in boxes_to_measure(scan.shape, reduction, thin, count):

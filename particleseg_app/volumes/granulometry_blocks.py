@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from particleseg_app.progress import CancelToken
 from particleseg_app.units import Box, Shape
 
-if TYPE_CHECKING:
-    from particleseg_app.volumes.scan import Scan
-
 _BLOCK_EDGE = 160
 _SLICE_EDGE = 640
+
+
+class GreyVolume(Protocol):
+    """A scan that is read by boxes, as `Scan`."""
+
+    @property
+    def shape(self) -> Shape: ...
+    def read(self, box: Box) -> np.ndarray: ...
 
 
 def block_edge(reduction: float, thin: bool) -> int:
@@ -47,7 +52,7 @@ def boxes_to_measure(shape: Shape, reduction: float, thin: bool, count: int) -> 
     return boxes
 
 
-def read_reduced(scan: Scan, box: Box, reduction: float, cancel: CancelToken) -> np.ndarray:
+def read_reduced(scan: GreyVolume, box: Box, reduction: float, cancel: CancelToken) -> np.ndarray:
     """Grey values of `box` as float32: smoothed a little, or enlarged twice (reduction 0.5), or
     averaged over cubes of voxels (reduction 2 and more; squares where `box` is one slice)."""
     from scipy import ndimage
@@ -77,7 +82,9 @@ def _twice_as_fine(values: np.ndarray, axis: int) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(fine, 0, axis))
 
 
-def _averaged(scan: Scan, box: Box, reduction: int, flat: bool, cancel: CancelToken) -> np.ndarray:
+def _averaged(
+    scan: GreyVolume, box: Box, reduction: int, flat: bool, cancel: CancelToken
+) -> np.ndarray:
     if flat:
         height, width = (n // reduction for n in box.shape[1:])
         squares = scan.read(box).reshape(1, height, reduction, width, reduction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,11 @@ _PADDING_SHARE = 0.05
 _FEW_LEVELS = 32
 # Of a normal distribution half of what lies below its mean is farther off than this.
 _HALF_OF_NORMAL = 0.6745
+# As many deviations from its top it is half as high.
+_HALF_HEIGHT_OF_NORMAL = 1.1774
 _FAR, _STANDS_OUT = 5.0, 7.0  # standard deviations
 _SPARSE = 0.01
-_MODE_BINS = 256
+_MODE_BINS, _SMOOTHING_BINS = 256, 4
 _GAP_DEPTH = 0.2
 _SIXTEEN_BITS, _AT_END = 65_535, 256
 
@@ -32,7 +35,7 @@ class SparseBright:
 
 @dataclass(frozen=True)
 class GreyStatistics:
-    """Statistics of every voxel of a scan, in its own grey values.
+    """Statistics of every voxel of a scan that was seen (`field_of_view`), in its own grey values.
 
     `histogram_counts` has one entry fewer than `histogram_edges` (ascending). For types of 8 and
     16 bits a bin is exactly one grey value. `clipped_low` and `clipped_high` are the shares of
@@ -62,6 +65,60 @@ class GreyStatistics:
         if not 0 <= percent <= 100:
             raise ValueError(f"{percent} is not a percentage")
         return self.percentile_of(self.histogram_counts, percent)
+
+    def without(self, value: float, voxels: int) -> GreyStatistics:
+        """Those of all other voxels, where `voxels` of grey value `value` are left out."""
+        edges, counts = self.histogram_edges, self.histogram_counts.copy()
+        place = int(np.searchsorted(edges, value, side="right")) - 1
+        near = np.clip([place - 1, place, place + 1], 0, counts.size - 1)
+        index = int(near[np.argmax(counts[near])])  # edges are rounded
+        gone = min(voxels, int(counts[index]), self.voxel_count - 1)
+        counts[index] -= gone
+        left, total = int(counts.sum()), self.voxel_count
+        not_finite = round(self.not_finite * total)
+        if value == 0 and not_finite >= gone:
+            not_finite -= gone  # those that were left out held no number before
+        mean = (total * self.mean - gone * value) / left
+        squares = total * (self.std**2 + self.mean**2) - gone * value**2
+        occupied = np.flatnonzero(counts)
+        first, last = int(occupied[0]), int(occupied[-1])
+        grey = (edges[:-1] + edges[1:]) / 2
+        minimum = self.minimum if first == 0 else float(grey[first])
+        maximum = self.maximum if last == counts.size - 1 else float(grey[last])
+        return statistics_from_histogram(
+            counts,
+            edges,
+            minimum=minimum,
+            maximum=maximum,
+            mean=mean,
+            std=math.sqrt(max(0.0, squares / left - mean**2)),
+            at_minimum=int(counts[first]),
+            at_maximum=int(counts[last]),
+            not_finite=not_finite,
+        )
+
+    def matrix(self) -> tuple[float, float]:
+        """The most frequent grey value of what is darker than particles, and its deviation.
+
+        The latter from where half as many voxels are darker, so that air beside it does not count.
+        """
+        from scipy.ndimage import gaussian_filter1d
+
+        counts = self._counts_without_padding().astype(np.float64)
+        grey = (self.histogram_edges[:-1] + self.histogram_edges[1:]) / 2
+        low, high = self.percentile_of(counts, 0.1), self.percentile_of(counts, 99.9)
+        if high <= low:
+            return low, 0.0
+        coarse, edges = np.histogram(grey, _MODE_BINS, (low, high), weights=counts)
+        smooth = gaussian_filter1d(coarse.astype(np.float64), _SMOOTHING_BINS, mode="constant")
+        middle = (edges[:-1] + edges[1:]) / 2
+        dark = edges[:-1] < self.matrix_and_particle_threshold()
+        top = int(np.argmax(np.where(dark, smooth, 0.0)))
+        below = np.flatnonzero(smooth[:top] < smooth[top] / 2)
+        width = float(middle[top] - middle[below[-1]]) if below.size else 0.0
+        smoothed = _SMOOTHING_BINS * float(edges[1] - edges[0])
+        deviation = math.sqrt(max(0.0, (width / _HALF_HEIGHT_OF_NORMAL) ** 2 - smoothed**2))
+        return float(middle[top]), deviation
 
     def display_range(self) -> tuple[float, float]:
         """Darkest and brightest grey value to show first: without padding and rare outliers."""

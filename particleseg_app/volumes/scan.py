@@ -9,11 +9,14 @@ import h5py
 import numpy as np
 
 from particleseg_app.errors import ScanError
+from particleseg_app.units import Shape
 from particleseg_app.volumes.chunked_store import StoredVolume
+from particleseg_app.volumes.field_of_view import FieldOfView
 from particleseg_app.volumes.grey_statistics import GreyStatistics
 from particleseg_app.volumes.odd_slices import OddSlices
 
 GREY_DATASET = "grey"
+_OUTSIDE_DATASET = "outside_field_of_view"
 FORMAT_VERSION = 1
 _STATISTICS_GROUP = "statistics"
 _SINGLE_FIGURES = (
@@ -36,6 +39,7 @@ class Scan(StoredVolume):
         try:
             assert self._file is not None
             self.statistics: GreyStatistics = load_statistics(self._file)
+            self.field_of_view: FieldOfView | None = _load_field_of_view(self._file, self.shape)
         except BaseException:
             self.close()
             raise
@@ -95,3 +99,19 @@ def load_statistics(file: h5py.File) -> GreyStatistics:
         blank=odd["blank"],
         copied=odd["copied"],
     )
+
+
+def save_field_of_view(file: h5py.File, view: FieldOfView) -> None:
+    """Write what was seen of each slice into an open scan file."""
+    outside = file.create_dataset(_OUTSIDE_DATASET, data=view.outside, compression="gzip")
+    outside.attrs["filled"] = view.filled
+
+
+def _load_field_of_view(file: h5py.File, shape: Shape) -> FieldOfView | None:
+    """Read it back; None where all was seen. Raises `ValueError` where it is of another scan."""
+    outside = file.get(_OUTSIDE_DATASET)
+    if outside is None:
+        return None
+    if outside.shape != tuple(shape[1:]) or outside.dtype != np.dtype(bool):
+        raise ValueError("the field of view is of another scan")
+    return FieldOfView(outside[:], float(outside.attrs["filled"]))

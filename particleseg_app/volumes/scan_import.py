@@ -29,9 +29,15 @@ from particleseg_app.volumes.chunked_store import (
     pack_chunk,
     stop_before_disk_is_full,
 )
+from particleseg_app.volumes.field_of_view import FieldOfViewFinder
 from particleseg_app.volumes.grey_counting import GreyCounter
 from particleseg_app.volumes.odd_slices import OddSliceFinder
-from particleseg_app.volumes.scan import FORMAT_VERSION, GREY_DATASET, save_statistics
+from particleseg_app.volumes.scan import (
+    FORMAT_VERSION,
+    GREY_DATASET,
+    save_field_of_view,
+    save_statistics,
+)
 from particleseg_app.volumes.slice_reader import SliceReader
 from particleseg_app.volumes.tiff_source import ScanSource
 
@@ -100,6 +106,7 @@ def _write_scan(
     chunk = chunk_shape(source.shape, _slab_depth(source.shape, source.dtype.itemsize, slab_bytes))
     counter = GreyCounter(source.dtype)
     odd_slices = OddSliceFinder(source.shape[0])
+    view_finder = FieldOfViewFinder()
     stop = threading.Event()
     threads = min(4, usable_cores())
     with (
@@ -124,6 +131,7 @@ def _write_scan(
             values = reader.read(slab.start + index)
             counter.add(values)
             odd_slices.add(slab.start + index, values)
+            view_finder.add(values)
             _put_slice(slab.chunks, index, values)
             progress.advance()
 
@@ -157,7 +165,13 @@ def _write_scan(
         except BaseException:
             stop.set()
             raise
-        statistics = replace(counter.result(), blank=odd_slices.blank, copied=odd_slices.copied)
+        statistics = counter.result()
+        view = view_finder.result()
+        if view is not None:
+            voxels = int(view.outside.sum()) * view_finder.slices
+            statistics = statistics.without(view.filled, voxels)
+            save_field_of_view(file, view)
+        statistics = replace(statistics, blank=odd_slices.blank, copied=odd_slices.copied)
         save_statistics(file, statistics)
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["name"] = source.name

@@ -21,6 +21,8 @@ from particleseg_app.units import Box
 
 
 class _Volume:
+    field_of_view = None  # all of it is seen
+
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.shape = array.shape

@@ -53,6 +53,8 @@ class MemoryVolume:
 
 
 class MemoryScan(MemoryVolume):
+    field_of_view = None  # all of it is seen
+
     def __init__(self, values: np.ndarray) -> None:
         super().__init__(values)
         self.statistics = statistics_of(values)

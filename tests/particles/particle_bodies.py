@@ -15,6 +15,8 @@ from particleseg_app.units import Box
 class Volume:
     """An array (z, y, x) that is read as label volumes and scans are."""
 
+    field_of_view = None  # all of it is seen
+
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.shape = array.shape

@@ -16,6 +16,7 @@ from particleseg_app.errors import Cancelled, InvalidValueError
 from particleseg_app.particles import COLUMNS, measure_particles
 from particleseg_app.particles import measure as measure_module
 from particleseg_app.progress import CancelToken, Progress
+from particleseg_app.volumes import FieldOfView
 from tests.particles.particle_bodies import Volume, cube, ellipsoid, measure, sphere
 
 SMALL_SHAPE = st.tuples(*[st.integers(1, 9)] * 3)
@@ -189,3 +190,23 @@ def test_a_label_above_the_count_is_refused():
     volume.count = 2
     with pytest.raises(ValueError, match="above the count"):
         measure_particles(volume, None, 1.0, Progress(), CancelToken())
+
+
+def test_what_the_edge_of_the_field_of_view_cuts_touches_the_edge() -> None:
+    outside = np.zeros((100, 60), bool)
+    outside[:, 0] = True
+    labels = np.zeros((40, 100, 60), np.uint32)
+    labels[1:39, 22:97, 4:58] = 3  # 6 % of its diameter are 3.99 voxels
+    labels[1:5, 2:6, 4:8] = 1
+    labels[1:5, 10:14, 2:6] = 2
+
+    def cut(**more: object) -> list[bool]:
+        scan = Volume(labels.astype(np.float32))
+        scan.field_of_view = FieldOfView(outside, 0.0)  # type: ignore[assignment]
+        volume = Volume(labels)
+        table = measure_particles(volume, scan, 1.0, Progress(), CancelToken(), **more)  # type: ignore[arg-type]
+        return table["touches_scan_edge"].tolist()
+
+    assert cut() == [False, True, False]
+    labels[1:39, 97:99, 4:58] = 3  # 4.02 voxels
+    assert cut() == cut(block_shape=(2, 7)) == [False, True, True]

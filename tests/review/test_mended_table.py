@@ -16,6 +16,7 @@ from particleseg_app.review.mended_labels import MendedLabels
 from particleseg_app.review.mended_table import changed_labels, measured_again
 from particleseg_app.review.mending import Mending
 from particleseg_app.units import Box
+from particleseg_app.volumes import FieldOfView
 from tests.review.label_models import random_change, random_labels, write_labels
 
 SHAPE = (70, 60, 90)
@@ -32,6 +33,8 @@ class Scan:
         self.values = np.random.default_rng(seed).integers(0, 4000, SHAPE).astype(np.uint16)
         self.shape = SHAPE
         self.voxels_read = 0
+        y, x = np.indices(SHAPE[1:])
+        self.field_of_view = FieldOfView(np.hypot(y - 20 - seed, x - 45) > 38, 0.0)
 
     def read(self, box: Box) -> np.ndarray:
         self.voxels_read += box.size

@@ -21,6 +21,8 @@ from particleseg_app.volumes.grey_counting import GreyCounter
 
 
 class Volume:
+    field_of_view = None  # all of it is seen
+
     def __init__(self, values: np.ndarray) -> None:
         self.values, self.shape = values, values.shape
         self.count = int(values.max())

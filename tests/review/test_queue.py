@@ -23,6 +23,8 @@ SHAPE = (40, 64, 80)
 
 
 class Volume:
+    field_of_view = None  # all of it is seen
+
     def __init__(self, values):
         self.values = values
         self.shape = values.shape

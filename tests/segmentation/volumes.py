@@ -12,6 +12,8 @@ from particleseg_app.volumes.grey_counting import GreyCounter
 class ArrayVolume:
     """An array that is read like a scan and remembers its largest read, in voxels."""
 
+    field_of_view = None  # all of it is seen
+
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.largest_read = 0

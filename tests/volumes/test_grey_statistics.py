@@ -276,3 +276,17 @@ def test_the_grey_scale_does_not_depend_on_how_few_particles_there_are() -> None
         )
     assert np.ptp(scaled, axis=0).max() < 0.1
     assert scaled[0][1] == pytest.approx(3, abs=0.5)
+
+
+@pytest.mark.parametrize("deviation", [0, 300, 1500])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_matrix_is_told_from_air_and_particles(deviation: float, dtype: str) -> None:
+    random = np.random.default_rng(3)
+    level, scale = 12_000, 1 / 150 if dtype == "uint8" else 1
+    parts = ((3000, 60_000), (level, 100_000), (27_000, 50_000))
+    values = np.concatenate([random.normal(mean, deviation, n) for mean, n in parts])
+    counter = GreyCounter(np.dtype(dtype))
+    counter.add(np.rint(values * scale).clip(0).astype(dtype))
+    found, width = counter.result().matrix()
+    assert found / scale == pytest.approx(level, abs=0.2 * deviation + 250)
+    assert width / scale == pytest.approx(deviation, rel=0.25, abs=200)
