@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,12 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def remove_part_files(folder: Path) -> None:
-    """Remove what killed writers left in `folder` (not below it)."""
-    for part in folder.glob(f"*{PART_SUFFIX}"):
-        part.unlink(missing_ok=True)
+def remove_part_files(folder: Path, written: Collection[str] = ("*",)) -> None:
+    """Remove what killed writers left in `folder` (not below it).
+
+    `written`: patterns of the names that are written there, where others may put files of theirs.
+    """
+    for name in written:
+        for part in folder.glob(f"{name}{PART_SUFFIX}"):
+            if part.is_file() or part.is_symlink():
+                part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,13 +78,14 @@ def count_overlaps(
             "Compare two label volumes of the same scan.",
         )
     depth = min(getattr(labels, "slab_depth", z) for labels in (reference, predicted))
-    boxes = list(blocks((z, y, x), (max(1, min(depth, _BLOCK_SHAPE[0])), *_BLOCK_SHAPE[1:])))
+    block = (max(1, min(depth, _BLOCK_SHAPE[0])), *_BLOCK_SHAPE[1:])
+    total = math.prod(math.ceil(n / b) for n, b in zip((z, y, x), block, strict=True))
     if progress:
-        progress.start("Comparing labels", total=len(boxes), unit="blocks")
+        progress.start("Comparing labels", total=total, unit="blocks")
     keys, counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
     found: list[tuple[np.ndarray, np.ndarray]] = []
     waiting = 0
-    for box in boxes:
+    for number, box in enumerate(blocks((z, y, x), block), start=1):
         if cancel:
             cancel.check()
         pair = _read(reference, box, "reference") << np.uint64(32)
@@ -91,7 +93,7 @@ def count_overlaps(
         found.append(_count_runs(pair))
         waiting += found[-1][0].size
         # Not after each block: the table is looked through as a whole, and grows with the volume.
-        if waiting > keys.size or box is boxes[-1]:
+        if waiting > keys.size or number == total:
             keys, counts = (
                 np.concatenate(each) for each in zip((keys, counts), *found, strict=True)
             )

@@ -7,6 +7,7 @@ whole or not at all, and is used only if its files are those that were written.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -142,10 +143,14 @@ def _is_whole(folder: Path) -> bool:
 
 def _remove_oldest(keep: Path) -> None:
     """Only the conversions used last stay, and nothing that a killed process left half done."""
-    folders = [path for path in keep.parent.iterdir() if path.is_dir() and path != keep]
-    folders.sort(key=lambda path: -path.stat().st_mtime)
+    used: dict[Path, float] = {}
+    for path in keep.parent.iterdir():
+        with contextlib.suppress(OSError):  # another process may tidy up, too
+            if path != keep and path.is_dir():
+                used[path] = path.stat().st_mtime
+    folders = sorted(used, key=lambda path: -used[path])
     parts = [path for path in folders if path.name.startswith(PART_PREFIX)]
-    abandoned = [path for path in parts if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S]
+    abandoned = [path for path in parts if time.time() - used[path] > ABANDONED_AFTER_S]
     whole = [path for path in folders if path not in parts]
     for path in whole[MOST_KEPT - 1 :] + abandoned:
         shutil.rmtree(path, ignore_errors=True)

@@ -16,6 +16,7 @@ MAX_STAGES = 10
 MAX_FEATURES = 1024
 MAX_KERNEL = 15
 MAX_STRIDE = 8
+_DEEPEST = 12  # of lists in lists
 MAX_CONVOLUTIONS = 16  # of one stage
 MAX_WEIGHTS = 1_000_000_000  # 4 GB; the published network has 30 million
 
@@ -121,10 +122,15 @@ def _most_weights(
     )
 
 
-def _numbers_within(value: Any, limit: int) -> bool:
-    """Whether every number in nested lists and objects is between -limit and limit."""
+def _numbers_within(value: Any, limit: int, depth: int = 0) -> bool:
+    """Whether every number in nested lists and objects is between -limit and limit.
+
+    Not where they are nested deeper than any network's.
+    """
+    if depth > _DEEPEST:
+        return False
     if isinstance(value, dict):
-        return all(_numbers_within(part, limit) for part in value.values())
+        return all(_numbers_within(part, limit, depth + 1) for part in value.values())
     if isinstance(value, list | tuple):
-        return all(_numbers_within(part, limit) for part in value)
+        return all(_numbers_within(part, limit, depth + 1) for part in value)
     return not isinstance(value, int | float) or -limit <= value <= limit

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from particleseg_app.durable_files import disk_is_full
 from particleseg_app.errors import ModelError
 from particleseg_app.models.model_card import MAX_JSON_BYTES
-from particleseg_app.models.model_folder import MAX_CHECKPOINT_BYTES
-from particleseg_app.models.safe_loading import MAX_PICKLE_BYTES
+from particleseg_app.models.safe_loading import MAX_CHECKPOINT_BYTES, MAX_PICKLE_BYTES
 
 MAX_ZIP_BYTES = 8 * 1024**3
 # Weights hardly shrink; what shrinks this much is there to fill a disk.

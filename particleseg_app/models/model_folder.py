@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from particleseg_app.errors import ModelError
+from particleseg_app.file_access import is_folder
 from particleseg_app.models.known_networks import check_architecture, total_stride
 from particleseg_app.models.model_card import (
     CARD_NAME,
@@ -24,7 +25,11 @@ from particleseg_app.models.model_card import (
     read_card,
     read_small_json,
 )
-from particleseg_app.models.safe_loading import load_checkpoint, plain_weights
+from particleseg_app.models.safe_loading import (
+    MAX_CHECKPOINT_BYTES,
+    load_checkpoint,
+    plain_weights,
+)
 from particleseg_app.user_folders import data_folder
 
 if TYPE_CHECKING:
@@ -43,7 +48,6 @@ DECIDING_FACTS = (
     "longest_tile_edge",
     "least_contrast_to_noise",
 )
-MAX_CHECKPOINT_BYTES = 4 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,10 @@ def find_model(name_or_folder: str) -> ModelEntry:
     """The bundled or imported model of that name, else the one in that folder; or `ModelError`."""
     if Path(name_or_folder).name == name_or_folder:
         for root in (model_root(), user_model_root()):
-            if (root / name_or_folder).is_dir():
+            if is_folder(root / name_or_folder):
                 return open_model(root / name_or_folder)
     folder = Path(name_or_folder)
-    if folder.is_dir():
+    if is_folder(folder):
         return open_model(folder.resolve())
     known = ", ".join(entry.name for entry in list_models()) or "none"
     raise ModelError(

@@ -27,8 +27,7 @@ _LIMITS = (0.02, 99.98)  # percentiles: rare outliers do not use up the bins
 class _Statistics(Protocol):
     @property
     def histogram_counts(self) -> np.ndarray: ...
-    @property
-    def histogram_edges(self) -> np.ndarray: ...
+    def span(self) -> tuple[float, float]: ...
     def display_range(self) -> tuple[float, float]: ...
 
 
@@ -148,10 +147,10 @@ def interior_histogram(
     """
     from particleseg_app.particles.phase_kernels import count_local_greys
 
-    own = np.asarray(scan.statistics.histogram_edges, np.float64)
+    bins = len(scan.statistics.histogram_counts)
     # Means lie between the grey levels.
-    finer = max(1, -(-FINE_BINS // (own.size - 1)))
-    edges = np.linspace(own[0], own[-1], finer * (own.size - 1) + 1)
+    finer = max(1, -(-FINE_BINS // bins))
+    edges = np.linspace(*scan.statistics.span(), finer * bins + 1)
     how = (block_shape, memory_limit_bytes)
     from_level = first_levels(count_phases(labels, None, (), progress, cancel, *how))
     first, width = float(edges[0]), float(edges[-1] - edges[0]) / (edges.size - 1)

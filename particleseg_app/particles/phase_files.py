@@ -75,7 +75,9 @@ def load_phases(folder: Path) -> StoredPhases | None:
             return _from_json(value, folder)
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, InvalidValueError) as error:
+    except (
+        OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, InvalidValueError
+    ) as error:  # fmt: skip
         raise _damaged(path, error) from error
     raise ProjectError(
         f"The phases {path} were written by a newer version of the program.",

@@ -140,19 +140,27 @@ def load_table(path: Path) -> pd.DataFrame:
     try:
         content = pq.read_table(path)
         about = json.loads((content.schema.metadata or {})[_SCHEMA_KEY])
+        newer = float(about.get("format_version", 0)) > TABLE_FORMAT_VERSION
+        voxel_size_um = about.get("voxel_size_um")
+        voxel_size_um = None if voxel_size_um is None else float(voxel_size_um)
+        missing = {column.name for column in COLUMNS} - set(content.column_names)
+        if missing and not newer:
+            raise ValueError(f"it has no column {min(missing)}")
     except FileNotFoundError:
         raise ProjectError(
             f"The particle table {path} is not there.", "Segment the scan again."
         ) from None
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (
+        OSError, KeyError, ValueError, TypeError, AttributeError, pa.ArrowException
+    ) as error:  # fmt: skip
         raise ProjectError(
             f"The particle table {path} cannot be read ({error}).", "Segment the scan again."
         ) from error
-    if about.get("format_version", 0) > TABLE_FORMAT_VERSION:
+    if newer:
         raise ProjectError(
             f"The particle table {path} was written by a newer version of the program.",
             "Install the newest version.",
         )
     table = content.to_pandas()
-    table.attrs["voxel_size_um"] = about.get("voxel_size_um")
+    table.attrs["voxel_size_um"] = voxel_size_um
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any
 
 from particleseg_app.units import Shape
@@ -27,6 +28,7 @@ class ScanEntry:
     source: str
     imported_at: str
     remarks: tuple[str, ...] = ()
+    source_state: str = ""  # of the files that were imported (`ScanSource.state`)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def to_json(content: ProjectContent) -> dict[str, Any]:
 
 def from_json(value: dict[str, Any]) -> ProjectContent:
     """The content of a project file of this version; raise `KeyError`, `TypeError`, `ValueError`
-    when something in it is missing or of the wrong kind."""
+    or `OverflowError` when something in it is missing or of the wrong kind."""
     scans = tuple(_scan(item) for item in value["scans"])
     runs = tuple(_run(item) for item in value["runs"])
     ids = [*(scan.id for scan in scans), *(run.id for run in runs)]
@@ -86,6 +88,10 @@ def _scan(item: dict[str, Any]) -> ScanEntry:
     z, y, x = (int(n) for n in known["shape"])
     known["shape"] = (z, y, x)
     known["id"] = _folder_name(known["id"])
+    for name in ("name", "dtype", "source", "voxel_size_origin"):
+        _text(known[name])
+    _text(known.get("source_state", ""))
+    datetime.fromisoformat(_text(known["imported_at"]))
     known["remarks"] = tuple(_text(r) for r in known.get("remarks", ()))
     for name in ("voxel_size_um", "particle_diameter_um", "proposed_voxel_size_um"):
         known[name] = None if known[name] is None else float(known[name])
@@ -95,6 +101,8 @@ def _scan(item: dict[str, Any]) -> ScanEntry:
 def _run(item: dict[str, Any]) -> RunEntry:
     known = _known_fields(item, RunEntry)
     known["id"] = _folder_name(known["id"])
+    for name in ("name", "scan_id", "created_at"):
+        _text(known[name])
     if not isinstance(known["settings"], dict):
         raise TypeError("settings of a run are not a table")
     if known.get("file_suffix"):  # part of file names

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import sys
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -27,13 +28,13 @@ _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @dataclass(frozen=True)
 class LockHolder:
-    """Who holds a lock. `process_started` is the start of that process (seconds since 1970)."""
+    """Who holds a lock. `process_started` tells the process from others of the same number."""
 
     pid: int
     host: str
     user: str
     time: str
-    process_started: float
+    process_started: str
 
     @property
     def here(self) -> bool:
@@ -44,15 +45,15 @@ class LockHolder:
         """Whether the process ran on this computer and no longer does."""
         if not self.here:
             return False
-        if not psutil.pid_exists(self.pid):
-            return True
         try:
+            if not psutil.pid_exists(self.pid):
+                return True
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
             # Another process may have been given the same number since.
-            return abs(process.create_time() - self.process_started) > _SAME_START_S
-        except psutil.NoSuchProcess:
+            return not _same_start(_start_of(self.pid), self.process_started)
+        except (psutil.NoSuchProcess, OverflowError):
             return True
         except psutil.Error:
             return False
@@ -192,8 +193,32 @@ def _this_process() -> LockHolder:
         host=platform.node(),
         user=user_name(),
         time=datetime.now().isoformat(timespec="seconds"),
-        process_started=psutil.Process(pid).create_time(),
+        process_started=_start_of(pid),
     )
+
+
+def _start_of(pid: int) -> str:
+    """When a process was started, in a form that does not change when the clock is set.
+
+    On Linux psutil reckons from the present time of day; the kernel's own count since the computer
+    was started does not. Raises `psutil.NoSuchProcess`.
+    """
+    if sys.platform != "linux":
+        return f"{psutil.Process(pid).create_time():.3f}"
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # After the name, which may hold anything, the 22nd field is the start.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError as error:
+        raise psutil.NoSuchProcess(pid) from error
+    return f"{boot} {ticks}"
+
+
+def _same_start(one: str, other: str) -> bool:
+    try:
+        return abs(float(one) - float(other)) <= _SAME_START_S
+    except ValueError:
+        return one == other
 
 
 def _read(path: Path) -> LockHolder | None:
@@ -204,9 +229,9 @@ def _read(path: Path) -> LockHolder | None:
             host=str(content["host"]),
             user=str(content["user"]),
             time=str(content["time"]),
-            process_started=float(content["process_started"]),
+            process_started=str(content["process_started"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -177,6 +177,7 @@ class Project:
                     source=str(source.place),
                     imported_at=_now(),
                     remarks=source.remarks,
+                    source_state=source.state,
                 )
                 self._save(replace(self._content, scans=(*self.scans, entry)))
         except BaseException:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from particleseg_app.durable_files import write_json
 from particleseg_app.errors import ProjectError
+from particleseg_app.file_access import is_file, is_folder
 from particleseg_app.projects.entries import (
     FORMAT_VERSION,
     PROJECT_FORMAT,
@@ -20,7 +21,7 @@ PROJECT_FILE = "project.json"
 
 def is_project(folder: Path) -> bool:
     """Whether `folder` holds a project file (whatever its state)."""
-    return (Path(folder) / PROJECT_FILE).is_file()
+    return is_file(Path(folder) / PROJECT_FILE)
 
 
 def read_content(folder: Path) -> ProjectContent:
@@ -29,9 +30,11 @@ def read_content(folder: Path) -> ProjectContent:
     Raises `ProjectError` where there is none, or one that is damaged or of a newer version.
     """
     path = folder / PROJECT_FILE
-    if not folder.is_dir():
-        raise ProjectError(f"There is no folder {folder}.", "Check the path.")
-    if not path.is_file():
+    if not is_folder(folder):
+        raise ProjectError(
+            f"There is no folder {folder}, or it may not be looked into.", "Check the path."
+        )
+    if not is_file(path):
         raise ProjectError(
             f"{folder} is not a ParticleSeg project: it has no {PROJECT_FILE}.",
             "Choose a project folder, or create a new project.",
@@ -49,7 +52,7 @@ def read_content(folder: Path) -> ProjectContent:
         return from_json(value)
     except PermissionError as error:
         raise ProjectError(f"You are not allowed to read {path}.", "Ask for permission.") from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ProjectError(
             f"The project file {path} is damaged.",
             "Put back a copy of it from a backup; the scans and runs beside it are untouched.",

@@ -17,6 +17,8 @@ from particleseg_app.projects.project_file import PROJECT_FILE
 
 SCAN_FILE = "scan.h5"
 _IMPORTING = ".importing-"
+# What the program writes into a project's folder itself, beside what users may keep there.
+_WRITTEN = (PROJECT_FILE, "particles*.csv", "particles*.json", "labels*.tif", "summary.csv")
 # What an attempt to create a project may leave when it is killed.
 _LEFTOVERS = {LOCK_NAME, ".lock.takeover", f"{PROJECT_FILE}.part", "scans", "runs"}
 
@@ -66,7 +68,7 @@ def undo_import(project: Path, scan_id: str) -> None:
 
 def tidy_up(project: Path, scan_ids: Iterable[str]) -> None:
     """Finish the imports of scans that the project file names, and undo those of others."""
-    remove_part_files(project)
+    remove_part_files(project, _WRITTEN)
     for scan_id in scan_ids:
         imported = (importing_folder(project, scan_id) / SCAN_FILE).is_file()
         if imported and not scan_folder(project, scan_id).exists():

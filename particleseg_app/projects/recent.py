@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from particleseg_app.durable_files import write_json
+from particleseg_app.file_access import is_file
 from particleseg_app.projects.project_file import PROJECT_FILE
 from particleseg_app.user_folders import config_folder
 
@@ -39,7 +40,7 @@ class RecentProjects:
                 folder=Path(item["folder"]),
                 name=item["name"],
                 opened_at=item["opened_at"],
-                exists=(Path(item["folder"]) / PROJECT_FILE).is_file(),
+                exists=is_file(Path(item["folder"]) / PROJECT_FILE),
             )
             for item in self._load()
         ]

@@ -127,7 +127,7 @@ def open_review(project: Project, run_id: str, *, read_only: bool | None = None)
 
 def _smallest_particle(run: RunEntry, table: pd.DataFrame) -> float:
     """The fewest voxels that a run keeps as a particle."""
-    share = float(run.settings.get("min_relative_volume", RunSettings.min_relative_volume))
+    share = RunSettings.from_dict(run.settings).min_relative_volume
     return share * float(table["volume_voxels"].mean()) if len(table) else 0.0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,14 +113,8 @@ def _scan_with_answers(
 
 def known_scan(project: Project, source: ScanSource) -> ScanEntry | None:
     """The scan in the project that was imported from these files and has not changed since."""
-    changed = max(file.stat().st_mtime for file in source.files)
     for entry in reversed(project.scans):
-        imported = datetime.fromisoformat(entry.imported_at).timestamp()
-        if (
-            _is_of(entry, source.place)
-            and (entry.shape, entry.dtype) == (source.shape, source.dtype.name)
-            and changed < imported + 1.0
-        ):
+        if _is_of(entry, source.place) and entry.source_state == source.state:
             return entry
     return None
 

@@ -132,7 +132,8 @@ def run_provenance(project: Project, run_id: str) -> dict[str, Any]:
     path = project.run_folder(run_id) / PROVENANCE
     try:
         provenance: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        provenance["voxel_size_um"] = float(provenance["voxel_size_um"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ProjectError(
             f"{path} cannot be read.", "Continue or repeat the run, then export again."
         ) from error

@@ -162,6 +162,10 @@ def _body(
     return Body(box, region[tight], evidence, (z, y, x))
 
 
+# Voxels of the box of a region, at most; no body that is proposed comes near it.
+_LARGEST_REGION = 400**3
+
+
 def pack_region(region: np.ndarray) -> bytes:
     """A bool array in few bytes; its shape is that of the box it belongs to."""
     return zlib.compress(np.packbits(region).tobytes())
@@ -170,6 +174,8 @@ def pack_region(region: np.ndarray) -> bytes:
 def unpack_region(packed: bytes, shape: Shape) -> np.ndarray:
     """The bool array of `pack_region`; ValueError if it is not one of this shape."""
     size = math.prod(shape)
+    if min(shape) < 1 or size > _LARGEST_REGION:
+        raise ValueError("not a region of a possible shape")
     unpack = zlib.decompressobj()
     try:
         content = unpack.decompress(packed, (size + 7) // 8)

@@ -17,12 +17,12 @@ from particleseg_app.models import GreyScaling
 from particleseg_app.review.crops import Volume
 from particleseg_app.review.evidence import Point
 from particleseg_app.segmentation.border_core import CORE
+from particleseg_app.segmentation.bounded_reading import read_bounded
 from particleseg_app.segmentation.core_unions import UnionRule, with_grades
 from particleseg_app.segmentation.failures import check_numbers, is_of_card
 from particleseg_app.segmentation.network_stage import TilePredictor, gaussian_weights
 from particleseg_app.segmentation.parts_in_memory import united_parts
 from particleseg_app.segmentation.tiles import tile_starts
-from particleseg_app.segmentation.working_scale import read_at_working_scale
 from particleseg_app.units import Box, Shape
 
 # The network halves its grid four times; a shift by no multiple of 16 makes it see another one.
@@ -151,7 +151,7 @@ class SecondLook:
         start = tuple(starts[0] for starts in along)
         stop = tuple(starts[-1] + t for starts, t in zip(along, self.tile, strict=True))
         wide = Box(start, stop)  # type: ignore[arg-type]
-        grey = read_at_working_scale(
+        grey = read_bounded(
             self.scan, self.working_shape, wide, self.scaling, self.predictor.device
         )
         weights = torch.from_numpy(gaussian_weights(self.tile)).to(self.predictor.device)

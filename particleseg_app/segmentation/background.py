@@ -172,9 +172,11 @@ def _stands_apart(counts: np.ndarray, index: int) -> bool:
 
 
 def _coarse_histogram(statistics: GreyStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """At most `_BINS` bins, float64, up to the 99.9 percentile: rare bright voxels are no peak."""
+    """At most `_BINS` bins, float64, without wild values below all others and up to the 99.9
+    percentile: rare bright voxels are no peak."""
     grey = (statistics.histogram_edges[:-1] + statistics.histogram_edges[1:]) / 2
     inside = grey <= max(statistics.percentile(99.9), float(grey[0]))
+    inside &= grey >= min(statistics.span()[0], float(grey[inside][-1]))
     counts, edges = np.histogram(
         grey[inside],
         bins=min(_BINS, int(inside.sum())),

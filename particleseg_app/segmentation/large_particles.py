@@ -25,12 +25,13 @@ from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.block_grid import BlockGrid
 from particleseg_app.segmentation.block_work import ClassesVolume
 from particleseg_app.segmentation.border_core import BACKGROUND, BORDER, CORE
+from particleseg_app.segmentation.bounded_reading import read_bounded
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.completed_classes import CompletedClasses, Inside, sampled
 from particleseg_app.segmentation.core_unions import UnionRule
 from particleseg_app.segmentation.particles_from_classes import particles_from_classes
 from particleseg_app.segmentation.settings import RunSettings
-from particleseg_app.segmentation.working_scale import GreyVolume, read_at_working_scale
+from particleseg_app.segmentation.working_scale import GreyVolume
 from particleseg_app.units import MAX_DIAMETER_VOXELS, Box, Shape
 from particleseg_app.volumes import LabelVolume, open_labels
 
@@ -220,7 +221,7 @@ class _Step:
         import torch
 
         device = torch.device("cpu")
-        grey = read_at_working_scale(self.scan, self.coarser.shape, box, self.scaling, device)
+        grey = read_bounded(self.scan, self.coarser.shape, box, self.scaling, device)
         return grey.numpy()
 
     def _inside_of(self, labels: LabelVolume, surfaces: np.ndarray, box: Box) -> np.ndarray:

@@ -25,13 +25,14 @@ from particleseg_app.models import GreyScaling, TilePredictor
 from particleseg_app.models.devices import CardMemory
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.segmentation.background import BackgroundTest
+from particleseg_app.segmentation.bounded_reading import read_bounded
 from particleseg_app.segmentation.card_stream import CardStream, Pace, mark, used_here
 from particleseg_app.segmentation.chunk_sums import ChunkSums
 from particleseg_app.segmentation.class_pieces import ClassPieces
 from particleseg_app.segmentation.failures import check_numbers
 from particleseg_app.segmentation.plan import NetworkPlan
 from particleseg_app.segmentation.tiles import Chunk
-from particleseg_app.segmentation.working_scale import GreyVolume, read_at_working_scale
+from particleseg_app.segmentation.working_scale import GreyVolume
 from particleseg_app.units import Box, Shape
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class ChunkPredictor:
     def read(self, chunk: Chunk) -> torch.Tensor:
         """Normalised grey values of `chunk.reach` at working scale, on the device."""
         with self._reading.work():
-            return read_at_working_scale(
+            return read_bounded(
                 self.scan, self.plan.working_shape, chunk.reach, self.scaling, self.predictor.device
             )
 

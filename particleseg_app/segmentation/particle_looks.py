@@ -18,11 +18,11 @@ from particleseg_app.models import (
 )
 from particleseg_app.progress import CancelToken
 from particleseg_app.segmentation.background import background_test
+from particleseg_app.segmentation.bounded_reading import read_bounded
 from particleseg_app.segmentation.core_unions import UnionRule, union_rule_of, with_grades
 from particleseg_app.segmentation.parts_in_memory import united_parts
 from particleseg_app.segmentation.working_scale import (
     ScanWithStatistics,
-    read_at_working_scale,
     working_shape,
 )
 from particleseg_app.units import Box, Shape
@@ -116,7 +116,7 @@ class Looks:
         import torch
 
         scaling = self.card.normalisation.for_scan(self.scan.statistics)
-        grey = read_at_working_scale(self.scan, whole, box, scaling, self.predictor.device)
+        grey = read_bounded(self.scan, whole, box, scaling, self.predictor.device)
         background = background_test(self.scan.statistics, scaling)
         empty = background is not None and bool(background.is_background(grey))
         if empty or bool(grey.amin() == grey.amax()):

@@ -89,7 +89,7 @@ def particles_of_run(
             left_out=lambda left_out: write_json(told, asdict(left_out)),
             of_scan=lambda figures: write_json(of_scan_told, {"figures": figures.tolist()}),
         )
-        shutil.rmtree(run_folder / WORK, ignore_errors=True)
+    shutil.rmtree(run_folder / WORK, ignore_errors=True)
     left_out = LeftOut()
     if told.exists():
         raw = read_run_json(told)

@@ -11,7 +11,7 @@ from typing import Any
 
 from particleseg_app import __version__
 from particleseg_app.durable_files import write_json
-from particleseg_app.errors import Cancelled, UserError
+from particleseg_app.errors import Cancelled, NewRunError, UserError
 from particleseg_app.memory_limit import DEFAULT_MEMORY_LIMIT_BYTES, check_memory_limit
 from particleseg_app.models import choose_device, find_model, open_predictor
 from particleseg_app.progress import CancelToken, Progress
@@ -82,6 +82,8 @@ def segment(
     if (run_folder / SUMMARY).exists():
         check_same_settings(run_folder, settings)
         if (run_folder / LABELS).exists():
+            # An earlier attempt may have been killed right before this.
+            shutil.rmtree(run_folder / PIECES, ignore_errors=True)
             return finished_result(run_folder)
         (run_folder / SUMMARY).unlink()  # somebody took the labels away: they are made again
     clock = RunClock(run_folder)
@@ -117,7 +119,13 @@ def segment(
 def finished_result(run_folder: Path) -> RunResult:
     """The result of a finished run."""
     summary = read_run_json(run_folder / SUMMARY)
-    return RunResult(run_folder / LABELS, int(summary["particle_count"]), summary)
+    count = summary.get("particle_count")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise NewRunError(
+            f"The summary of the run in {run_folder} is damaged.",
+            "Remove this run and start again.",
+        )
+    return RunResult(run_folder / LABELS, count, summary)
 
 
 def _segment(

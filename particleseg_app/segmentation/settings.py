@@ -83,8 +83,10 @@ class RunSettings:
         known = {field.name for field in fields(RunSettings)}
         try:
             settings = RunSettings(**{key: value for key, value in raw.items() if key in known})
+            if not all(isinstance(text, str) for text in (settings.model, settings.device)):
+                raise TypeError("a name is no text")
             settings.check()
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise NewRunError(
                 f"The run's settings are damaged ({error}).", "Start a new run."
             ) from error

@@ -60,6 +60,18 @@ class GreyStatistics:
     def voxel_count(self) -> int:
         return int(self.histogram_counts.sum())
 
+    def span(self) -> tuple[float, float]:
+        """From where to where the bins lie; of an end bin that holds wild values (it may be far
+        wider than the others, see `GreyCounter`) only as much as another bin is wide."""
+        edges = self.histogram_edges
+        widths = np.diff(edges)
+        usual = float(np.median(widths))
+        low, high = float(edges[0]), float(edges[-1])
+        if widths.size > 2:
+            low = max(low, float(edges[1]) - usual) if widths[0] > 1.5 * usual else low
+            high = min(high, float(edges[-2]) + usual) if widths[-1] > 1.5 * usual else high
+        return low, high
+
     def percentile(self, percent: float) -> float:
         """Grey value below which `percent` (0 to 100) of all voxels lie, from the histogram."""
         if not 0 <= percent <= 100:

@@ -14,6 +14,7 @@ import numpy as np
 
 from particleseg_app.cores import usable_cores
 from particleseg_app.errors import ScanError
+from particleseg_app.file_access import is_file, is_folder
 from particleseg_app.units import Box, Shape
 from particleseg_app.volumes.chunked_store import StoredVolume
 from particleseg_app.volumes.labels import LABEL_DATASET
@@ -87,9 +88,9 @@ def open_label_file(path: Path) -> LabelFile:
     when the file is none of these. Negative and fractional numbers are found when they are read.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise ScanError(f"{path} is a folder.", "Give a .tif or .h5 file with labels.")
-    if not path.is_file():
+    if not is_file(path):
         raise ScanError(f"There is no file {path}.", "Check the path.")
     suffix = path.suffix.lower()
     if suffix not in (".h5", ".hdf5", ".tif", ".tiff"):

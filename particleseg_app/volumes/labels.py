@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from particleseg_app.volumes.chunked_store import (
 
 LABEL_DATASET = "labels"
 FORMAT_VERSION = 1
+_FEW_LABELS = 2**20
 _WRITE_CACHE_BYTES = 64 * 2**20
 
 
@@ -44,6 +46,9 @@ class LabelVolume(StoredVolume):
             self.count = int(self._dataset.attrs["count"])
             if self.dtype != np.uint32:
                 raise KeyError(f"labels are {self.dtype}")
+            # A table with a row for each is made by who reads them.
+            if not 0 <= self.count <= max(math.prod(self.shape), _FEW_LABELS):
+                raise ValueError(f"{self.count} labels are not possible")
         except BaseException:
             self.close()
             raise
@@ -67,7 +72,7 @@ def open_labels(
         raise ScanError(f"There is no label volume at {path}.", "Run the segmentation again.")
     try:
         return LabelVolume(path, cache_bytes, least_cache_bytes)
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise ScanError(
             f"The label volume {path} is damaged or not a label volume.",
             "Run the segmentation again.",

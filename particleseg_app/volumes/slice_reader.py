@@ -75,11 +75,11 @@ class SliceReader:
                 if self._plain_file is None:
                     self._plain_file = _open_checked(layout)
                 self._plain_file.seek(layout.offsets[position])
-                count = self._plain_file.readinto(raw.data)  # type: ignore[attr-defined]
+                count = _fill(self._plain_file, raw)
         else:
             with _open_checked(layout) as file:
                 file.seek(layout.offsets[position])
-                count = file.readinto(raw.data)  # type: ignore[attr-defined]
+                count = _fill(file, raw)
         if count != raw.nbytes:
             raise _changed(layout.path)
         return self._convert(raw)
@@ -156,3 +156,18 @@ def _changed(path: Path) -> ScanError:
         f"{path.name} changed after it was checked.",
         "Wait until nothing writes to the scan any more, and import again.",
     )
+
+
+def _fill(file: BinaryIO, raw: np.ndarray) -> int:
+    """Read until `raw` is full or the file ends; how many bytes that were.
+
+    One reading gives at most 2 GiB on Linux, and over a network sometimes less than asked for.
+    """
+    target = memoryview(raw.data).cast("B")
+    count = 0
+    while count < len(target):
+        read = file.readinto(target[count:])  # type: ignore[attr-defined]
+        if not read:
+            break
+        count += read
+    return count

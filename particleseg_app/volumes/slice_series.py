@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"(\d+)")
 def natural_key(path: Path) -> tuple[object, ...]:
     """Sort key that puts slice 9 before slice 10: texts and numbers of the name in turn."""
     parts = _NUMBER.split(path.name.lower())
-    return (*(int(p) if i % 2 else p for i, p in enumerate(parts)), path.name)
+    return tuple(int(p) if i % 2 else p for i, p in enumerate(parts)), path.name
 
 
 @dataclass(frozen=True)

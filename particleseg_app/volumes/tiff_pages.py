@@ -20,6 +20,7 @@ _LONGEST_EDGE = 100_000
 _LARGEST_SLICE_BYTES = 4 * 2**30
 # No compression in use shrinks even an empty slice further than this.
 _STRONGEST_COMPRESSION = 50_000
+_ANY_TILE_BYTES = 2**24  # tiles may be larger than a small slice
 COPY_AGAIN = "Copy the file again from where it came from, or reconstruct the scan again."
 _SAVE_AS_GREY = "Save the scan again as grey values with one channel (in ImageJ: Image > Type)."
 
@@ -151,6 +152,15 @@ def check_data_is_there(page: Any, path: Path, file_bytes: int) -> None:
             f"holds only {stored} bytes for one.",
             COPY_AGAIN,
         )
+    if page.is_tiled:
+        pixel = page.dtype.itemsize if page.dtype else 1
+        tile = page.tilewidth * page.tilelength * max(1, page.tiledepth) * pixel
+        if tile > max(_ANY_TILE_BYTES, 4 * declared):
+            raise ScanError(
+                f"{path.name} declares tiles of {page.tilewidth} × {page.tilelength} pixels for "
+                f"slices of {page.imagewidth} × {page.imagelength}.",
+                COPY_AGAIN,
+            )
 
 
 def decode_one(page: Any, path: Path, shape: tuple[int, int]) -> None:

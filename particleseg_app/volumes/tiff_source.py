@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from particleseg_app.errors import ScanError
+from particleseg_app.file_access import is_file, is_folder
 from particleseg_app.units import Shape
 from particleseg_app.volumes.slice_series import natural_key, ordered_series
 from particleseg_app.volumes.tiff_layout import TiffLayout, describe_slices, examine_tiff
@@ -42,6 +44,7 @@ class ScanSource:
     voxel_size_origin: str = ""
     remarks: tuple[str, ...] = ()
     layouts: tuple[TiffLayout, ...] = field(default=(), repr=False)
+    state: str = ""  # tells whether the files are as they were when they were checked
 
     @property
     def place(self) -> Path:
@@ -62,10 +65,13 @@ def inspect_source(path: Path | str | Sequence[Path | str]) -> ScanSource:
     """
     if isinstance(path, str | Path):
         path = Path(path)
-        if path.is_dir():
+        if is_folder(path):
             return _inspect_folder(path)
-        if not path.exists():
-            raise ScanError(f"{path} does not exist.", "Check the path.")
+        if not is_file(path):
+            raise ScanError(
+                f"{path} does not exist, or may not be looked into.",
+                "Check the path, and your permissions.",
+            )
         if path.suffix.lower() not in TIFF_SUFFIXES:
             raise ScanError(
                 f"{path.name} is not a TIFF file.", "Choose a TIFF stack or a folder of slices."
@@ -150,6 +156,7 @@ def _holds_tiffs(folder: Path) -> bool:
 
 def _inspect_files(name: str, files: list[Path], where: str) -> ScanSource:
     ordered, series_remarks = ordered_series(files, where)
+    state = _state_of(ordered)
     layouts = tuple(
         examine_tiff(path, try_decoding=number == 0) for number, path in enumerate(ordered)
     )
@@ -173,7 +180,20 @@ def _inspect_files(name: str, files: list[Path], where: str) -> ScanSource:
         voxel_size_origin=first.voxel_size.origin,
         remarks=(*series_remarks, *first.remarks, *first.voxel_size.remarks),
         layouts=layouts,
+        state=state,
     )
+
+
+def _state_of(files: Sequence[Path]) -> str:
+    """A text that is another one when a file is replaced, even by an older one of the same size."""
+    summed = hashlib.sha256()
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            continue  # told when it is opened
+        summed.update(f"{file.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return summed.hexdigest()
 
 
 def _check_single_slices(layouts: tuple[TiffLayout, ...], where: str) -> None:

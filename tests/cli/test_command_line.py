@@ -657,7 +657,7 @@ def test_a_scan_that_cannot_be_simulated_is_told_and_leaves_nothing(tmp_path, ca
     for out, options, words in (
         ("file", [], "is not an empty folder"),
         ("file/below", [], "Nothing can be written into"),
-        ("small", ["--edge", "16"], "finds room in 16 voxels along each edge"),
+        ("small", ["--edge", "16", "--seed", "10"], "finds room in 16 voxels along each edge"),
         ("other", ["--preset", "cheese"], "no preset"),
     ):
         command = ["simulate", str(tmp_path / out), "--preset", "spaced", *options]
@@ -812,6 +812,18 @@ def test_a_scan_that_is_gone_goes_on_from_the_copy_in_the_project(tmp_path, caps
     assert "run run-002: Run 2, threshwater, particle 60.0 µm: finished" in told
     assert main([*command[:-1], str(tmp_path / "other")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_an_older_scan_put_in_its_place_is_another_scan(tmp_path, capsys):
+    path, project = tmp_path / "balls.tif", tmp_path / "project"
+    write_scan(path)
+    command = ["segment", str(path), *SETTINGS, "--out", str(project)]
+    assert main(command) == 0
+    found = path.stat()
+    write_scan(path, balls=3)
+    os.utime(path, (found.st_atime - 10**6, found.st_mtime - 10**6))
+    assert main(command) == 0
+    assert "The files of the scan balls have changed since they were" in capsys.readouterr().err
 
 
 def test_a_scan_that_has_changed_is_imported_again_and_that_is_said(tmp_path, capsys):

@@ -15,6 +15,7 @@ from particleseg_app.models import list_models, model_import
 from particleseg_app.models.model_folder import load_network, open_model
 from particleseg_app.models.model_import import ImportOptions, import_model
 from particleseg_app.models.nnunet_v1 import network_description
+from particleseg_app.models.safe_loading import load_plain_pickle
 
 from .tiny_model import write_tiny_model
 
@@ -261,3 +262,30 @@ def test_a_pickle_by_a_later_protocol_is_told_without_a_warning(foreign, recwarn
     path.write_bytes(pickle.dumps({"network_weights": {}}, protocol=5))
     assert str(path) in refusal(foreign)
     assert not recwarn
+
+
+def test_a_short_pickle_cannot_ask_for_much_memory(tmp_path):
+    # list(bytes(10⁹)), in 40 bytes.
+    text = b"cbuiltins\nlist\n(cbuiltins\nbytes\n(I1000000000\ntRtR."
+    path = tmp_path / "plans.pkl"
+    path.write_bytes(text)
+    with pytest.raises(ModelError, match="more than numbers"):
+        load_plain_pickle(path)
+
+
+def test_a_checkpoint_that_is_compressed_is_refused(foreign):
+    path = foreign / "fold_0" / "checkpoint_final.pth"
+    with zipfile.ZipFile(path) as plain:
+        members = {info.filename: plain.read(info) for info in plain.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    assert "compressed" in refusal(foreign)
+
+
+def test_lists_nested_without_end_are_refused(foreign):
+    deep = 1
+    for _ in range(300):
+        deep = [deep]
+    change_plans(foreign, more_of_it=deep)
+    assert refusal(foreign)

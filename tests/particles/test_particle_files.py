@@ -286,3 +286,28 @@ def test_columns_describe_themselves():
 )  # fmt: skip
 def test_values_for_people(name, value, text):
     assert column_named(name).text(value) == text
+
+
+@pytest.mark.parametrize(
+    "about", ["[]", '{"format_version": "two"}', '{"voxel_size_um": "big"}', "null", "5"]
+)
+def test_tables_whose_description_is_damaged_are_refused(table, tmp_path, about):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "particles.parquet"
+    save_table(table, path)
+    content = pq.read_table(path)
+    content = content.replace_schema_metadata(
+        {key: about if b"particleseg" in key else value
+         for key, value in content.schema.metadata.items()}
+    )  # fmt: skip
+    pq.write_table(content, path)
+    with pytest.raises(ProjectError, match="cannot be read"):
+        load_table(path)
+
+
+def test_a_table_without_one_of_its_columns_is_refused(table, tmp_path):
+    path = tmp_path / "particles.parquet"
+    save_table(table.drop(columns="volume_voxels"), path)
+    with pytest.raises(ProjectError, match="volume_voxels"):
+        load_table(path)

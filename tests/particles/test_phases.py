@@ -28,7 +28,7 @@ from particleseg_app.particles.phases import (
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box
 from tests.particles.particle_bodies import Volume
-from tests.particles.phase_volumes import grain_scan, plain_counts, plain_shares
+from tests.particles.phase_volumes import grain_scan, plain_counts, plain_shares, proposed
 
 VOLUMES = st.tuples(*[st.integers(1, 8)] * 3).flatmap(
     lambda shape: st.tuples(
@@ -167,3 +167,18 @@ def test_the_tables_columns():
 def test_impossible_phases_are_told(names, thresholds, sentence):
     with pytest.raises(InvalidValueError, match=sentence):
         Phases(names, thresholds)
+
+
+def test_a_few_wild_voxels_do_not_hide_the_phases():
+    random = np.random.default_rng(2)
+    labels = np.zeros((40, 60, 60), np.uint32)
+    for number, (z, y, x) in enumerate(np.ndindex(2, 3, 3), start=1):
+        place = np.s_[z * 20 + 2 : z * 20 + 18, y * 20 + 2 : y * 20 + 18, x * 20 + 2 : x * 20 + 18]
+        labels[place] = number
+    grey = np.where(labels > 9, 1.0, np.where(labels > 0, 0.5, 0.1))
+    grey = (grey + random.normal(0, 0.02, labels.shape)).astype(np.float32)
+    plain = proposed(labels, grey)
+    grey[0, 0, :2] = 1e5, -1e5
+    wild = proposed(labels, grey)
+    assert plain.count == wild.count == 2
+    assert plain.thresholds[1] == pytest.approx(wild.thresholds[1], abs=0.05)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from particleseg_app.errors import ProjectError
@@ -196,3 +197,27 @@ def test_release_leaves_the_lock_of_somebody_else(folder: Path) -> None:
     _write_lock(folder, host="lab-pc-3")
     project.close()
     assert (folder / ".lock").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a start does not move")
+def test_a_lock_stays_held_when_the_clock_is_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _held_elsewhere(folder) as process:
+        # After the clock was set by an hour, psutil believes the computer was started later.
+        began = psutil._pslinux.boot_time()
+        monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: began + 3600)
+        holder = lock_holder(folder)
+        assert holder is not None and holder.pid == process.pid
+        with pytest.raises(ProjectError):
+            Project.open(folder)
+
+
+@pytest.mark.parametrize("pid", ["Infinity", 10**30, "NaN", -1])
+def test_an_impossible_lock_keeps_nobody_out_for_ever(folder: Path, pid: object) -> None:
+    _write_lock(folder)
+    lock = folder / ".lock"
+    lock.write_text(lock.read_text().replace('"pid": 1', f'"pid": {pid}'))
+    an_hour_ago = time.time() - 3600
+    os.utime(lock, (an_hour_ago, an_hour_ago))
+    Project.open(folder).close()

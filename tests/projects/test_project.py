@@ -233,3 +233,40 @@ def test_missing_run_folder_is_made_again(tmp_path: Path, stack: Path) -> None:
         run = project.new_run(_add(project, stack).id, {})
         project.run_folder(run.id).rmdir()
         assert project.run_folder(run.id).is_dir()
+
+
+def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
+    Project.create(tmp_path / "p").close()
+    (tmp_path / "p" / "download.zip.part").write_text("mine")
+    (tmp_path / "p" / "films.part").mkdir()
+    (tmp_path / "p" / "project.json.part").mkdir()
+    (tmp_path / "p" / "particles-2.csv.part").write_text("half written")
+    Project.open(tmp_path / "p").close()
+    assert (tmp_path / "p" / "download.zip.part").read_text() == "mine"
+    assert (tmp_path / "p" / "films.part").is_dir()
+    assert not (tmp_path / "p" / "particles-2.csv.part").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"next_scan": float("inf")},
+        {"voxel_size_um": 10**400},
+        {"imported_at": "yesterday"},
+        {"imported_at": 5},
+        {"source": ["a"]},
+        {"name": None},
+        {"shape": [1, 2]},
+    ],
+)
+def test_impossible_entries_are_told(
+    tmp_path: Path, stack: Path, changes: dict[str, object]
+) -> None:
+    with Project.create(tmp_path / "p") as project:
+        _add(project, stack)
+    path = tmp_path / "p" / "project.json"
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        (content if key == "next_scan" else content["scans"][0])[key] = value
+    path.write_text(json.dumps(content))
+    assert "damaged" in _refused(tmp_path / "p")

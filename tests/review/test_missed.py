@@ -1,5 +1,7 @@
 """Bright bodies that no label covers."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,3 +118,10 @@ def test_the_box_is_tight():
         other = tuple(a for a in range(3) if a != axis)
         rows = body.region.any(axis=other)
         assert rows[0] and rows[-1]
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 5), (-1, 4, 4), (10**6, 10**6, 10**6)])
+def test_a_region_of_an_impossible_shape_takes_no_memory(shape):
+    packed = zlib.compress(bytes(10**6))
+    with pytest.raises(ValueError, match="region"):
+        unpack_region(packed, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from particleseg_app.errors import ScanError
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.volumes import import_scan, inspect_source, open_scan
+from particleseg_app.volumes.slice_reader import _fill
+from particleseg_app.volumes.slice_series import natural_key
 from tests.volumes.sources import grey_values, write_slices
 
 
@@ -304,3 +307,43 @@ def test_damaged_scan_files(tmp_path: Path) -> None:
             open_scan(path)
     with pytest.raises(ScanError):
         open_scan(tmp_path / "missing.h5")
+
+
+def test_names_that_begin_with_another_name_are_put_in_order(folder: Path) -> None:
+    for name in ("notes2", "notes", "notes10"):
+        (folder / name).write_text("no slice")
+    assert inspect_source(folder).shape == (12, 20, 24)
+    names = ["ore10", "ore2", "ore", "7", "ore2b", "Ore"]
+    ordered = [path.name for path in sorted(map(Path, names), key=natural_key)]
+    assert ordered == ["7", "Ore", "ore", "ore2", "ore2b", "ore10"]
+
+
+def test_tiles_far_larger_than_the_slice_take_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "tiles.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(8):
+            writer.write(
+                np.zeros((16, 16), np.uint16), tile=(8192, 8192), compression="zlib",
+                photometric="minisblack", contiguous=False,
+            )  # fmt: skip
+    assert "tiles of 8192 × 8192 pixels" in _refused(path).sentence
+
+
+def test_a_place_that_may_not_be_looked_into_is_told(tmp_path: Path) -> None:
+    assert "does not exist" in _refused(tmp_path / ("long" * 100)).sentence
+
+
+class _InDrops(io.BytesIO):
+    """A file that gives a few bytes at a time, as a network drive may."""
+
+    def readinto(self, buffer: object) -> int:  # type: ignore[override]
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        return super().readinto(view[:7])
+
+
+def test_a_slice_is_read_to_its_end_however_little_comes_at_a_time() -> None:
+    values = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    found = np.zeros_like(values)
+    assert _fill(_InDrops(values.tobytes()), found) == values.nbytes
+    assert np.array_equal(found, values)
+    assert _fill(_InDrops(values.tobytes()[:50]), found) == 50

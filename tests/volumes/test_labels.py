@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,3 +93,13 @@ def test_the_cache_holds_every_chunk_of_a_slice(tmp_path: Path) -> None:
     with open_labels(tmp_path / "labels.h5") as labels:
         _, cache_bytes, _ = labels._dataset.id.get_access_plist().get_chunk_cache()
     assert cache_bytes >= 64 * 640 * 640 * 4
+
+
+@pytest.mark.parametrize("count", [-5, 10**13])
+def test_an_impossible_number_of_labels_is_told(tmp_path: Path, count: int) -> None:
+    with LabelWriter(tmp_path / "labels.h5", (4, 5, 6)) as writer:
+        writer.count = 1
+    with h5py.File(tmp_path / "labels.h5", "r+") as file:
+        file["labels"].attrs["count"] = count
+    with pytest.raises(ScanError, match="damaged"):
+        open_labels(tmp_path / "labels.h5")
