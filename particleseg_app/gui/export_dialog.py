@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from particleseg_app.errors import UserError
+from particleseg_app.file_access import is_folder
 from particleseg_app.gui.formats import format_count, plural
 from particleseg_app.gui.icons import icon
 from particleseg_app.gui.new_project_dialog import folder_name
@@ -185,8 +186,13 @@ class ExportDialog(QDialog):
             return "Tick at least one kind of file."
         if not folder_name(self.name_edit.text()):
             return "Enter a name for the files."
-        if not Path(self.folder_edit.text().strip()).is_dir():
-            return "This folder does not exist. Choose another one."
+        if not is_folder(Path(self.folder_edit.text().strip())):
+            return "This folder does not exist, or cannot be used. Choose another one."
+        try:
+            for path in self.paths().values():
+                path.exists()
+        except OSError:
+            return "This name cannot be used. Enter a shorter one."
         return ""
 
     def start(self) -> None:
@@ -269,7 +275,7 @@ class ExportDialog(QDialog):
         files = [path for key, path in self.paths().items() if key in self.wanted]
         if CSV in self.wanted:
             files.insert(1, files[0].with_suffix(".json"))
-        there = [path.name for path in files if path.exists()]
+        there = [path.name for path in files if not problem and path.exists()]
         self._replaces.setText(f"Replaces what is there already: {', '.join(there)}")
         self._replaces.setVisible(bool(there) and not problem)
         self.export_button.setEnabled(not problem)

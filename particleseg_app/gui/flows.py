@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QPoint
 from PySide6.QtWidgets import QFileDialog, QWidget
@@ -44,6 +45,7 @@ class Flows(QObject):
         self.rename_dialog: RenameDialog | None = None
         self._drafts: dict[tuple[Path, str], Draft] = {}  # of wizards that were left
         session.scan_imported.connect(self.start_wizard)
+        session.scan_added.connect(self._on_scan_added)
         session.run_finished.connect(self._on_run_finished)
         session.run_cancelled.connect(self._on_run_cancelled)
         session.card_failed.connect(self._on_card_failed)
@@ -76,9 +78,12 @@ class Flows(QObject):
         key = (project.folder, scan_id)
         wizard = SegmentationWizard(about, self._window, self._drafts.pop(key, None))
         self.wizard = wizard
-        wizard.answered.connect(
-            lambda answers: self._session.start_run(scan_id, answers, wizard.expected_s)
-        )
+
+        def start(answers: dict[str, Any]) -> None:
+            if self._session.start_run(scan_id, answers, wizard.expected_s) is None:
+                self._drafts[key] = wizard.draft  # it could not be recorded
+
+        wizard.answered.connect(start)
         wizard.scan_released.connect(lambda: self._release(wizard, scan))
         wizard.accepted.connect(self._forget_wizard)
         wizard.rejected.connect(lambda: self._keep_draft(key, wizard))
@@ -95,6 +100,27 @@ class Flows(QObject):
     def _release(self, wizard: SegmentationWizard, scan: Scan) -> None:
         scan.close()
         wizard.deleteLater()
+
+    def _on_scan_added(self, scan_id: str) -> None:
+        project = self._session.project
+        if project is not None:
+            self._banner.show_info(
+                f"{project.scan(scan_id).name} is in the project now.",
+                action_text="New run…",
+                action=lambda: self._new_run_of(scan_id),
+            )
+
+    def _new_run_of(self, scan_id: str) -> None:
+        project = self._session.project
+        if project is not None and scan_id in {scan.id for scan in project.scans}:
+            self._session.show_scan(scan_id)
+            self.start_wizard(scan_id)
+
+    def _if_there(self, run_id: str, act: Callable[[str], object]) -> None:
+        """Do what a message offers, where the run that it is about has not been removed since."""
+        project = self._session.project
+        if project is not None and run_id in {run.id for run in project.runs}:
+            act(run_id)
 
     def _on_run_finished(self, run_id: str) -> None:
         session = self._session
@@ -118,14 +144,16 @@ class Flows(QObject):
                 f"{run.name} is finished: {found}.",
                 findings,
                 action_text="Show",
-                action=lambda: session.show_run(run_id),
+                action=lambda: self._if_there(run_id, session.show_run),
             )
 
     def _on_card_failed(self, run_id: str, error: UserError) -> None:
         self._banner.show_error(
             error,
             action_text="Continue on the processor",
-            action=lambda: self._session.continue_run(run_id, device="cpu"),
+            action=lambda: self._if_there(
+                run_id, lambda found: self._session.continue_run(found, device="cpu")
+            ),
         )
 
     def _on_run_cancelled(self, run_id: str) -> None:
@@ -136,7 +164,7 @@ class Flows(QObject):
             f"{project.run(run_id).name} is stopped.",
             "What it has finished is kept, so it can go on from there.",
             action_text="Continue this run",
-            action=lambda: self._session.continue_run(run_id),
+            action=lambda: self._if_there(run_id, self._session.continue_run),
         )
 
     def export(self, run_id: str, in_table: TableContent | None = None) -> None:

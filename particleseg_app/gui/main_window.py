@@ -80,6 +80,7 @@ class MainWindow(QMainWindow):
 
     def _connect_session(self) -> None:
         session = self.session
+        session.stays_as_it_is = lambda: self.review.active or self.flows.phases_dialog is not None
         session.project_changed.connect(self._show_project)
         session.items_changed.connect(self._show_items)
         session.shown_changed.connect(self._show_shown)

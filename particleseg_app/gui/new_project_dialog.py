@@ -98,6 +98,12 @@ class NewProjectDialog(QDialog):
 
     def problem(self) -> str:
         """Why this cannot be the place; empty when it can."""
+        try:
+            return self._problem_of_place()
+        except OSError:  # one may not look into it, or the name is too long
+            return "This place cannot be used. Choose another folder, or a shorter name."
+
+    def _problem_of_place(self) -> str:
         if not folder_name(self.project_name):
             return "Enter a name for the project."
         place = Path(self.place_edit.text().strip())
@@ -141,7 +147,7 @@ class NewProjectDialog(QDialog):
 
     def _check(self) -> None:
         problem = self.problem()
-        free = _free_bytes(Path(self.place_edit.text().strip() or "."))
+        free = None if problem else _free_bytes(Path(self.place_edit.text().strip()))
         space = f"  ·  {format_bytes(free)} free there" if free is not None else ""
         self._result.setText(f"{self.project_folder}{space}")
         self._result.setVisible(not problem)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QLineEdit, QVBoxLayout, QWidget
 from particleseg_app.errors import UserError
 from particleseg_app.gui.formats import format_measure, parse_length, parse_number, split_length
 from particleseg_app.gui.style import label, row, trim_number_box
+from particleseg_app.units import format_number
 
 Check = Callable[[float], object]
 MICROMETRES = "µm"
@@ -52,7 +53,7 @@ class NumberField(QWidget):
         self._show_problem()
 
     def set_value(self, value: float | None, digits: int = 6) -> None:
-        self.edit.setText("" if value is None else f"{value:.{digits}g}")
+        self.edit.setText("" if value is None else format_number(value, digits))
 
     @property
     def empty(self) -> bool:

@@ -21,6 +21,7 @@ from particleseg_app.projects import is_project
 
 if TYPE_CHECKING:
     from particleseg_app.gui.new_project_dialog import NewProjectDialog
+    from particleseg_app.projects import Project
     from particleseg_app.volumes import ScanSource
 
 TIFF_FILTER = "TIFF stacks (*.tif *.tiff *.TIF *.TIFF *.btf);;All files (*)"
@@ -122,7 +123,8 @@ class Opening(QObject):
         settings().setValue("last/scan_folder", str(paths[0].parent))
         what = paths[0].name if len(paths) == 1 else plural(len(paths), "file")
         task = Task("Checking the files", lambda progress, cancel: _inspect(paths))
-        task.finished.connect(self._on_inspected)
+        project = self._session.project
+        task.finished.connect(lambda source: self._on_inspected(source, project))
         task.failed.connect(self._session.failed)
         task.ended.connect(self._forget_looking)
         self._looking = task
@@ -132,9 +134,23 @@ class Opening(QObject):
     def _forget_looking(self) -> None:
         self._looking = None
 
-    def _on_inspected(self, source: ScanSource) -> None:
+    def _on_inspected(self, source: ScanSource, dropped_on: Project | None) -> None:
+        """`dropped_on`: the project that was open when the scan was dropped."""
         self._banner.hide()
-        if self._session.project is not None:
+        project = self._session.project
+        if project is not None and project is not dropped_on:
+            # Nobody asked for the scan in this one.
+            if self._session.read_only:
+                self._banner.show_info(f"{source.name} was not added to {project.name}.")
+            else:
+                self._banner.show_info(
+                    f"Add {source.name} to {project.name}?",
+                    "It was dropped before this project was opened.",
+                    action_text="Add scan",
+                    action=lambda: self._add_to(project, source),
+                )
+            return
+        if project is not None:
             self._session.import_scan(source)
             return
         from particleseg_app.gui.new_project_dialog import NewProjectDialog
@@ -144,6 +160,10 @@ class Opening(QObject):
         dialog.accepted.connect(lambda: self._make_project(dialog, source))
         dialog.finished.connect(lambda _result: self._close_dialog(dialog))
         dialog.open()
+
+    def _add_to(self, project: Project, source: ScanSource) -> None:
+        if self._session.project is project:
+            self._session.import_scan(source)
 
     def _close_dialog(self, dialog: NewProjectDialog) -> None:
         self.new_project_dialog = None

@@ -163,8 +163,7 @@ class ProjectPage(QWidget):
         self._side.setVisible(shown.table is not None)
         if shown.table is not None and not self._arranged:
             self._arrange()
-        self.table.set_table(shown.table)
-        self.sizes.set_table(shown.table)
+        self._set_table(shown)
         self._show_3d(shown)
         self.select(None)
         self._read_scores()
@@ -178,13 +177,19 @@ class ProjectPage(QWidget):
         selected = self.selected
         self.appearance.set_table(shown.table, mended=True)
         self.slices.set_labels(shown.labels)
-        self.table.set_table(shown.table)
-        self.sizes.set_table(shown.table)
+        self._set_table(shown)
         if self.particles_3d is not None:
             self.particles_3d.set_labels(shown.labels, shown.table, changed=changed)
         self._read_scores()
         known = selected is not None and self.table.model.row_of_label(selected) is not None
         self.select(selected if known else None)
+
+    def _set_table(self, shown: Shown) -> None:
+        """Show a table and the sizes of those of its particles that pass the filter."""
+        self.table.set_table(shown.table)
+        self.sizes.set_table(shown.table)
+        if shown.table is not None:
+            self.sizes.set_shown(self.table.model.shown_labels())
 
     def chosen_particles(self) -> tuple[int, ...]:
         """The particles marked in the table, or the one selected elsewhere."""

@@ -42,6 +42,7 @@ class Session(QObject):
     shown_changed = Signal()
     table_changed = Signal()  # of what is shown, after mends or with other phases
     scan_imported = Signal(str)
+    scan_added = Signal(str)  # the same, while what is shown must stay
     answers_changed = Signal()  # voxel size of the scan shown
     run_finished = Signal(str)
     run_cancelled = Signal(str)  # before its end; it can be continued
@@ -58,6 +59,8 @@ class Session(QObject):
         self.recent = RecentProjects()
         self.jobs = JobQueue(self)
         self.jobs.changed.connect(self.items_changed)
+        # Whether somebody is at work on what is shown, so that nothing else may take its place.
+        self.stays_as_it_is: Callable[[], bool] = lambda: False
         self._run_tasks: dict[str, Task] = {}
         self._wanted: tuple[str, str] | None = None
         self.mended_table = MendedTable(lambda: self.shown, self)
@@ -269,8 +272,20 @@ class Session(QObject):
         self._wanted = wanted
         task = Task("Opening", load)
         task.finished.connect(lambda shown: self._on_loaded(wanted, shown))
-        task.failed.connect(self.failed)
+        task.failed.connect(lambda error: self._on_not_loaded(wanted, error))
         task.start()
+
+    def _on_not_loaded(self, wanted: tuple[str, str], error: Exception) -> None:
+        """What is shown stays, and is what is marked."""
+        if wanted == self._wanted:
+            shown = self.shown
+            if shown is None:
+                self._wanted = None
+            else:
+                run = shown.run
+                self._wanted = ("scan", shown.entry.id) if run is None else ("run", run.id)
+            self.items_changed.emit()
+        self.failed.emit(error)
 
     def _on_loaded(self, wanted: tuple[str, str], shown: Shown) -> None:
         if self.project is None or wanted != self._wanted:
@@ -306,6 +321,9 @@ class Session(QObject):
         if self.project is None:
             return
         self.items_changed.emit()
+        if self.stays_as_it_is():
+            self.scan_added.emit(entry.id)
+            return
         self.show_scan(entry.id)
         self.scan_imported.emit(entry.id)
 

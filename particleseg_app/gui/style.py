@@ -25,6 +25,7 @@ from particleseg_app.gui.icons import icon, resources_folder
 def label(text: str = "", role: str = "", wrap: bool = False) -> QLabel:
     """A text of one of the theme's roles (title, heading, muted, warning, error, success)."""
     result = QLabel(text)
+    result.setTextFormat(Qt.TextFormat.PlainText)  # names may hold anything
     if role:
         result.setProperty("role", role)
     if wrap:

@@ -176,3 +176,37 @@ def test_a_group_stays_together_when_only_some_of_it_changes(reviewer: Reviewer)
         reviewer.wait_for_case()
         assert reviewer.controller.particles == group
     assert np.array_equal(reviewer.labels(), before)
+
+
+def test_a_rejection_is_undone_however_soon_that_is_asked_for(reviewer: Reviewer) -> None:
+    reviewer.start()
+    cases = reviewer.controller.cases
+    reviewer.wait_for_proposal()
+    reviewer.key(Qt.Key.Key_Return)
+    reviewer.wait_for_number(1)
+    reviewer.key(Qt.Key.Key_R)
+    reviewer.controller.undo()  # as Ctrl + Z, before the answer is written
+    reviewer.wait(lambda: not reviewer.controller.busy)
+    reviewer.wait_for_number(1)
+    assert reviewer.controller.states == {cases[0].id: "accepted"}
+    assert reviewer.mends() == 1
+
+
+def test_a_tool_applies_what_was_asked_for_last(reviewer: Reviewer) -> None:
+    reviewer.start()
+    controller = reviewer.controller
+    controller.show_case(1)
+    reviewer.wait_for_proposal()
+    controller.show_particles((run.LEFT_HALF,), controller.cases[1].box)
+    reviewer.wait_for_case()
+    reviewer.choose("join")
+    z, y, x = run.HALVED
+    origin = controller.neighbourhood.box.start
+    # Enter follows the click at once, before what it would do has been worked out.
+    controller.pick((z - origin[0], y - origin[1], x + 4 - origin[2]))
+    controller.apply()
+    reviewer.wait(lambda: reviewer.mends() == 1)
+    labels = reviewer.labels()
+    assert labels[z, y, x - 4] == labels[z, y, x + 4] != 0
+    entry = controller.journal.entries()[-1]
+    assert str(run.LEFT_HALF) in entry.text and str(run.RIGHT_HALF) in entry.text

@@ -127,3 +127,11 @@ def test_rebinning_loses_nothing_inside(bins: int, most: int, width: float) -> N
     assert new_counts.sum() == counts.sum()
     assert new_counts.size <= most + 1
     assert np.all(np.diff(new_edges) > 0)
+
+
+def test_black_above_white_is_put_back(histogram: HistogramWindow) -> None:
+    low, high = histogram.window_range
+    histogram._low.setValue(high + 500)
+    histogram._typed()
+    assert histogram.window_range == pytest.approx((low, high))
+    assert histogram._low.value() == pytest.approx(low, abs=1)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,6 +112,20 @@ def test_only_the_conversions_used_last_are_kept(model):
         (converted_root() / f"old{number}").mkdir(parents=True)
     converted_folds(model, CancelToken())
     assert len(list(converted_root().iterdir())) == converted_models.MOST_KEPT
+
+
+def test_a_conversion_does_not_fail_where_another_process_tidies_up(model, monkeypatch):
+    (converted_root() / "old").mkdir(parents=True)
+    gone = converted_root() / "gone"
+    every = Path.iterdir
+    is_folder = Path.is_dir
+
+    def as_listed_before(folder):
+        return [*every(folder), *([gone] if folder == converted_root() else [])]
+
+    monkeypatch.setattr(Path, "iterdir", as_listed_before)
+    monkeypatch.setattr(Path, "is_dir", lambda path: path == gone or is_folder(path))
+    assert converted_folds(model, CancelToken())
 
 
 def test_cancel_does_not_wait_for_a_conversion(model, monkeypatch):

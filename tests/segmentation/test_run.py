@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from particleseg_app.segmentation import (
     segment,
     trial,
 )
+from particleseg_app.segmentation.block_work import BlockWork
 from particleseg_app.units import Box
 from particleseg_app.volumes import import_scan, inspect_source, open_labels, open_scan
 from tests.models.tiny_model import write_tiny_model
@@ -169,6 +171,35 @@ def test_a_finished_run_is_returned_without_work(tmp_path, scan_path):
     again = run(tmp_path / "run", scan_path, settings)
     assert again.labels_path.stat().st_mtime_ns == before
     assert again.summary == first.summary
+
+
+@pytest.mark.parametrize("left", ["work", "pieces"])
+def test_nothing_stays_of_a_run_that_was_killed_before_it_tidied_up(
+    left, tmp_path, scan_path, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    labels, removed = tmp_path / "run" / "labels.h5", shutil.rmtree
+
+    def killed_at(folder, *more, **options):
+        if Path(folder).name == left and labels.exists():
+            raise Killed
+        removed(folder, *more, **options)
+
+    def killed_with_its_pieces(work):
+        if left == "work" and labels.exists():
+            raise Killed
+
+    monkeypatch.setattr(shutil, "rmtree", killed_at)
+    monkeypatch.setattr(BlockWork, "remove_pieces", killed_with_its_pieces)
+    with pytest.raises(Killed):
+        run(tmp_path / "run", scan_path, THRESHWATER)
+    assert (tmp_path / "run" / left).is_dir()
+    monkeypatch.undo()
+    result = run(tmp_path / "run", scan_path, THRESHWATER)
+    assert result.particle_count > 0
+    assert not (tmp_path / "run" / "work").exists() and not (tmp_path / "run" / "pieces").exists()
 
 
 def test_labels_that_were_taken_away_are_made_again(tmp_path, scan_path):

@@ -50,6 +50,9 @@ class FilterPopup(QFrame):
         self._fields: dict[str, tuple[QLineEdit, QLineEdit]] = {}
         self._lengths: set[str] = set()  # columns in µm, for which a unit may be typed
         self.phase_box: QComboBox | None = None
+        self._typed: tuple[Condition, ...] = ()  # in the box, when the form was filled
+        self._filled: dict[str, tuple[str, str]] = {}
+        self._phase_filled = ""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 14, 16, 12)
         layout.setSpacing(10)
@@ -109,8 +112,26 @@ class FilterPopup(QFrame):
         if self.phase_box is not None:
             names = [c.name for c in conditions if c.column == MAIN_PHASE]
             self.phase_box.setCurrentIndex(self.phase_box.findData(names[-1] if names else ""))
+        self._phase_filled = self._phase()
+        self._typed = tuple(conditions)
+        self._filled = {name: (a.text(), b.text()) for name, (a, b) in self._fields.items()}
+
+    def _kept(self) -> list[str]:
+        """Conditions that were typed and that the form does not offer, or leaves as they were."""
+        parts = []
+        for condition in self._typed:
+            name = condition.column
+            if name in self._fields:
+                low, high = self._fields[name]
+                if (low.text(), high.text()) != self._filled.get(name):
+                    continue
+            elif name == MAIN_PHASE and self._phase() != self._phase_filled:
+                continue
+            parts.append(condition.text(WORDS.get(name, name)))
+        return parts
 
     def clear(self) -> None:
+        self._typed = ()
         for low, high in self._fields.values():
             low.clear()
             high.clear()
@@ -120,8 +141,10 @@ class FilterPopup(QFrame):
 
     def text(self) -> str:
         """The limits as the text that the filter box would hold."""
-        parts = []
+        parts = self._kept()
         for name, (low_field, high_field) in self._fields.items():
+            if self._typed and (low_field.text(), high_field.text()) == self._filled.get(name):
+                continue  # as it was typed
             low, high = self._limit(name, low_field), self._limit(name, high_field)
             word = WORDS.get(name, name)
             if low is not None and high is not None:
@@ -130,9 +153,14 @@ class FilterPopup(QFrame):
                 parts.append(f"{word} >= {low:.12g}")
             elif high is not None:
                 parts.append(f"{word} <= {high:.12g}")
-        if self.phase_box is not None and self.phase_box.currentData():
-            parts.append(f"phase = {self.phase_box.currentData()}")
+        phase = self._phase()
+        if phase and not (self._typed and phase == self._phase_filled):
+            parts.append(f"phase = {phase}")
         return ", ".join(parts)
+
+    def _phase(self) -> str:
+        """The main phase that is chosen; "" for any."""
+        return "" if self.phase_box is None else self.phase_box.currentData() or ""
 
     def _limit(self, name: str, field: QLineEdit) -> float | None:
         """What is typed into a field; a text that is no number is marked and does not count."""

@@ -151,8 +151,16 @@ class ParticleTablePanel(QWidget):
 
     def marked_labels(self) -> tuple[int, ...]:
         """The particles of all marked rows, in the order of their numbers."""
-        rows = self.view.selectionModel().selectedRows()
-        return tuple(sorted(self.model.label_of_row(index.row()) for index in rows))
+        return tuple(np.sort(self.model.shown_labels()[self._marked_rows()]).tolist())
+
+    def _marked_rows(self) -> np.ndarray:
+        """All marked rows, ascending; many thousands of them lie in a few ranges."""
+        selection = self.view.selectionModel().selection()
+        if selection.isEmpty():
+            return np.zeros(0, np.intp)
+        ranges = [selection.at(number) for number in range(selection.count())]
+        rows = [np.arange(part.top(), part.bottom() + 1) for part in ranges]
+        return np.unique(np.concatenate(rows))
 
     def content(self) -> TableContent:
         """The particles that the table shows now."""
@@ -232,11 +240,11 @@ class ParticleTablePanel(QWidget):
 
     def _copy(self) -> None:
         """Copy the marked rows, in the order shown, tab-separated under the columns' names."""
-        rows = sorted(index.row() for index in self.view.selectionModel().selectedRows())
-        if not rows or self.model.table is None:
+        rows = self._marked_rows()
+        if not rows.size or self.model.table is None:
             return
         columns = self.model.columns
-        labels = [self.model.label_of_row(row) for row in rows]
+        labels = self.model.shown_labels()[rows]
         table = self.model.table
         lines = table.iloc[np.searchsorted(table["label"].to_numpy(), labels)]
         values = [lines[column.name].astype(str) for column in columns]

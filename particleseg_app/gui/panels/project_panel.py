@@ -72,6 +72,8 @@ class ProjectPanel(QWidget):
         self.tree.setIndentation(14)
         self.tree.setIconSize(QSize(18, 18))
         self.tree.setRootIsDecorated(False)
+        self.tree.setItemsExpandable(False)  # nothing would show how to get the runs back
+        self.tree.setExpandsOnDoubleClick(False)
         self.tree.setUniformRowHeights(True)
         self.tree.setFrameShape(QTreeWidget.Shape.NoFrame)
         theme.notifier.changed.connect(self._colour)

@@ -65,6 +65,21 @@ class Condition:
             keep &= values < self.maximum if self.strict_maximum else values <= self.maximum
         return keep
 
+    def text(self, word: str) -> str:
+        """The condition as one would type it; `word` is what the column is called."""
+        if self.name is not None:
+            return f"phase = {self.name}"
+        low, high = self.minimum, self.maximum
+        if self.column in ("touches_scan_edge",) and low is not None and low == high:
+            return f"edge = {'yes' if low else 'no'}"
+        if low is not None and low == high:
+            return f"{word} = {low:.12g}"
+        if low is not None and high is not None:
+            return f"{word} {low:.12g}..{high:.12g}"
+        if low is not None:
+            return f"{word} {'>' if self.strict_minimum else '>='} {low:.12g}"
+        return f"{word} {'<' if self.strict_maximum else '<='} {high:.12g}"
+
 
 @dataclass(frozen=True)
 class TableFilter:

@@ -51,10 +51,16 @@ class CaseFinding(QObject):
             self.changed.emit()
 
         task.finished.connect(lambda cases: self._on_found(run_id, cases))
-        task.failed.connect(self._session.failed)
+        task.failed.connect(lambda error: self._on_failed(run_id, error))
         task.ended.connect(ended)
         self.changed.emit()
         return self._session.jobs.add(task)
+
+    def _on_failed(self, run_id: str, error: Exception) -> None:
+        project = self._session.project
+        if project is not None and run_id not in {run.id for run in project.runs}:
+            return  # removed meanwhile, so nobody misses them
+        self._session.failed.emit(error)
 
     def _on_found(self, run_id: str, cases: list[ReviewCase]) -> None:
         if self._session.read_only:

@@ -148,8 +148,7 @@ class ReviewController(ReviewState):
         if case is None or not self.answerable or case.id in self._answered:
             return
 
-        def done(rejection: Rejection) -> None:
-            self._steps.keep(rejection)
+        def done(_: Rejection) -> None:
             self._on_decided()
             if self.case is case and not self.end:
                 self.next()
@@ -205,7 +204,10 @@ class ReviewController(ReviewState):
         if tool == "join":
             drawing = Drawing(amount=drawing.amount, joined=frozenset(self._joined))
         origin = found.box.start
-        self._preview.make(lambda: tool_changes(self.mending, tool, particles, drawing, origin))
+        text = tool_text(tool, (*particles, *sorted(drawing.joined)))
+        self._preview.make(
+            lambda: tool_changes(self.mending, tool, particles, drawing, origin), text
+        )
 
     def pick(self, voxel: tuple[int, int, int], amount: int = 0) -> None:
         """Take the particle at a voxel of the neighbourhood into the join, or out of it."""
@@ -246,12 +248,13 @@ class ReviewController(ReviewState):
         self._worker.do(work, done, self._preview.refuse)
 
     def apply(self) -> None:
-        """Apply the previewed change of the chosen tool."""
-        if self.tool is None or self.changes is None or self.journal.read_only:
-            return
-        particles = (*self.particles, *sorted(self._joined))
-        text = tool_text(self.tool, particles)
-        self._append(self.changes, self.tool, text, "mended")
+        """Apply what the chosen tool would do, once that has been worked out and shown."""
+        if self.tool is not None and not self.journal.read_only:
+            self._preview.when_made(self._apply_preview)
+
+    def _apply_preview(self) -> None:
+        if self.tool is not None and self.changes is not None:
+            self._append(self.changes, self.tool, self._preview.about, "mended")
 
     def _append(
         self, changes: Changes, kind: str, text: str, state: str, go_on: bool = False

@@ -57,15 +57,16 @@ class JournalSteps:
         return not journal.read_only and (bool(self._rejected_again) or journal.can_redo)
 
     def reject(self, case_id: str) -> Rejection:
-        """Write that a case is right as it is; `keep` it when that is done."""
+        """Write that a case is right as it is.
+
+        It can be taken back from then on, by whatever is asked for next.
+        """
         before = self._journal.case_states().get(case_id, "")
         rejection = Rejection(case_id, before, self._last_mend())
         self._journal.set_case_state(case_id, "rejected")
-        return rejection
-
-    def keep(self, rejection: Rejection) -> None:
         self._rejected.append(rejection)
         self._rejected_again.clear()
+        return rejection
 
     def forget_what_was_taken_back(self) -> None:
         """After a new mend nothing that was taken back can be done again."""

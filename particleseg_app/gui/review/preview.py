@@ -14,7 +14,7 @@ PREVIEW = "preview"
 
 
 class Preview(QObject):
-    """The latest preview: `changes`, or a `remark` why there are none."""
+    """The latest preview: `changes` and what they are `about`, or a `remark` why none."""
 
     changed = Signal()
     failed = Signal(object)  # an exception that is a bug
@@ -24,15 +24,30 @@ class Preview(QObject):
         self._worker = worker
         self.changes: Changes | None = None
         self.remark = ""
+        self.about = ""
+        self._outdated = False  # another one is being worked out
+        self._then: Callable[[], object] | None = None
 
-    def make(self, work: Callable[[], Changes | None]) -> None:
+    def make(self, work: Callable[[], Changes | None], about: str = "") -> None:
         """Work a change out in the worker, in place of one that is still being worked out."""
+        self._outdated, self._then = True, None
 
         def checked() -> tuple[Changes | None, bool]:
             changes = work()
             return changes, changes is None or changes_anything(changes)
 
-        self._worker.do(checked, self._on_made, self.refuse, PREVIEW)
+        def on_made(outcome: tuple[Changes | None, bool]) -> None:
+            self.about = about
+            self._on_made(outcome)
+
+        self._worker.do(checked, on_made, self.refuse, PREVIEW)
+
+    def when_made(self, then: Callable[[], object]) -> None:
+        """Call `then` once what was asked for last is shown: now, where it is."""
+        if self._outdated:
+            self._then = then
+        else:
+            then()
 
     def clear(self) -> None:
         """Show no change, and none that is still being worked out."""
@@ -62,4 +77,7 @@ class Preview(QObject):
 
     def _set(self, changes: Changes | None, remark: str) -> None:
         self.changes, self.remark = changes, remark
+        then, self._then, self._outdated = self._then, None, False
         self.changed.emit()
+        if then is not None and changes is not None:
+            then()

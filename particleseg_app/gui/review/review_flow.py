@@ -51,7 +51,7 @@ class ReviewFlow(QObject):
         page.mended.connect(self._on_mended)
         page.failed.connect(session.failed)
         self.finding.found.connect(self._on_cases_found)
-        self.finding.changed.connect(lambda: page.set_finding(self.finding.busy))
+        self.finding.changed.connect(lambda: page.set_finding(self.finding.busy, self._searched))
         session.table_changed.connect(self._on_table)
 
     @property
@@ -64,7 +64,7 @@ class ReviewFlow(QObject):
             controller = self._page.controller
             assert controller is not None
             controller.begin()
-            if not controller.cases:
+            if not controller.cases and not self._searched:
                 self.finding.start()
 
     def mend(self, particles: Iterable[int], window: tuple[float, float] | None = None) -> None:
@@ -138,7 +138,7 @@ class ReviewFlow(QObject):
             controller, shown.scan.statistics, shown.voxel_size_um, _diameters(shown), window
         )
         self._show_estimate()
-        self._page.set_finding(self.finding.busy)
+        self._page.set_finding(self.finding.busy, self._searched)
         self.page_wanted.emit(True)
         self._compile_tools(shown)
         return True
@@ -149,6 +149,14 @@ class ReviewFlow(QObject):
             self._compiled = True
             dtype = shown.scan.dtype
             Task("Preparing the tools", lambda progress, cancel: _prepare(dtype)).start()
+
+    @property
+    def _searched(self) -> bool:
+        """Whether the doubtful particles of the run have been looked for, found or not."""
+        shown = self._shown
+        if shown is None or shown.run is None or shown.review is None:
+            return False
+        return shown.run.id in self.finding.kept or shown.review.paths.cases.exists()
 
     def _stored_cases(self, shown: Shown) -> Sequence[ReviewCase]:
         from particleseg_app.review.cases import read_cases

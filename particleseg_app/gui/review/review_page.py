@@ -55,7 +55,7 @@ class ReviewPage(QWidget):
         super().__init__(parent)
         self.controller: ReviewController | None = None
         self._diameters: dict[int, float] = {}
-        self._finding = False
+        self._finding = self._searched = False
         self.queue = QueuePanel()
         self.view = CaseView()
         self.side = SideColumn()
@@ -217,9 +217,9 @@ class ReviewPage(QWidget):
         self._diameters = diameters_um
         self._show_case()
 
-    def set_finding(self, finding: bool) -> None:
-        """Whether doubtful particles are being looked for."""
-        self._finding = finding
+    def set_finding(self, finding: bool, searched: bool = False) -> None:
+        """Whether doubtful particles are being looked for, and whether they were before."""
+        self._finding, self._searched = finding, searched
         self.find_button.setEnabled(not finding)
         self.queue.show_finding(finding)
         self._show_case()
@@ -306,8 +306,10 @@ class ReviewPage(QWidget):
         """What is said in place of a question where there is no case, and of the particles."""
         particles = controller.particles
         if not particles:
-            looking = "Looking for doubtful particles"
-            return (looking if self._finding else "No doubtful particles yet"), ""
+            if self._finding:
+                return "Looking for doubtful particles", ""
+            none = "No doubtful particles were found" if self._searched else "Not looked for yet"
+            return none, ""
         if controller.gone and controller.case is None:
             return gone_texts(particles, controller.can_redo)
         who = who_text(particles, self._diameters)

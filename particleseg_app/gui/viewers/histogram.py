@@ -155,8 +155,9 @@ class HistogramWindow(QWidget):
 
     def _typed(self) -> None:
         low, high = self._low.value(), self._high.value()
-        if high > low:
-            self._show(low, high, emit=True, look_again=True)
+        if high <= low:
+            low, high = self.window_range  # as it was
+        self._show(low, high, emit=True, look_again=True)
 
     def _draw_curve(self, low: float, high: float) -> None:
         """Draw the part of the histogram that holds nearly everything and the range shown."""

@@ -225,7 +225,7 @@ class DiameterPage(WizardPage):
         self._measured_body.setStretch(self._measured_body.count() - 1, 0 if many else 1)
         before, self._last_mean = self._last_mean, self.mean_um()
         value = self.field.value
-        follows = value is None or (before is not None and f"{before:.3g}" == f"{value:.3g}")
+        follows = value is None or _looks_alike(before, value)
         if follows and self._last_mean is not None:
             self._use_measured()
         self._on_changed()
@@ -256,11 +256,18 @@ class DiameterPage(WizardPage):
         self._doubt.setText(self.doubt())
         self._doubt.setVisible(bool(self._doubt.text()))
         mean = self.mean_um()
-        shown = mean is not None and (diameter is None or f"{mean:.3g}" != f"{diameter:.3g}")
+        shown = mean is not None and not _looks_alike(mean, diameter)
         self.use_measured_button.setVisible(shown)
         if mean is not None:
             self.use_measured_button.setText(f"Use the mean, {format_micrometres(mean)}")
         self.changed.emit()
+
+
+def _looks_alike(one: float | None, other: float | None) -> bool:
+    """Whether two lengths are written alike; none of them is like none."""
+    if one is None or other is None:
+        return False
+    return format_number(one) == format_number(other)
 
 
 def _how_to_look() -> QWidget:
@@ -276,6 +283,7 @@ def _how_to_look() -> QWidget:
         ("Right drag", "move the picture"),
     ):
         text = label(f"<b>{what}</b>: {effect}", "muted")
+        text.setTextFormat(Qt.TextFormat.RichText)
         text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(text)
     layout.addStretch(1)
