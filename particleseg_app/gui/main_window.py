@@ -383,6 +383,7 @@ class MainWindow(QMainWindow):
             task.cancel()
         if running_tasks():
             event.ignore()
+            self.banner.show_info("Closing…", "What is being written is finished first.")
             self.setEnabled(False)
             self._wait_for_tasks()
             return

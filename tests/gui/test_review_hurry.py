@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import reviewed_run as run
@@ -210,3 +212,25 @@ def test_a_tool_applies_what_was_asked_for_last(reviewer: Reviewer) -> None:
     assert labels[z, y, x - 4] == labels[z, y, x + 4] != 0
     entry = controller.journal.entries()[-1]
     assert str(run.LEFT_HALF) in entry.text and str(run.RIGHT_HALF) in entry.text
+
+
+def test_a_proposal_that_takes_long_is_announced(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from particleseg_app.gui.review import controller as controller_module
+
+    going_on = threading.Event()
+    proposed = controller_module.ReviewController._proposed
+
+    def slow(controller: object, case: object) -> object:
+        going_on.wait(20)
+        return proposed(controller, case)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(controller_module.ReviewController, "_proposed", slow)
+    reviewer.window.actions_.review_action.trigger()
+    waiting = reviewer.page.card.waiting
+    reviewer.wait(waiting.isVisible)
+    assert not reviewer.page.card.accept_button.isEnabled()
+    going_on.set()
+    reviewer.wait_for_proposal()
+    assert not waiting.isVisible() and reviewer.page.card.accept_button.isEnabled()

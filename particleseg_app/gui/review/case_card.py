@@ -80,6 +80,8 @@ class CaseCard(Card):
         self._evidence = label("", wrap=True)
         self.beside = label("", "muted", wrap=True)
         self.state = label("", "success", wrap=True)
+        self.waiting = label("Working out the proposal…", "muted")
+        self.waiting.hide()
         self.accept_button = button("", self.accepted.emit, primary=True)
         self.reject_button = button("Right as it is", self.rejected.emit)
         self.previous_button = button("Previous", self.previous_wanted.emit, quiet=True)
@@ -107,6 +109,7 @@ class CaseCard(Card):
         self.body.addWidget(self._evidence)
         self.body.addWidget(self.beside)
         self.body.addWidget(self.state)
+        self.body.addWidget(self.waiting)
         self.body.addLayout(answers)
         self.body.addLayout(steps)
 

@@ -25,12 +25,12 @@ class Preview(QObject):
         self.changes: Changes | None = None
         self.remark = ""
         self.about = ""
-        self._outdated = False  # another one is being worked out
+        self.pending = False  # another one is being worked out
         self._then: Callable[[], object] | None = None
 
     def make(self, work: Callable[[], Changes | None], about: str = "") -> None:
         """Work a change out in the worker, in place of one that is still being worked out."""
-        self._outdated, self._then = True, None
+        self.pending, self._then = True, None
 
         def checked() -> tuple[Changes | None, bool]:
             changes = work()
@@ -44,7 +44,7 @@ class Preview(QObject):
 
     def when_made(self, then: Callable[[], object]) -> None:
         """Call `then` once what was asked for last is shown: now, where it is."""
-        if self._outdated:
+        if self.pending:
             self._then = then
         else:
             then()
@@ -77,7 +77,7 @@ class Preview(QObject):
 
     def _set(self, changes: Changes | None, remark: str) -> None:
         self.changes, self.remark = changes, remark
-        then, self._then, self._outdated = self._then, None, False
+        then, self._then, self.pending = self._then, None, False
         self.changed.emit()
         if then is not None and changes is not None:
             then()

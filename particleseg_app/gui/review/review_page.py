@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QFrame,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from particleseg_app.review.entries import JournalEntry
 
 LEFT_WIDTH = 280
+WORTH_A_WORD_MS = 700
 REPEATED_KEYS = (Qt.Key.Key_N, Qt.Key.Key_P, Qt.Key.Key_Space)
 
 
@@ -62,6 +63,10 @@ class ReviewPage(QWidget):
         self.card, self.end_card, self.tools = self.side.card, self.side.end_card, self.side.tools
         self._tool_use = ToolUse(self.tools, self.drawing, self)
         self.revert_question: Question | None = None
+        self._slow = QTimer(self)  # a proposal that is there at once is not announced
+        self._slow.setSingleShot(True)
+        self._slow.setInterval(WORTH_A_WORD_MS)
+        self._slow.timeout.connect(self._show_waiting)
         self._build()
         self._connect()
         self._keys = self._actions_of_keys()
@@ -337,9 +342,18 @@ class ReviewPage(QWidget):
                 None if case is None else case.centre,
             )
             self._show_case()  # it is known now whether the particles are there
+            self._slow.start()
+
+    def _show_waiting(self) -> None:
+        """Say that a proposal is being worked out, which may take long on first use."""
+        controller = self.controller
+        case = None if controller is None or controller.tool else controller.case
+        waits = case is not None and controller is not None and controller.pending
+        self.card.waiting.setVisible(waits and not self._slow.isActive())
 
     def _show_preview(self) -> None:
         controller = self.controller
+        self._show_waiting()
         if controller is None:
             return
         self.view.show_changes(controller.neighbourhood, controller.changes, controller.particles)

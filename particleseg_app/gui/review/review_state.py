@@ -121,6 +121,11 @@ class ReviewState(QObject):
         return self._preview.changes
 
     @property
+    def pending(self) -> bool:
+        """Whether a change is still being worked out."""
+        return self._preview.pending
+
+    @property
     def remark(self) -> str:
         """Why there is no change to preview."""
         return self._preview.remark
