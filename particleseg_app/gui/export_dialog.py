@@ -25,7 +25,7 @@ from particleseg_app.gui.new_project_dialog import folder_name
 from particleseg_app.gui.panels.particle_table import TableContent
 from particleseg_app.gui.reveal import file_manager_words, reveal_in_file_manager
 from particleseg_app.gui.settings import settings
-from particleseg_app.gui.style import Card, button, label, row
+from particleseg_app.gui.style import Card, OneLine, button, label, row
 from particleseg_app.gui.tasks import ProgressPanel, Task
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.projects import Project
@@ -82,7 +82,7 @@ class ExportDialog(QDialog):
             box.setChecked(str(settings().value(f"export/{key}", key == CSV)).lower() == "true")
             box.toggled.connect(self._check)
             self.boxes[key] = box
-            hint, name = label(text, "muted", wrap=True), label("", "muted")
+            hint, name = label(text, "muted", wrap=True), OneLine("", "muted")
             name.setProperty("pattern", files)
             self._file_labels[key] = name
             for part in (hint, name):
@@ -121,7 +121,7 @@ class ExportDialog(QDialog):
         body = QVBoxLayout(asking)
         body.setContentsMargins(0, 0, 0, 0)
         body.setSpacing(14)
-        body.addWidget(label(f"Export {run.name} of {scan.name}", "heading"))
+        body.addWidget(OneLine(f"Export {run.name} of {scan.name}", "heading"))
         body.addWidget(choices)
         body.addWidget(self._count)
         body.addLayout(form)

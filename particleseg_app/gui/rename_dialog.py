@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QLineEdit, QVBoxLayout, QWidget
 
-from particleseg_app.gui.style import button, label, row
+from particleseg_app.gui.style import OneLine, button, row
 
 
 class RenameDialog(QDialog):
@@ -15,8 +14,7 @@ class RenameDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Rename")
         self._old = old
-        title = label(f"New name of {old}", "heading")
-        title.setTextFormat(Qt.TextFormat.PlainText)  # a name may hold anything
+        title = OneLine(f"New name of {old}", "heading")
         self.edit = QLineEdit(old)
         self.edit.setAccessibleName("New name")
         self.edit.selectAll()

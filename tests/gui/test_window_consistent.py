@@ -19,7 +19,7 @@ from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.new_project_dialog import NewProjectDialog
 from particleseg_app.gui.number_field import NumberField
 from particleseg_app.gui.panels.table_filter import parse_conditions
-from particleseg_app.gui.style import label
+from particleseg_app.gui.style import OneLine, label
 from particleseg_app.volumes import inspect_source
 
 LONG_MS = 60_000
@@ -222,3 +222,17 @@ def test_names_are_shown_as_they_are(qtbot: QtBot, window: MainWindow) -> None:
     window.banner.show_info("<s>Run</s> is stopped.")
     sentence = window.banner.findChildren(QLabel)
     assert all(part.textFormat() == Qt.TextFormat.PlainText for part in sentence if part.text())
+
+
+def test_a_long_name_is_shortened_in_the_middle_and_told_whole(qtbot: QtBot) -> None:
+    name = "Sample 12, drill core B, 20 µm, repeated after realignment of the stage"
+    text = OneLine(name, "heading")
+    qtbot.addWidget(text)
+    text.resize(200, 24)
+    text.show()
+    assert "…" in text.text() and text.text().startswith("Sample") and name[-5:] in text.text()
+    assert name in text.toolTip()
+    text.resize(1200, 24)
+    assert text.text() == name and text.toolTip() == ""
+    text.setText("short")
+    assert text.text() == "short"

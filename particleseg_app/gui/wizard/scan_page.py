@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.formats import format_bytes, format_count
-from particleseg_app.gui.style import Card, label
+from particleseg_app.gui.style import Card, OneLine, label
 from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.wizard.grey_histogram import GreyHistogram
 from particleseg_app.gui.wizard.page import WizardPage, WizardScan
@@ -53,9 +53,8 @@ class ScanPage(WizardPage):
         ]
         for number, (name, value) in enumerate(lines):
             grid.addWidget(label(name, "muted"), number, 0)
-            text = label(value)
+            text = OneLine(value)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            text.setToolTip(value)
             grid.addWidget(text, number, 1)
         grid.setColumnStretch(1, 1)
         facts.body.addLayout(grid)
