@@ -49,3 +49,19 @@ def test_threshold_of_the_sand_lies_between_air_and_grains(tmp_path: Path) -> No
 def test_the_segmented_packing_is_warned_of(tmp_path: Path) -> None:
     with imported(REAL_DATA / "grain_packing_binary.tif", tmp_path / "scan.h5") as scan:
         assert "two grey values" in scan.statistics.warnings()[0]
+
+
+def test_the_round_field_of_view_of_the_sand_is_found(tmp_path: Path) -> None:
+    with imported(REAL_DATA / "sand_in_tube_16bit", tmp_path / "scan.h5") as scan:
+        view = scan.field_of_view
+        assert view is not None and view.filled == 0
+        assert 0.04 < view.outside_share < 0.05
+        # A circle: as wide above as below, and every slice is 0 there and nowhere beside it.
+        assert np.array_equal(view.outside, view.outside[::-1])
+        grey = scan.read(Box((0, 0, 0), scan.shape))
+        assert not grey[:, view.outside].any()
+        assert (grey[:, ~view.outside] == 0).mean() < 1e-3
+        assert scan.statistics.minimum > 0
+    for name in ("soil_8bit", "nuclei_16bit.tif"):
+        with imported(REAL_DATA / name, tmp_path / f"{name}.h5") as scan:
+            assert scan.field_of_view is None
