@@ -38,6 +38,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         self._crashes = crashes
         self._closing = False
+        self._waited_for: set[Task] = set()  # before the window closes
         self.setWindowTitle(APPLICATION)
         self.setWindowIcon(application_icon())
         self.setAcceptDrops(True)
@@ -375,6 +376,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         self._closing = True
+        self.review.leave()
         if self.flows.wizard is not None:
             self.flows.wizard.reject()
         self.flows.close_phases()
@@ -389,16 +391,19 @@ class MainWindow(QMainWindow):
             return
         settings().setValue("window/geometry", self.saveGeometry())
         self.project_page.save_layout()
-        self.review.leave()
         self.session.close_project()
         self.project_page.stop()
         self.review_page.stop()
         event.accept()
 
     def _wait_for_tasks(self) -> None:
-        for task in running_tasks():
+        for task in set(running_tasks()) - self._waited_for:
+            self._waited_for.add(task)
+            task.cancel()
             task.ended.connect(self._close_when_still)
 
     def _close_when_still(self) -> None:
-        if not running_tasks():
+        if running_tasks():
+            self._wait_for_tasks()  # one may have begun when another ended
+        else:
             QTimer.singleShot(0, self, self.close)

@@ -63,6 +63,7 @@ class Session(QObject):
         self.stays_as_it_is: Callable[[], bool] = lambda: False
         self._run_tasks: dict[str, Task] = {}
         self._wanted: tuple[str, str] | None = None
+        self._held: list[Task] = []
         self.mended_table = MendedTable(lambda: self.shown, self)
         self.mended_table.measured.connect(self._on_measured)
         self.mended_table.failed.connect(self.failed)
@@ -104,7 +105,7 @@ class Session(QObject):
         if self.project is None:
             return
         self._show(None)
-        self.project.close()
+        when_ended(self._held, self.project.close)  # what they write is part of it
         self.project = None
         self._run_tasks.clear()
         self.read_only = ""
@@ -263,6 +264,11 @@ class Session(QObject):
             lambda progress, cancel: load_run(project, run_id, progress, cancel),
         )
 
+    def hold(self, task: Task) -> None:
+        """Keep the files of what is shown open until `task` has ended."""
+        self._held.append(task)
+        task.ended.connect(lambda: self._held.remove(task))
+
     @property
     def wanted(self) -> tuple[str, str] | None:
         """The kind ("scan" or "run") and id of what is shown or being opened."""
@@ -300,10 +306,9 @@ class Session(QObject):
         if before is not None or shown is not None:
             self.shown_changed.emit()  # the views let go of the files before these are closed
         if before is not None:
-            # A table that is being brought up to date still reads them.
-            when_ended(
-                [] if self.mended_table.task is None else [self.mended_table.task], before.close
-            )
+            # A table that is being brought up to date still reads them, and so may a review.
+            measuring = [] if self.mended_table.task is None else [self.mended_table.task]
+            when_ended([*measuring, *self._held], before.close)
 
     def _show_first(self) -> None:
         """Show the newest result of an opened project, else its first scan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -234,3 +235,52 @@ def test_a_proposal_that_takes_long_is_announced(
     going_on.set()
     reviewer.wait_for_proposal()
     assert not waiting.isVisible() and reviewer.page.card.accept_button.isEnabled()
+
+
+def test_leaving_does_not_wait_for_what_is_being_worked_out(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take long, as the tools are compiled on first use; one can go back in, too."""
+    from particleseg_app.gui.review import controller as controller_module
+
+    going_on = threading.Event()
+    proposed = controller_module.ReviewController._proposed
+
+    def slow(controller: object, case: object) -> object:
+        going_on.wait(20)
+        return proposed(controller, case)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(controller_module.ReviewController, "_proposed", slow)
+    flow = reviewer.window.review
+    reviewer.window.actions_.review_action.trigger()
+    reviewer.wait(lambda: flow.active and reviewer.controller.pending)
+    began = time.monotonic()
+    flow.leave()
+    assert time.monotonic() - began < 5  # it would wait 20 seconds
+    assert not flow.active and reviewer.page.controller is None
+    reviewer.window.actions_.review_action.trigger()
+    assert not flow.active  # not before the other one has ended
+    going_on.set()
+    reviewer.wait(lambda: flow.active)
+    reviewer.wait_for_proposal()
+
+
+def test_a_mend_that_is_written_while_one_leaves_is_in_the_table(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviewer.start()
+    reviewer.wait_for_proposal()
+    session = reviewer.window.session
+    before = len(session.shown.table)
+    apply, going_on = reviewer.controller.mending.apply, threading.Event()
+
+    def slow(*arguments: object, **options: object) -> object:
+        going_on.wait(20)
+        return apply(*arguments, **options)
+
+    monkeypatch.setattr(reviewer.controller.mending, "apply", slow)
+    reviewer.key(Qt.Key.Key_Return)  # one particle is cut in two
+    reviewer.window.review.leave()
+    going_on.set()
+    reviewer.wait(lambda: len(session.shown.table) == before + 1)
+    assert len(reviewer.window.project_page.table.model.shown_labels()) == before + 1

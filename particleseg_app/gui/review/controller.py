@@ -352,6 +352,10 @@ class ReviewController(ReviewState):
     # --- the end -------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Finish what was asked for and end the threads. The labels may be closed afterwards."""
+        """Have the threads finish what was asked for and end (`wait`)."""
         self._place.stop()
         self._worker.stop()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until they have ended, at most so long for each; then the labels may be closed."""
+        return self._place.wait(seconds) and self._worker.wait(seconds)

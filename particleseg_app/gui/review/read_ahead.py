@@ -64,13 +64,17 @@ class NeighbourhoodReader(QObject):
                     del self._kept[place]
 
     def stop(self) -> None:
-        """End the thread and wait for it; nothing is delivered afterwards."""
+        """Have the thread end; nothing is delivered afterwards. See `wait`."""
         with self._changed:
             self._stopping = True
             self._wanted.clear()
             self._kept.clear()
             self._changed.notify_all()
-        self._thread.join()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the thread has ended, at most so long; whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from particleseg_app.gui.review.review_page import ReviewPage
 from particleseg_app.gui.session import Session
 from particleseg_app.gui.settings import settings
 from particleseg_app.gui.shown import Shown
-from particleseg_app.gui.tasks import Task
+from particleseg_app.gui.tasks import Task, when_ended
 from particleseg_app.progress import CancelToken, Progress
 from particleseg_app.units import Box, bounding_box
 
@@ -43,6 +43,7 @@ class ReviewFlow(QObject):
         super().__init__(page)
         self._session, self._page = session, page
         self._shown: Shown | None = None
+        self._ending: Task | None = None  # of a review that was left, while it is at work
         self._compiled = False
         page.left_wanted.connect(self.leave)
         self.finding = CaseFinding(session, self)
@@ -60,6 +61,9 @@ class ReviewFlow(QObject):
 
     def start(self, window: tuple[float, float] | None = None) -> None:
         """Review the run that is shown, from where one left off."""
+        if self._ending is not None and self._ending.running:
+            when_ended([self._ending], lambda: self.start(window))
+            return
         if self._begin(window):
             controller = self._page.controller
             assert controller is not None
@@ -70,6 +74,9 @@ class ReviewFlow(QObject):
     def mend(self, particles: Iterable[int], window: tuple[float, float] | None = None) -> None:
         """Mend particles chosen in the results by hand."""
         wanted = tuple(particles)
+        if self._ending is not None and self._ending.running:
+            when_ended([self._ending], lambda: self.mend(wanted, window))
+            return
         if not wanted or not self._begin(window):
             return
         controller, shown = self._page.controller, self._shown
@@ -84,10 +91,29 @@ class ReviewFlow(QObject):
 
     def leave(self) -> None:
         """Back to the results; whatever was mended is in the journal already."""
-        if self.active:
-            self._page.end()
-            self._shown = None
-            self.page_wanted.emit(False)
+        controller, shown = self._page.controller, self._shown
+        if controller is None:
+            return
+        busy = controller.busy
+        self._ending = self._page.end()
+        self._shown = None
+        if self._ending is not None:
+            self._session.hold(self._ending)
+        if busy and shown is not None:
+            held = [] if self._ending is None else [self._ending]
+            when_ended(held, lambda: self._take_up_last_mend(shown))
+        self.page_wanted.emit(False)
+
+    def _take_up_last_mend(self, left: Shown) -> None:
+        """A mend that was being written when the review was left is in the table, too."""
+        shown = self._session.shown
+        if shown is None or shown.review is None or shown.review is not left.review:
+            return
+        from particleseg_app.review.mended_table import changed_labels
+
+        changed = changed_labels(shown.review.labels)
+        if changed:
+            self._session.mended_table.take_up_mends(changed)
 
     def save_patch(self, folder: Path) -> Task | None:
         """Save what the page shows, as mended, for training; in the background."""

@@ -28,6 +28,7 @@ from particleseg_app.gui.review.side_column import SIDE_WIDTH, SideColumn
 from particleseg_app.gui.review.tool_panel import TOOLS
 from particleseg_app.gui.review.tool_use import ToolUse
 from particleseg_app.gui.style import button, line
+from particleseg_app.gui.tasks import Task
 from particleseg_app.gui.viewers import OrthosliceView
 from particleseg_app.units import Box
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 LEFT_WIDTH = 280
 WORTH_A_WORD_MS = 700
+AT_ONCE_S = 0.02
 REPEATED_KEYS = (Qt.Key.Key_N, Qt.Key.Key_P, Qt.Key.Key_Space)
 
 
@@ -205,13 +207,21 @@ class ReviewPage(QWidget):
         self._show_case()
         self.slices.setFocus()
 
-    def end(self) -> None:
-        """Let go of the review; its files may be closed afterwards."""
-        if self.controller is not None:
-            self.controller.stop()
-            self.controller.deleteLater()
+    def end(self) -> Task | None:
+        """Let go of the review. Its files may be closed when the task returned has ended, at once
+        where there is none: what was asked for last may take long."""
+        controller = self.controller
         self.controller = self._tool_use.controller = None
         self.view.clear()
+        if controller is None:
+            return None
+        controller.stop()
+        if controller.wait(AT_ONCE_S):
+            controller.deleteLater()
+            return None
+        task = Task("Ending the review", lambda _progress, _cancel: controller.wait())
+        task.ended.connect(controller.deleteLater)
+        return task.start()
 
     def stop(self) -> None:
         """End the views' own threads; before the program ends."""

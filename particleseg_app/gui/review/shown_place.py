@@ -80,6 +80,9 @@ class ShownPlace(QObject):
     def stop(self) -> None:
         self._reader.stop()
 
+    def wait(self, seconds: float | None = None) -> bool:
+        return self._reader.wait(seconds)
+
     def _on_read(self, place: Place, found: Neighbourhood) -> None:
         if self.box is not None and place == (self.box, self._margin):
             self.neighbourhood = found

@@ -59,11 +59,15 @@ class Worker(QObject):
         self._latest.pop(replaces, None)
 
     def stop(self) -> None:
-        """Finish what was asked for and end the thread; no outcome is told any more."""
+        """Have it finish what was asked for and end; no outcome is told any more. See `wait`."""
         self._stopped = True
         self._latest.clear()
         self._queue.put(None)
-        self._thread.join()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the thread has ended, at most so long; whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _wanted(self, job: Job) -> bool:
         return not job.replaces or self._latest.get(job.replaces) is job
