@@ -14,6 +14,7 @@ from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from review_driver import LONG_MS, Reviewer
+from window_driver import results_of
 
 from particleseg_app.gui.main_window import MainWindow
 from particleseg_app.gui.tasks import running_tasks, stop_all_tasks
@@ -51,6 +52,14 @@ def no_windows_kept(no_leaked_threads: None) -> Iterator[None]:
         if isinstance(widget, MainWindow) and not widget.isVisible():
             widget.deleteLater()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
+    """The window with the results of a small made-up run."""
+    project, _ = reviewed_run.make_project(tmp_path)
+    with results_of(qtbot, project) as shown:
+        yield shown
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import reviewed_run as run
 from PySide6.QtCore import Qt
 from review_driver import LEFT, Reviewer
 
+from particleseg_app.gui.review.controller import ReviewController
+
 CONTROL = Qt.KeyboardModifier.ControlModifier
 CONTROL_SHIFT = CONTROL | Qt.KeyboardModifier.ShiftModifier
 
@@ -215,19 +217,22 @@ def test_a_tool_applies_what_was_asked_for_last(reviewer: Reviewer) -> None:
     assert str(run.LEFT_HALF) in entry.text and str(run.RIGHT_HALF) in entry.text
 
 
-def test_a_proposal_that_takes_long_is_announced(
-    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from particleseg_app.gui.review import controller as controller_module
+def proposals_held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """No proposal is worked out until the event is set."""
+    going_on, proposed = threading.Event(), ReviewController._proposed
 
-    going_on = threading.Event()
-    proposed = controller_module.ReviewController._proposed
-
-    def slow(controller: object, case: object) -> object:
+    def slow(controller: ReviewController, case: object) -> object:
         going_on.wait(20)
         return proposed(controller, case)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(controller_module.ReviewController, "_proposed", slow)
+    monkeypatch.setattr(ReviewController, "_proposed", slow)
+    return going_on
+
+
+def test_a_proposal_that_takes_long_is_announced(
+    reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = proposals_held_back(monkeypatch)
     reviewer.window.actions_.review_action.trigger()
     waiting = reviewer.page.card.waiting
     reviewer.wait(waiting.isVisible)
@@ -241,16 +246,7 @@ def test_leaving_does_not_wait_for_what_is_being_worked_out(
     reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may take long, as the tools are compiled on first use; one can go back in, too."""
-    from particleseg_app.gui.review import controller as controller_module
-
-    going_on = threading.Event()
-    proposed = controller_module.ReviewController._proposed
-
-    def slow(controller: object, case: object) -> object:
-        going_on.wait(20)
-        return proposed(controller, case)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(controller_module.ReviewController, "_proposed", slow)
+    going_on = proposals_held_back(monkeypatch)
     flow = reviewer.window.review
     reviewer.window.actions_.review_action.trigger()
     reviewer.wait(lambda: flow.active and reviewer.controller.pending)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import reviewed_run as run
 from made_up_results import write_scan
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 from review_driver import Reviewer
-from window_driver import results_of
+from window_driver import filtered
 
 from particleseg_app.errors import ProjectError
 from particleseg_app.gui.main_window import MainWindow
@@ -25,25 +23,12 @@ from particleseg_app.volumes import inspect_source
 LONG_MS = 60_000
 
 
-@pytest.fixture
-def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
-    project, _ = run.make_project(tmp_path)
-    with results_of(qtbot, project) as shown:
-        yield shown
-
-
-def filtered(window: MainWindow, text: str) -> int:
-    table = window.project_page.table
-    table.filter_box.setText(text)
-    table.apply_filter()
-    return table.model.shown_count
-
-
 def test_sizes_are_of_what_passes_the_filter_also_after_a_mend(window: MainWindow) -> None:
     page, shown = window.project_page, window.session.shown
     assert shown is not None and shown.table is not None
     middle = float(shown.table["equivalent_diameter_um"].median())
-    count = filtered(window, f"diameter > {middle:g}")
+    filtered(window, f"diameter > {middle:g}")
+    count = page.table.model.shown_count
     assert 0 < count < len(shown.table)
     told = page.sizes._count.text()
     assert told.startswith(f"{count} particle")

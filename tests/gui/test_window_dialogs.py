@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import reviewed_run as run
 from made_up_results import write_scan
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent
@@ -23,7 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from pytestqt.qtbot import QtBot
-from window_driver import results_of
+from window_driver import filtered
 
 from particleseg_app.gui import theme
 from particleseg_app.gui.export_dialog import CSV, HDF5, TIFF, ExportDialog
@@ -38,19 +36,6 @@ LONG_MS = 60_000
 def themed(qapp: QApplication) -> None:
     """The window's own look, from its beginning."""
     theme.apply_theme(qapp, dark=False)
-
-
-@pytest.fixture
-def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
-    project, _ = run.make_project(tmp_path)
-    with results_of(qtbot, project) as shown:
-        yield shown
-
-
-def filtered(window: MainWindow, text: str) -> None:
-    table = window.project_page.table
-    table.filter_box.setText(text)
-    table.apply_filter()
 
 
 def export_dialog(window: MainWindow) -> ExportDialog:

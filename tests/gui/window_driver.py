@@ -37,6 +37,13 @@ def results_of(qtbot: QtBot, project: Path) -> Iterator[MainWindow]:
     qtbot.waitUntil(lambda: not window.isVisible() and not running_tasks(), timeout=LONG_MS)
 
 
+def filtered(window: MainWindow, text: str) -> None:
+    """Type a filter for the particle table."""
+    table = window.project_page.table
+    table.filter_box.setText(text)
+    table.apply_filter()
+
+
 class Driver:
     def __init__(self, qtbot: QtBot, window: MainWindow, name: str) -> None:
         self.qtbot = qtbot
