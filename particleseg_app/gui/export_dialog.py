@@ -190,7 +190,7 @@ class ExportDialog(QDialog):
             return "This folder does not exist, or cannot be used. Choose another one."
         try:
             for path in self.paths().values():
-                path.exists()
+                path.exists()  # raises where the name is too long
         except OSError:
             return "This name cannot be used. Enter a shorter one."
         return ""

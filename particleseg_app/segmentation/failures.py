@@ -10,6 +10,7 @@ from pathlib import Path
 
 from particleseg_app.durable_files import disk_is_full
 from particleseg_app.errors import CardError, RunError
+from particleseg_app.file_access import is_folder
 
 _CONTINUE = "continue the run; it goes on where it stopped."
 # What a drive says that was pulled out, switched off or lost with the network.
@@ -50,7 +51,7 @@ def in_words(error: Exception, folder: Path) -> RunError | None:
             f"There is no space left on the disk that holds {folder}.",
             f"Free some space and {_CONTINUE}",
         )
-    there = _is_there(folder)
+    there = is_folder(folder)
     if not there or number in _GONE or any(part in text for part in _GONE_TEXTS):
         gone = "is no longer there" if not there else "can no longer be read or written"
         return RunError(
@@ -103,12 +104,5 @@ def is_of_card(error: Exception) -> bool:
 def _hardly_free(folder: Path) -> bool:
     try:
         return shutil.disk_usage(folder).free < _HARDLY_FREE_BYTES
-    except OSError:
-        return False
-
-
-def _is_there(folder: Path) -> bool:
-    try:
-        return folder.is_dir()
     except OSError:
         return False

@@ -28,15 +28,12 @@ class ScanWithView(ScanWithStatistics, Protocol):
     def field_of_view(self) -> FieldOfView | None: ...
 
 
-class SeenScan:
-    """A scan that is read with matrix outside of its field of view; the same in whatever box."""
+class _FilledOutside:
+    """A scan that is read with other grey values outside of its field of view; the same in whatever
+    box."""
 
     def __init__(self, scan: ScanWithStatistics, view: FieldOfView) -> None:
         self.scan, self.view = scan, view
-        level, deviation = scan.statistics.matrix()
-        noise = np.random.default_rng(1).standard_normal((_PERIOD,) * 3, np.float32)
-        low, high = scan.statistics.minimum, scan.statistics.maximum
-        self._matrix = np.clip(np.float32(level) + np.float32(deviation) * noise, low, high)
 
     @property
     def shape(self) -> Shape:
@@ -49,38 +46,58 @@ class SeenScan:
 
     def read(self, box: Box) -> np.ndarray:
         grey = self.scan.read(box)
-        outside = self.view.outside[box.slices[1:]]
-        if not outside.any():
+        y, x = np.nonzero(self.view.outside[box.slices[1:]])
+        if y.size == 0:
             return grey
-        places = (np.arange(a, b) % _PERIOD for a, b in zip(box.start, box.stop, strict=True))
-        matrix = self._matrix[np.ix_(*places)]
-        if grey.dtype.kind in "iu":
-            matrix = np.rint(matrix)
-        return np.where(outside, matrix.astype(grey.dtype), grey)
+        filled = self._copy(grey)
+        for z, plane in enumerate(filled, start=box.start[0]):
+            plane[y, x] = self._values(z, y + box.start[1], x + box.start[2], filled.dtype)
+        return filled
+
+    def _copy(self, grey: np.ndarray) -> np.ndarray:
+        """Of a type that holds what is filled in."""
+        return grey.copy()
+
+    def _values(
+        self, z: int, y: np.ndarray, x: np.ndarray, dtype: np.dtype
+    ) -> np.ndarray | np.float32:
+        """What is filled in at places of a slice."""
+        raise NotImplementedError
 
 
-class DarkOutside:
-    """A scan that is read with its darkest grey value outside of its field of view, and nowhere
-    else: so what is measured about it leaves that out."""
+class SeenScan(_FilledOutside):
+    """With matrix outside."""
 
     def __init__(self, scan: ScanWithStatistics, view: FieldOfView) -> None:
-        self.scan, self.view = scan, view
-        statistics = scan.statistics
-        step = max(1.0, 1e-3 * (statistics.maximum - statistics.minimum))
-        self.statistics: GreyStatistics = replace(
-            statistics, minimum=float(np.float32(statistics.minimum - step))
-        )
+        super().__init__(scan, view)
+        level, deviation = scan.statistics.matrix()
+        noise = np.random.default_rng(1).standard_normal((_PERIOD,) * 3, np.float32)
+        low, high = scan.statistics.minimum, scan.statistics.maximum
+        self._matrix = np.clip(np.float32(level) + np.float32(deviation) * noise, low, high)
+
+    def _values(self, z: int, y: np.ndarray, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        values = self._matrix[z % _PERIOD, y % _PERIOD, x % _PERIOD]
+        return np.rint(values) if dtype.kind in "iu" else values
+
+
+class DarkOutside(_FilledOutside):
+    """With its darkest grey value outside, float32, and nowhere else: so what is measured about the
+    scan leaves that out."""
 
     @property
-    def shape(self) -> Shape:
-        return self.scan.shape
+    def statistics(self) -> GreyStatistics:
+        statistics = self.scan.statistics
+        return replace(statistics, minimum=float(self._darkest(statistics)))
 
-    def read(self, box: Box) -> np.ndarray:
-        grey = self.scan.read(box)
-        outside = self.view.outside[box.slices[1:]]
-        if not outside.any():
-            return grey
-        return np.where(outside, np.float32(self.statistics.minimum), grey.astype(np.float32))
+    def _copy(self, grey: np.ndarray) -> np.ndarray:
+        return grey.astype(np.float32)
+
+    def _values(self, z: int, y: np.ndarray, x: np.ndarray, dtype: np.dtype) -> np.float32:
+        return self._darkest(self.scan.statistics)
+
+    def _darkest(self, statistics: GreyStatistics) -> np.float32:
+        step = max(1.0, 1e-3 * (statistics.maximum - statistics.minimum))
+        return np.float32(statistics.minimum - step)
 
 
 def seen(scan: ScanWithView) -> ScanWithStatistics:
